@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+// What untrap adds to the KVM interface, the same on both hosts. A plain KVM client never needs any of it.
+
+#include "runtime/kvm/abi.h"
+
+namespace untrap::abi {
+
+// ---- KVM_ENABLE_CAP on a VM, before the first KVM_RUN; KVM_CHECK_EXTENSION answers 1 for each -----------------------
+
+// args[0]: patch levels in use as a bit mask, bit n for level n (1 … 4); 0 is trap mode.
+inline constexpr std::uint32_t cap_untrap_levels = 0x55540001u;
+// args[0]: untrap_clock_*; args[1]: 1 when event sources outside the guest exist, so that idle waits under the guest
+// clock take their real time, 0 to skip them.
+inline constexpr std::uint32_t cap_untrap_clock = 0x55540002u;
+// args[0]: untrap_engine_*.
+inline constexpr std::uint32_t cap_untrap_engine = 0x55540003u;
+// args[0]: traps of a site before it is patched.
+inline constexpr std::uint32_t cap_untrap_threshold = 0x55540004u;
+
+inline constexpr std::uint64_t untrap_clock_host = 0;
+inline constexpr std::uint64_t untrap_clock_guest = 1; // time is counted in retired guest instructions
+
+inline constexpr std::uint64_t untrap_engine_jit = 0;
+inline constexpr std::uint64_t untrap_engine_interpreter = 1;
+
+inline constexpr unsigned untrap_lowest_level = 1;
+inline constexpr unsigned untrap_highest_level = 4;
+
+// Bit mask of all levels up to and including `level` (0 … 4).
+constexpr std::uint64_t untrap_levels_up_to(unsigned level) { return ((std::uint64_t{2} << level) - 1) & ~1ull; }
+
+// Frequency of the guest's timebase and decrementer in Hz, whichever clock drives them on soft440. native440 reports
+// its host's own, since the guest reads the timebase of the CPU.
+inline constexpr std::uint32_t timebase_hz = 400'000'000;
+
+// ---- statistics, an ioctl of the vCPU ------------------------------------------------------------------------------
+
+inline constexpr unsigned untrap_exit_slots = 32;
+
+struct UntrapStats {
+    std::uint64_t guest_instructions;
+    std::uint64_t exits_total;
+    std::uint64_t exits[untrap_exit_slots]; // by runtime::ExitReason
+    std::uint64_t patched_sites;
+    std::uint64_t translated_blocks;
+    std::uint64_t host_instructions; // native440; 0 where not known
+    std::uint64_t shadow_refills;
+    std::uint64_t reserved[10];
+};
+
+inline constexpr std::uint32_t untrap_get_stats = ioc::ior<UntrapStats>(0xF0);
+
+// ---- DMA, an ioctl of the VM ---------------------------------------------------------------------------------------
+
+// Userspace wrote this range of guest memory: whatever was made from its code (translations, patched copies) goes.
+struct UntrapMemoryRange {
+    std::uint64_t gpa;
+    std::uint64_t len; // bytes
+};
+
+inline constexpr std::uint32_t untrap_memory_written = ioc::iow<UntrapMemoryRange>(0xF1);
+
+static_assert(sizeof(UntrapStats) == 384);
+static_assert(untrap_levels_up_to(0) == 0 && untrap_levels_up_to(3) == 0b1110);
+
+} // namespace untrap::abi
