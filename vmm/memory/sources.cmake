@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: GPL-2.0-only
+set(UNTRAP_MEMORY_SOURCES
+    ${CMAKE_CURRENT_LIST_DIR}/guest_memory.cpp)
