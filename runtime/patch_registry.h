@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <cstdint>
+
+#include "translator/isa/table.h"
+#include "translator/plan/plan.h"
+
+namespace untrap::runtime {
+
+// Which privileged sites of a guest are patched, and how often the others trapped. Sites are known by guest real
+// address. Fixed size, no heap: when full, cold sites are forgotten.
+class PatchRegistry {
+  public:
+    static constexpr unsigned capacity = 16384; // sites watched; a power of two
+
+    // levels: bit n set = level n (1-4) allowed; 0 = trap mode. threshold: traps before a site is patched (>= 1).
+    void configure(unsigned levels, unsigned threshold);
+    unsigned levels() const { return levels_; }
+
+    // A privileged instruction in guest-supervisor state trapped at real. Returns the patch that now applies there,
+    // if the trap made it hot or it already was; nullptr if it stays a plain trap. newly_patched tells a change that
+    // the engine must hear of. window holds the instruction words from the site on, for sequences.
+    const plan::Patch* note_trap(std::uint64_t real, const std::uint32_t* window, unsigned window_length,
+                                 bool& newly_patched);
+    // The patch at real, or nullptr. The engine asks when it translates a privileged instruction; a site whose word
+    // is no longer the one it was planned for is not patched.
+    const plan::Patch* find(std::uint64_t real, std::uint32_t word) const;
+    // Code in [real, real + length) changed: its sites are forgotten.
+    void forget(std::uint64_t real, std::uint64_t length);
+    void clear();
+
+    std::uint32_t patched_sites() const { return patched_; }
+
+  private:
+    struct Site {
+        std::uint64_t real = ~std::uint64_t{0};
+        std::uint32_t word = 0;
+        std::uint32_t traps = 0;
+        plan::Patch patch;
+    };
+    Site* probe(std::uint64_t real, bool create);
+
+    unsigned levels_ = 0;
+    unsigned threshold_ = 4;
+    std::uint32_t patched_ = 0;
+    Site sites_[capacity];
+};
+
+} // namespace untrap::runtime

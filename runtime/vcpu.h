@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "mmu/guest_tlb.h"
+#include "runtime/engine.h"
+#include "runtime/exit_reason.h"
+#include "runtime/guest_storage.h"
+#include "runtime/host.h"
+#include "runtime/patch_registry.h"
+#include "runtime/physical_memory.h"
+#include "runtime/timers.h"
+#include "translator/isa/state.h"
+
+namespace untrap::runtime {
+
+enum class Clock : std::uint8_t { host, guest };
+
+struct ExitStatistics {
+    std::array<std::uint64_t, exit_reason_count> by_reason{};
+    std::uint64_t total = 0;
+    void count(ExitReason reason) {
+        ++by_reason[static_cast<std::size_t>(reason)];
+        ++total;
+    }
+};
+
+// Why Vcpu::run returned to userspace.
+enum class RunExit : std::uint8_t {
+    mmio,     // access in mmio(): the VMM performs it, then complete_mmio() and run() again
+    dcr,      // access in dcr(): likewise with complete_dcr()
+    interrupted, // stop requested
+    reset,    // the guest reset itself through DBCR0[RST] or the watchdog
+    dead,     // the guest cannot go on; reason in dead_reason()
+};
+
+struct MmioAccess {
+    std::uint64_t real = 0;
+    std::uint8_t size = 0; // 1, 2, 4, 8
+    bool is_write = false;
+    std::uint64_t value = 0; // as a big-endian access sees it, right-aligned
+};
+struct DcrAccess {
+    std::uint32_t number = 0;
+    bool is_write = false;
+    std::uint32_t value = 0;
+};
+
+// A guest CPU and everything the hypervisor knows of it. One thread runs it; set_interrupt_line and request_stop may
+// be called from any thread.
+class Vcpu {
+  public:
+    Vcpu(PhysicalMemory& memory, PatchRegistry& patches, Host& host);
+    Vcpu(const Vcpu&) = delete;
+    Vcpu& operator=(const Vcpu&) = delete;
+
+    void set_engine(Engine& engine) { engine_ = &engine; }
+    void set_clock(Clock clock, bool pace_idle);
+    // Core reset: registers as the 440 leaves reset, and the boot mapping (256 MB at EA 0 -> real 0, supervisor rwx).
+    void reset();
+
+    RunExit run();
+    const MmioAccess& mmio() const { return mmio_; }
+    const DcrAccess& dcr() const { return dcr_; }
+    void complete_mmio(std::uint64_t value);
+    void complete_dcr(std::uint32_t value);
+    const char* dead_reason() const { return dead_reason_; }
+
+    // Level of the external (non-critical) and critical input lines. Any thread.
+    void set_interrupt_line(bool critical, bool level);
+    // Makes run() return RunExit::interrupted soon (within one slice). Any thread. Cleared by run().
+    void request_stop();
+
+    isa::CpuState state;
+    mmu::GuestTlb tlb;
+    Timers timers;
+    ExitStatistics exits;
+    PhysicalMemory& memory;
+    PatchRegistry& patches;
+    Host& host;
+    GuestStorage storage;
+
+    // Emulation changes these; the engine and the KVM front read them.
+    void write_tlb_word(unsigned index, unsigned ws, std::uint32_t value);
+    void set_tlb_entry(unsigned index, const mmu::TlbEntry& value);
+    void set_pid(std::uint32_t pid) { state.page.pid = pid & 0xFF; }
+    Engine& engine() { return *engine_; }
+    // Recomputes state.page.pending from lines and timers; cheap.
+    void update_pending();
+
+  private:
+    friend class Emulator;
+    // (R: run-loop internals as needed)
+    Engine* engine_ = nullptr;
+    MmioAccess mmio_;
+    DcrAccess dcr_;
+    const char* dead_reason_ = "";
+};
+
+} // namespace untrap::runtime

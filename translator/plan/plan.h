@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "translator/isa/table.h"
+
+namespace untrap::plan {
+
+// One step of a stub program. Both emitters (PowerPC and x86-64) turn the same steps into host code. gpr is a guest
+// register; field a byte offset in the state page.
+enum class StepKind : std::uint8_t {
+    end,
+    load_field,       // gpr = field
+    store_field,      // field = gpr
+    store_field_masked, // field = gpr & value
+    set_msr_bits,     // msr |= value
+    clear_msr_bits,   // msr &= ~value
+    copy_msr_bits,    // msr = (msr & ~value) | (gpr & value)
+    trap_if_msr_changes, // trap (original instruction) if (gpr ^ msr) & value: before any step that commits
+    trap_if_pending,  // trap if msr, as the program leaves it, would enable a pending interrupt: before the commit
+    switch_pid,       // PID = gpr; the context follows
+    nothing,          // the instruction has no effect here (tlbsync)
+};
+
+struct Step {
+    StepKind kind = StepKind::end;
+    std::uint8_t gpr = 0;
+    std::uint16_t field = 0;
+    std::uint32_t value = 0;
+};
+
+// What is done about one privileged site.
+struct Patch {
+    static constexpr unsigned max_steps = 6;
+    std::uint8_t level = 0; // 0: not patched; 1 word, 2 stub, 3 sequence
+    // Level 3: the trap stays, and its exit goes on for this many guest instructions (straight-line code that
+    // ends with the last privileged instruction in reach), bounded by faults and timer deadlines.
+    std::uint8_t span = 0;
+    std::array<Step, max_steps> steps{};
+};
+
+// Instructions a sequence may reach over.
+inline constexpr unsigned sequence_window = 24;
+
+// Plans the patch for the privileged instruction window[0] using the allowed levels (bit n = level n).
+// Returns a patch of level 0 if no allowed level covers it.
+Patch make_patch(const std::uint32_t* window, unsigned window_length, unsigned levels);
+
+} // namespace untrap::plan
