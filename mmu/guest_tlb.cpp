@@ -52,8 +52,7 @@ Translation GuestTlb::translate(std::uint32_t ea, unsigned space, unsigned pid, 
     result.index = static_cast<std::uint8_t>(index);
     result.little_endian = found.little_endian();
     result.page_shift = static_cast<std::uint8_t>(found.page_shift());
-    result.status =
-        permits(found, problem_state, access) ? Translation::Status::ok : Translation::Status::denied;
+    result.status = permits(found, problem_state, access) ? Translation::Status::ok : Translation::Status::denied;
     result.real = found.translate(ea);
     return result;
 }

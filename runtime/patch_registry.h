@@ -9,7 +9,9 @@
 namespace untrap::runtime {
 
 // Which privileged sites of a guest are patched, and how often the others trapped. Sites are known by guest real
-// address. Fixed size, no heap: when full, cold sites are forgotten.
+// address and instruction word, so rewritten code never meets the patch of what stood there before (a sequence needs no
+// more than its first word: its exit goes on with whatever instructions the guest then has). Fixed size, no heap: when
+// a neighbourhood is full, its coldest site is forgotten.
 class PatchRegistry {
   public:
     static constexpr unsigned capacity = 16384; // sites watched; a power of two
@@ -19,27 +21,29 @@ class PatchRegistry {
     unsigned levels() const { return levels_; }
 
     // A privileged instruction in guest-supervisor state trapped at real. Returns the patch that now applies there,
-    // if the trap made it hot or it already was; nullptr if it stays a plain trap. newly_patched tells a change that
-    // the engine must hear of. window holds the instruction words from the site on, for sequences.
+    // if the trap made it hot or it already was; nullptr if it stays a plain trap. newly_patched: the site no longer
+    // traps (levels 1 and 2), which the engine must hear of. window holds the instruction words from the site on, for
+    // sequences.
     const plan::Patch* note_trap(std::uint64_t real, const std::uint32_t* window, unsigned window_length,
                                  bool& newly_patched);
     // The patch at real, or nullptr. The engine asks when it translates a privileged instruction; a site whose word
     // is no longer the one it was planned for is not patched.
     const plan::Patch* find(std::uint64_t real, std::uint32_t word) const;
-    // Code in [real, real + length) changed: its sites are forgotten.
-    void forget(std::uint64_t real, std::uint64_t length);
     void clear();
 
     std::uint32_t patched_sites() const { return patched_; }
 
   private:
+    static constexpr unsigned probe_length = 8;
+
     struct Site {
         std::uint64_t real = ~std::uint64_t{0};
         std::uint32_t word = 0;
         std::uint32_t traps = 0;
         plan::Patch patch;
     };
-    Site* probe(std::uint64_t real, bool create);
+    Site& slot(std::uint64_t real, unsigned attempt);
+    Site& claim(std::uint64_t real, std::uint32_t word);
 
     unsigned levels_ = 0;
     unsigned threshold_ = 4;

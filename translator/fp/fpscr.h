@@ -63,21 +63,18 @@ inline constexpr std::uint32_t fprf_positive_infinity = fpscr_fg | fpscr_fu;
 // is why no instruction can write either summary directly.
 constexpr std::uint32_t with_summaries(std::uint32_t fpscr) {
     fpscr &= ~(fpscr_fex | fpscr_vx | fpscr_reserved);
-    if (fpscr & fpscr_vx_causes)
-        fpscr |= fpscr_vx;
+    if (fpscr & fpscr_vx_causes) fpscr |= fpscr_vx;
     // VX..XX stand in the same order, 22 bits above VE..XE.
     static_assert(fpscr_vx >> 22 == fpscr_ve && fpscr_ox >> 22 == fpscr_oe && fpscr_ux >> 22 == fpscr_ue &&
                   fpscr_zx >> 22 == fpscr_ze && fpscr_xx >> 22 == fpscr_xe);
     constexpr std::uint32_t enables = fpscr_ve | fpscr_oe | fpscr_ue | fpscr_ze | fpscr_xe;
-    if ((fpscr >> 22) & fpscr & enables)
-        fpscr |= fpscr_fex;
+    if ((fpscr >> 22) & fpscr & enables) fpscr |= fpscr_fex;
     return fpscr;
 }
 
 // Sets the given exception bits, FX when one of them was 0, and the summaries.
 constexpr void raise(std::uint32_t& fpscr, std::uint32_t exceptions) {
-    if (exceptions & ~fpscr)
-        fpscr |= fpscr_fx;
+    if (exceptions & ~fpscr) fpscr |= fpscr_fx;
     fpscr = with_summaries(fpscr | exceptions);
 }
 

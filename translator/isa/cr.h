@@ -22,8 +22,10 @@ constexpr CrField encode(unsigned nibble) {
     std::uint64_t value = 0;
     if ((nibble & gt) == 0) value |= 1ULL << 63; // not positive
     if ((nibble & lt) != 0) value |= 1ULL << 62;
-    if ((nibble & eq) == 0) value |= 1; // low word not zero
-    else value |= 1ULL << 32;           // keeps a "greater and equal" value positive
+    if ((nibble & eq) == 0)
+        value |= 1; // low word not zero
+    else
+        value |= 1ULL << 32; // keeps a "greater and equal" value positive
     const bool negative = (value >> 63) != 0;
     if (negative != ((nibble & so) != 0)) value |= 1ULL << 61;
     return static_cast<CrField>(value);

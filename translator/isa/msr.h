@@ -29,11 +29,11 @@ inline constexpr std::uint32_t mode = we | pr | fp | fe0 | dwe | de | fe1 | is |
 
 namespace esr {
 inline constexpr std::uint32_t mci = ppc_bit(0);
-inline constexpr std::uint32_t pil = ppc_bit(4);  // illegal instruction
-inline constexpr std::uint32_t ppr = ppc_bit(5);  // privileged instruction
-inline constexpr std::uint32_t ptr = ppc_bit(6);  // trap
-inline constexpr std::uint32_t fp = ppc_bit(7);   // floating-point operation
-inline constexpr std::uint32_t st = ppc_bit(8);   // store
+inline constexpr std::uint32_t pil = ppc_bit(4); // illegal instruction
+inline constexpr std::uint32_t ppr = ppc_bit(5); // privileged instruction
+inline constexpr std::uint32_t ptr = ppc_bit(6); // trap
+inline constexpr std::uint32_t fp = ppc_bit(7);  // floating-point operation
+inline constexpr std::uint32_t st = ppc_bit(8);  // store
 inline constexpr std::uint32_t dlk0 = ppc_bit(10);
 inline constexpr std::uint32_t dlk1 = ppc_bit(11);
 inline constexpr std::uint32_t ap = ppc_bit(12);
@@ -50,7 +50,7 @@ inline constexpr std::uint32_t count_mask = 0x7F;
 } // namespace xer
 
 namespace tcr {
-inline constexpr std::uint32_t wp = 0xC0000000; // watchdog period
+inline constexpr std::uint32_t wp = 0xC0000000;  // watchdog period
 inline constexpr std::uint32_t wrc = 0x30000000; // watchdog reset control
 inline constexpr std::uint32_t wie = ppc_bit(4);
 inline constexpr std::uint32_t die = ppc_bit(5);

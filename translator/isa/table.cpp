@@ -59,7 +59,8 @@ Instruction decode(std::uint32_t word) {
     for (std::size_t group = 0; group < extended_primaries.size(); ++group)
         if (extended_primaries[group] == primary) op = tables.extended[group][(word >> 1) & 0x3FF];
     // Only stwcx. has its Rc bit as part of the opcode.
-    if (op != static_cast<std::uint8_t>(Op::illegal) && ((word ^ instruction_table[op].match) & instruction_table[op].mask) != 0)
+    if (op != static_cast<std::uint8_t>(Op::illegal) &&
+        ((word ^ instruction_table[op].match) & instruction_table[op].mask) != 0)
         op = static_cast<std::uint8_t>(Op::illegal);
     return {word, static_cast<Op>(op)};
 }

@@ -60,21 +60,21 @@ enum class Form : std::uint8_t {
 // Properties of an instruction, a bit set.
 namespace flag {
 inline constexpr std::uint32_t none = 0;
-inline constexpr std::uint32_t priv = 1U << 0;      // privileged whatever its operands
+inline constexpr std::uint32_t priv = 1U << 0;       // privileged whatever its operands
 inline constexpr std::uint32_t spr_access = 1U << 1; // privileged if its SPR number says so
-inline constexpr std::uint32_t branch = 1U << 2;    // sets the next instruction address
-inline constexpr std::uint32_t ends = 1U << 3;      // ends a translated block
+inline constexpr std::uint32_t branch = 1U << 2;     // sets the next instruction address
+inline constexpr std::uint32_t ends = 1U << 3;       // ends a translated block
 inline constexpr std::uint32_t load = 1U << 4;
 inline constexpr std::uint32_t store = 1U << 5;
-inline constexpr std::uint32_t update = 1U << 6;    // writes the effective address to RA
-inline constexpr std::uint32_t multiple = 1U << 7;  // several storage accesses
-inline constexpr std::uint32_t fp = 1U << 8;        // needs MSR[FP]
-inline constexpr std::uint32_t rc = 1U << 9;        // bit 31 records to CR0 (CR1 when fp)
+inline constexpr std::uint32_t update = 1U << 6;   // writes the effective address to RA
+inline constexpr std::uint32_t multiple = 1U << 7; // several storage accesses
+inline constexpr std::uint32_t fp = 1U << 8;       // needs MSR[FP]
+inline constexpr std::uint32_t rc = 1U << 9;       // bit 31 records to CR0 (CR1 when fp)
 inline constexpr std::uint32_t rc_always = 1U << 10;
-inline constexpr std::uint32_t oe = 1U << 11;       // bit 21 records to XER[SO,OV]
+inline constexpr std::uint32_t oe = 1U << 11; // bit 21 records to XER[SO,OV]
 inline constexpr std::uint32_t ca_in = 1U << 12;
 inline constexpr std::uint32_t ca_out = 1U << 13;
-inline constexpr std::uint32_t trap = 1U << 14;     // conditional trap
+inline constexpr std::uint32_t trap = 1U << 14; // conditional trap
 inline constexpr std::uint32_t sync = 1U << 15;
 inline constexpr std::uint32_t cache = 1U << 16;
 } // namespace flag

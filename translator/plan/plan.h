@@ -12,17 +12,20 @@ namespace untrap::plan {
 // register; field a byte offset in the state page.
 enum class StepKind : std::uint8_t {
     end,
-    load_field,       // gpr = field
-    store_field,      // field = gpr
-    store_field_masked, // field = gpr & value
-    set_msr_bits,     // msr |= value
-    clear_msr_bits,   // msr &= ~value
-    copy_msr_bits,    // msr = (msr & ~value) | (gpr & value)
+    load_field,          // gpr = field
+    store_field,         // field = gpr
+    store_field_masked,  // field = gpr & value
+    set_msr_bits,        // msr |= value
+    clear_msr_bits,      // msr &= ~value
+    copy_msr_bits,       // msr = (msr & ~value) | (gpr & value)
     trap_if_msr_changes, // trap (original instruction) if (gpr ^ msr) & value: before any step that commits
-    trap_if_pending,  // trap if msr, as the program leaves it, would enable a pending interrupt: before the commit
-    switch_pid,       // PID = gpr; the context follows
-    nothing,          // the instruction has no effect here (tlbsync)
+    trap_if_pending,     // trap if gpr & value is not 0 and an interrupt is pending: before the commit
+    switch_pid,          // PID = gpr; the context follows
+    nothing,             // the instruction has no effect here (tlbsync)
 };
+
+// As a gpr of trap_if_pending: whatever is in value becomes set.
+inline constexpr std::uint8_t any_gpr = 0xFF;
 
 struct Step {
     StepKind kind = StepKind::end;
