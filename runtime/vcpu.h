@@ -16,8 +16,6 @@
 
 namespace untrap::runtime {
 
-enum class Clock : std::uint8_t { host, guest };
-
 struct ExitStatistics {
     std::array<std::uint64_t, exit_reason_count> by_reason{};
     std::uint64_t total = 0;
@@ -29,19 +27,13 @@ struct ExitStatistics {
 
 // Why Vcpu::run returned to userspace.
 enum class RunExit : std::uint8_t {
-    mmio,     // access in mmio(): the VMM performs it, then complete_mmio() and run() again
-    dcr,      // access in dcr(): likewise with complete_dcr()
+    mmio,        // access in mmio(): the VMM performs it, then complete_mmio() and run() again
+    dcr,         // access in dcr(): likewise with complete_dcr()
     interrupted, // stop requested
-    reset,    // the guest reset itself through DBCR0[RST] or the watchdog
-    dead,     // the guest cannot go on; reason in dead_reason()
+    reset,       // the guest reset itself through DBCR0[RST] or the watchdog
+    dead,        // the guest cannot go on; reason in dead_reason()
 };
 
-struct MmioAccess {
-    std::uint64_t real = 0;
-    std::uint8_t size = 0; // 1, 2, 4, 8
-    bool is_write = false;
-    std::uint64_t value = 0; // as a big-endian access sees it, right-aligned
-};
 struct DcrAccess {
     std::uint32_t number = 0;
     bool is_write = false;
@@ -56,7 +48,10 @@ class Vcpu {
     Vcpu(const Vcpu&) = delete;
     Vcpu& operator=(const Vcpu&) = delete;
 
-    void set_engine(Engine& engine) { engine_ = &engine; }
+    // Before the first run().
+    void set_engine(Engine& engine);
+    // pace_idle, for Clock::guest: an idle wait takes its real time, since events may come from outside the guest;
+    // otherwise idle time is skipped.
     void set_clock(Clock clock, bool pace_idle);
     // Core reset: registers as the 440 leaves reset, and the boot mapping (256 MB at EA 0 -> real 0, supervisor rwx).
     void reset();
@@ -72,6 +67,8 @@ class Vcpu {
     void set_interrupt_line(bool critical, bool level);
     // Makes run() return RunExit::interrupted soon (within one slice). Any thread. Cleared by run().
     void request_stop();
+    // Whether an input line or a stop request would end Host::wait. Any thread.
+    bool wake_requested() const;
 
     isa::CpuState state;
     mmu::GuestTlb tlb;
@@ -86,16 +83,38 @@ class Vcpu {
     void write_tlb_word(unsigned index, unsigned ws, std::uint32_t value);
     void set_tlb_entry(unsigned index, const mmu::TlbEntry& value);
     void set_pid(std::uint32_t pid) { state.page.pid = pid & 0xFF; }
+    void set_msr(std::uint32_t value) { state.page.msr = value & isa::msr::defined; }
     Engine& engine() { return *engine_; }
-    // Recomputes state.page.pending from lines and timers; cheap.
+    // Recomputes state.page.pending from lines, timers and debug status; cheap.
     void update_pending();
+    // Registers were changed by userspace: an instruction half done by MMIO is given up.
+    void abandon_instruction();
+
+    // Interrupt input lines as set last.
+    bool line(bool critical) const { return (__atomic_load_n(&lines_, __ATOMIC_ACQUIRE) & (critical ? 2U : 1U)) != 0; }
 
   private:
     friend class Emulator;
-    // (R: run-loop internals as needed)
+    friend class RunLoop;
+
+    enum class Unfinished : std::uint8_t {
+        nothing,
+        mmio,      // the instruction at pc waits for complete_mmio()
+        mmio_done, // and has to be executed again
+        dcr,       // the mfdcr or mtdcr at pc waits for complete_dcr()
+        dcr_done,
+    };
+
     Engine* engine_ = nullptr;
     MmioAccess mmio_;
     DcrAccess dcr_;
+    Unfinished unfinished_ = Unfinished::nothing;
+    bool pace_idle_ = false;
+    std::uint32_t lines_ = 0; // atomic; bit 0 external, bit 1 critical
+    std::uint32_t stop_ = 0;  // atomic
+    // Interrupts delivered in a row without an instruction retired between them, to find a guest that cannot go on.
+    std::uint32_t fruitless_ = 0;
+    std::uint64_t retired_at_delivery_ = 0;
     const char* dead_reason_ = "";
 };
 
