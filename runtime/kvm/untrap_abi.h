@@ -7,7 +7,9 @@
 
 namespace untrap::abi {
 
-// ---- KVM_ENABLE_CAP on a VM, before the first KVM_RUN; KVM_CHECK_EXTENSION answers 1 for each -----------------------
+// ---- KVM_ENABLE_CAP on a VM, before the first KVM_RUN --------------------------------------------------------------
+// KVM_CHECK_EXTENSION answers 1 for each that the host has, for cap_untrap_levels the bit mask of the levels it has.
+// Arguments that the host cannot do are -EINVAL.
 
 // args[0]: patch levels in use as a bit mask, bit n for level n (1 … 4); 0 is trap mode.
 inline constexpr std::uint32_t cap_untrap_levels = 0x55540001u;
