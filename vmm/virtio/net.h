@@ -36,13 +36,15 @@ class VirtioNet final : public VirtioDevice {
     void transmit();
     void frame_arrived(std::span<const std::uint8_t> frame);
     void deliver_backlog();
-    bool deliver(const std::vector<std::uint8_t>& frame);
+    /// False: no buffers for it yet.
+    bool deliver(std::span<const std::uint8_t> frame);
 
     NetBackend& backend_;
     std::array<std::uint8_t, 8> config_{};
     std::deque<std::vector<std::uint8_t>> backlog_;
     std::vector<std::uint8_t> frame_;
-    Chain chain_;
+    Chain chain_;                       // transmit
+    std::vector<Chain> receive_chains_; // apart: a backend may answer from inside send()
     ReportOnce odd_frames_{4};
 };
 

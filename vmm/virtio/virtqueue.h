@@ -93,7 +93,6 @@ class Virtqueue {
     std::uint16_t next_available_ = 0;
     std::uint16_t next_used_ = 0;
     std::uint16_t signalled_used_ = 0;
-    bool signalled_valid_ = false;
 };
 
 } // namespace untrap::vmm
