@@ -14,6 +14,7 @@ Result convert_to_word(std::uint64_t frb, RoundingMode mode, std::uint32_t& fpsc
         fpscr &= ~rounding_status;
         raise(fpscr, causes | fpscr_vxcvi);
         if (fpscr & fpscr_ve) return {0, false};
+        fpscr = (fpscr & ~fpscr_fprf) | fprf_qnan;
         return {value, true};
     };
     constexpr std::uint64_t most_negative = 0xffff'ffff'8000'0000;

@@ -13,8 +13,8 @@
 // - Single-precision instructions round the exact result once even when an operand is no single-precision number.
 // - An exponent still out of range after the adjustment of an enabled overflow or underflow (such operands only)
 //   wraps modulo 2048, as in QEMU.
-// - fctiw, fctiwz: the upper word of frT holds the sign of the integer, zero for a NaN, as in QEMU; FPRF stays as it
-//   was.
+// - fctiw, fctiwz: the upper word of frT holds the sign of the integer, zero for a NaN; FPRF stays as it was unless
+//   VXCVI is raised, then it says QNaN. All as in QEMU.
 // - fres is the correctly rounded single-precision reciprocal; frsqrte divides 1 by the rounded square root, rounding
 //   again. Both are well within the architecture's bounds (1/256, 1/32) and equal QEMU's bits. Inexactness shows in
 //   FI and XX.
