@@ -43,9 +43,6 @@ constexpr unsigned decode(CrField field) {
     return (is_lt(field) ? lt : 0) | (is_gt(field) ? gt : 0) | (is_eq(field) ? eq : 0) | (is_so(field) ? so : 0);
 }
 
-constexpr CrField with_so(CrField field, bool set) {
-    return set != is_so(field) ? static_cast<CrField>(static_cast<std::uint64_t>(field) ^ 1ULL << 61) : field;
-}
 constexpr CrField compare_signed(std::uint32_t a, std::uint32_t b) {
     return CrField{static_cast<std::int32_t>(a)} - CrField{static_cast<std::int32_t>(b)};
 }

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "runtime/soft/code_cache.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+namespace untrap::runtime::soft {
+
+CodeCache::CodeCache(std::size_t bytes) : bytes_(bytes) {
+    void* memory =
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) throw std::runtime_error("no executable memory for generated code");
+    base_ = static_cast<std::uint8_t*>(memory);
+}
+
+CodeCache::~CodeCache() { munmap(base_, bytes_); }
+
+void CodeCache::commit(std::size_t bytes) { used_ = std::min(bytes_, (used_ + bytes + 15) & ~std::size_t{15}); }
+
+Block* CodeCache::find(std::uint32_t ea, std::uint64_t real, std::uint32_t mode) const {
+    const auto found = live_.find({real, ea, mode});
+    return found == live_.end() ? nullptr : found->second;
+}
+
+Block* CodeCache::revive(std::uint64_t content, std::uint32_t ea, std::uint32_t mode, std::uint64_t real) {
+    const auto [first, last] = stale_.equal_range(content);
+    for (auto it = first; it != last; ++it) {
+        Block& block = *it->second;
+        if (block.ea != ea || block.mode != mode) continue;
+        stale_.erase(it);
+        block.real = real;
+        std::memcpy(block.code, block.entry_bytes.data(), block.entry_bytes.size());
+        publish(block);
+        return &block;
+    }
+    return nullptr;
+}
+
+Block& CodeCache::allocate() {
+    ++translated_;
+    return blocks_.emplace_back();
+}
+
+void CodeCache::publish(Block& block) {
+    std::memcpy(block.entry_bytes.data(), block.code, block.entry_bytes.size());
+    block.live = true;
+    live_[{block.real, block.ea, block.mode}] = &block;
+    CodePage& page = pages_[block.real >> mmu::PageGuard::page_shift];
+    page.guard.guard(static_cast<std::uint32_t>(block.real & 0xFFF), block.length * 4);
+    page.blocks.push_back(&block);
+}
+
+void CodeCache::link(x64::ExitLink& link, Block& target, std::uint8_t tlb_index) {
+    if (!static_cast<Block*>(link.owner)->live) return;
+    link.target = &target;
+    link.tlb_index = tlb_index;
+    target.incoming.push_back(&link);
+    if (tlb_index != x64::ExitLink::no_entry) links_by_entry_[tlb_index].push_back(&link);
+    x64::set_jump(link.site, target.code);
+}
+
+void CodeCache::unlink(x64::ExitLink& link) {
+    if (link.target == nullptr) return;
+    auto& incoming = static_cast<Block*>(link.target)->incoming;
+    incoming.erase(std::remove(incoming.begin(), incoming.end(), &link), incoming.end());
+    link.target = nullptr;
+    x64::set_jump(link.site, link.stub);
+}
+
+void CodeCache::unlink_entry(unsigned tlb_index) {
+    auto& links = links_by_entry_[tlb_index];
+    for (x64::ExitLink* link : links)
+        if (link->tlb_index == tlb_index) unlink(*link);
+    links.clear();
+}
+
+void CodeCache::retire(Block& block) {
+    block.live = false;
+    live_.erase({block.real, block.ea, block.mode});
+    // Whoever still holds the address (jump caches) is sent back to look it up.
+    x64::set_jump(block.code, block.reentry);
+    while (!block.incoming.empty()) unlink(*block.incoming.back());
+    for (unsigned i = 0; i < block.link_count; ++i) unlink(block.links[i]);
+    stale_.emplace(block.content, &block);
+}
+
+template <typename Test>
+void CodeCache::retire_in_page(std::uint64_t page_number, Test&& affected) {
+    const auto found = pages_.find(page_number);
+    if (found == pages_.end()) return;
+    CodePage& page = found->second;
+    std::vector<Block*> kept;
+    page.guard.clear();
+    for (Block* block : page.blocks) {
+        if (affected(*block)) {
+            retire(*block);
+            continue;
+        }
+        kept.push_back(block);
+        page.guard.guard(static_cast<std::uint32_t>(block->real & 0xFFF), block->length * 4);
+    }
+    if (kept.empty())
+        pages_.erase(found);
+    else
+        page.blocks = std::move(kept);
+}
+
+void CodeCache::written(std::uint64_t real, std::uint64_t length) {
+    constexpr std::uint64_t page_bytes = 1U << mmu::PageGuard::page_shift;
+    while (length != 0) {
+        const std::uint64_t offset = real & (page_bytes - 1);
+        const std::uint64_t part = std::min(length, page_bytes - offset);
+        const auto found = pages_.find(real >> mmu::PageGuard::page_shift);
+        if (found != pages_.end() &&
+            found->second.guard.hit(static_cast<std::uint32_t>(offset), static_cast<std::uint32_t>(part))) {
+            retire_in_page(real >> mmu::PageGuard::page_shift, [&](const Block& block) {
+                return block.real < real + part && real < block.real + block.length * std::uint64_t{4};
+            });
+        }
+        real += part;
+        length -= part;
+    }
+}
+
+void CodeCache::invalidate_site(std::uint64_t real) {
+    retire_in_page(real >> mmu::PageGuard::page_shift, [&](const Block& block) {
+        return block.real <= real && real < block.real + block.length * std::uint64_t{4};
+    });
+}
+
+void CodeCache::clear() {
+    ++epoch_;
+    live_.clear();
+    stale_.clear();
+    pages_.clear();
+    for (auto& links : links_by_entry_) links.clear();
+    blocks_.clear();
+    used_ = kept_;
+}
+
+} // namespace untrap::runtime::soft

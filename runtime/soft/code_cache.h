@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <unordered_map>
+#include <vector>
+
+#include "mmu/page_guard.h"
+#include "translator/x64/block.h"
+
+namespace untrap::runtime::soft {
+
+// A translated block. It is found by where its code is (guest real address), where it runs (EA) and its mode.
+struct Block {
+    std::uint32_t ea = 0, mode = 0;
+    std::uint64_t real = 0;
+    std::uint32_t length = 0;  // guest instructions it is made from
+    std::uint64_t content = 0; // XXH3 of all it is made from
+    std::uint8_t* code = nullptr;
+    std::uint8_t* reentry = nullptr;
+    std::array<std::uint8_t, 5> entry_bytes{}; // of a live block; a stale one starts with a jump to reentry
+    bool live = false;
+    std::array<x64::ExitLink, 2> links{};
+    unsigned link_count = 0;
+    std::vector<x64::ExitLink*> incoming;
+};
+
+// Memory for generated code, and which guest code it stands for. Stale blocks are kept by content: when the same code
+// turns up again (a page read anew, a site patched back), its translation is used again.
+class CodeCache {
+  public:
+    // Throws std::runtime_error if no executable memory can be had. bytes: size of the arena.
+    explicit CodeCache(std::size_t bytes);
+    ~CodeCache();
+    CodeCache(const CodeCache&) = delete;
+    CodeCache& operator=(const CodeCache&) = delete;
+
+    std::uint8_t* cursor() { return base_ + used_; }
+    std::size_t room() const { return bytes_ - used_; }
+    void commit(std::size_t bytes);
+    // What is committed now stays when the cache is cleared (the thunks).
+    void keep() { kept_ = used_; }
+
+    Block* find(std::uint32_t ea, std::uint64_t real, std::uint32_t mode) const;
+    // A stale block made from the same content, alive again at real; nullptr if there is none.
+    Block* revive(std::uint64_t content, std::uint32_t ea, std::uint32_t mode, std::uint64_t real);
+    // A block to be filled in and then published.
+    Block& allocate();
+    void publish(Block& block);
+
+    // Makes a link's jump go straight to a block; tlb_index: the guest TLB entry that both depend on, or no_entry.
+    void link(x64::ExitLink& link, Block& target, std::uint8_t tlb_index);
+    void unlink_entry(unsigned tlb_index);
+
+    // Whether the 4 KB page of real holds live translated code.
+    bool guarded(std::uint64_t real) const { return pages_.count(real >> mmu::PageGuard::page_shift) != 0; }
+    // [real, real + length) was written: blocks made from it become stale.
+    void written(std::uint64_t real, std::uint64_t length);
+    void invalidate_site(std::uint64_t real);
+    void clear();
+
+    std::uint64_t translated() const { return translated_; }
+    // Counts clear(): pointers to blocks and links are good within one epoch.
+    std::uint64_t epoch() const { return epoch_; }
+
+  private:
+    struct CodePage {
+        mmu::PageGuard guard;
+        std::vector<Block*> blocks;
+    };
+    struct Key {
+        std::uint64_t real;
+        std::uint32_t ea, mode;
+        bool operator==(const Key&) const = default;
+    };
+    struct KeyHash {
+        std::size_t operator()(const Key& key) const {
+            return (key.real ^ std::uint64_t{key.ea} << 20 ^ std::uint64_t{key.mode} << 56) * 0x9E3779B97F4A7C15ULL >>
+                   16;
+        }
+    };
+    static void unlink(x64::ExitLink& link);
+    void retire(Block& block);
+    template <typename Test>
+    void retire_in_page(std::uint64_t page, Test&& affected);
+
+    std::uint8_t* base_ = nullptr;
+    std::size_t bytes_, used_ = 0, kept_ = 0;
+    std::deque<Block> blocks_;
+    std::unordered_map<Key, Block*, KeyHash> live_;
+    std::unordered_multimap<std::uint64_t, Block*> stale_;
+    std::unordered_map<std::uint64_t, CodePage> pages_;
+    std::array<std::vector<x64::ExitLink*>, 64> links_by_entry_;
+    std::uint64_t translated_ = 0, epoch_ = 0;
+};
+
+} // namespace untrap::runtime::soft

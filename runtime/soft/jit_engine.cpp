@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "runtime/soft/jit_engine.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <stdexcept>
+
+#include "runtime/vcpu.h"
+#include "translator/interp/interpreter.h"
+
+namespace untrap::runtime::soft {
+
+using isa::Instruction;
+using isa::Trap;
+using isa::TrapKind;
+namespace mode = x64::mode;
+
+namespace {
+
+constexpr std::uint32_t page_bytes = 1U << x64::soft_tlb_page_shift;
+constexpr std::uint32_t page_mask = ~(page_bytes - 1);
+// More than any block needs: 64 instructions of at most some 200 bytes, their slow paths, and the exits.
+constexpr std::size_t block_room = 64 * 1024;
+
+std::uint32_t big_endian_word(const std::uint8_t* bytes) {
+    return std::uint32_t{bytes[0]} << 24 | std::uint32_t{bytes[1]} << 16 | std::uint32_t{bytes[2]} << 8 | bytes[3];
+}
+
+} // namespace
+
+JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes) : vcpu_(vcpu), cache_(cache_bytes) {
+    const x64::Helpers helpers{&JitEngine::interpret, &JitEngine::access, &JitEngine::switch_context};
+    const std::size_t used = x64::emit_thunks(helpers, cache_.cursor(), cache_.room(), enter_, thunks_);
+    if (used == 0) throw std::runtime_error("generated code could not be set up");
+    cache_.commit(used);
+    cache_.keep();
+    emitter_ = std::make_unique<x64::BlockEmitter>(thunks_);
+    vcpu.state.engine_slots[x64::slot_engine] = reinterpret_cast<std::uintptr_t>(this);
+}
+
+// -- contexts ------------------------------------------------------------------------------------------------------
+
+std::uint32_t JitEngine::current_mode() const {
+    const isa::CpuState& state = vcpu_.state;
+    const std::uint32_t msr = state.page.msr;
+    return ((msr & isa::msr::pr) != 0 ? mode::pr : 0) | ((msr & isa::msr::is) != 0 ? mode::is : 0) |
+           ((msr & isa::msr::fp) != 0 ? mode::fp : 0) | ((msr & (isa::msr::fe0 | isa::msr::fe1)) != 0 ? mode::fe : 0) |
+           (state.xer_so != 0 ? mode::so : 0);
+}
+
+void JitEngine::select_context() {
+    isa::CpuState& state = vcpu_.state;
+    const std::uint32_t msr = state.page.msr;
+    const std::uint32_t pid = state.page.pid & 0xFF;
+    const std::uint32_t data_key =
+        pid | ((msr & isa::msr::pr) != 0 ? 0x100U : 0) | ((msr & isa::msr::ds) != 0 ? 0x200U : 0);
+    if (data_key != data_key_) {
+        data_ = &shadow_.data_context(data_key);
+        data_key_ = data_key;
+        state.engine_slots[x64::slot_soft_tlb] = reinterpret_cast<std::uintptr_t>(data_->entries.data());
+    }
+    const std::uint32_t instruction_key = pid | current_mode() << 8;
+    if (instruction_key != instruction_key_) {
+        instructions_ = &shadow_.instruction_context(instruction_key);
+        instruction_key_ = instruction_key;
+        state.engine_slots[x64::slot_jump_cache] = reinterpret_cast<std::uintptr_t>(instructions_->jumps.data());
+    }
+}
+
+void JitEngine::switch_context(void* engine) { static_cast<JitEngine*>(engine)->select_context(); }
+
+// -- helpers of generated code ---------------------------------------------------------------------------------------
+
+bool JitEngine::execute(std::uint32_t word, std::uint32_t left) {
+    isa::CpuState& state = vcpu_.state;
+    const auto budget = state.engine_slots[x64::slot_budget];
+    // The timebase may be read: the count is made exact. Generated code keeps it in the budget.
+    state.retired = state.engine_slots[x64::slot_target] - (budget + left);
+    trap_ = interp::execute(state, vcpu_.storage, isa::decode(word));
+    if (trap_.kind == TrapKind::none) return true;
+    state.engine_slots[x64::slot_budget] = budget + left;
+    return false;
+}
+
+bool JitEngine::interpret(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t) {
+    return static_cast<JitEngine*>(engine)->execute(word, left);
+}
+
+bool JitEngine::access(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea) {
+    auto& self = *static_cast<JitEngine*>(engine);
+    const Instruction insn = isa::decode(word);
+    self.fill(ea, insn.has(isa::flag::store));
+    return self.execute(word, left);
+}
+
+void JitEngine::fill(std::uint32_t ea, bool store) {
+    const x64::SoftTlbEntry& present = data_->entries[x64::soft_tlb_index(ea)];
+    const std::uint32_t page = ea & page_mask;
+    if ((store ? present.write_tag : present.read_tag) == page) return; // misaligned, or not the TLB's fault
+    const Resolved where = vcpu_.storage.resolve(ea, store ? mmu::Access::store : mmu::Access::load);
+    if (where.status != Resolved::Status::ok) return;
+    if (store && present.read_tag == page && cache_.guarded(where.real)) return; // slow for good, and known
+    ++refills_;
+    vcpu_.exits.count(ExitReason::dtlb_virt);
+    if (where.little_endian || where.page_shift < x64::soft_tlb_page_shift) return;
+    std::uint8_t* host_page = where.host - (ea & ~page_mask);
+    if (store && cache_.guarded(where.real)) return;
+    ShadowTlb::fill_data(*data_, ea, host_page, store);
+}
+
+// -- finding and making blocks ---------------------------------------------------------------------------------------
+
+ShadowTlb::FetchEntry* JitEngine::fetch_page(std::uint32_t pc, Trap& trap) {
+    if (ShadowTlb::FetchEntry* known = ShadowTlb::find_fetch(*instructions_, pc)) return known;
+    const Resolved where = vcpu_.storage.resolve(pc, mmu::Access::fetch);
+    switch (where.status) {
+    case Resolved::Status::miss: trap.kind = TrapKind::fetch_miss; return nullptr;
+    case Resolved::Status::denied: trap.kind = TrapKind::fetch_denied; return nullptr;
+    case Resolved::Status::no_memory: trap.kind = TrapKind::fetch_bus_error; return nullptr;
+    case Resolved::Status::ok: break;
+    }
+    if (where.little_endian || where.page_shift < x64::soft_tlb_page_shift) return nullptr;
+    ++refills_;
+    vcpu_.exits.count(ExitReason::itlb_virt);
+    const mmu::TlbEntry& entry = vcpu_.tlb.entry(where.tlb_index);
+    ShadowTlb::FetchEntry filled;
+    filled.tag = pc & page_mask;
+    filled.tlb_index = where.tlb_index;
+    filled.tid = entry.tid;
+    filled.first = entry.epn();
+    filled.last = entry.epn() | ~entry.page_mask();
+    filled.real = where.real & ~std::uint64_t{page_bytes - 1};
+    ShadowTlb::fill_fetch(*instructions_, filled);
+    return ShadowTlb::find_fetch(*instructions_, pc);
+}
+
+Block* JitEngine::find_block(Trap& trap) {
+    const std::uint32_t pc = vcpu_.state.pc;
+    const ShadowTlb::FetchEntry* page = fetch_page(pc, trap);
+    if (page == nullptr) return nullptr;
+    const std::uint32_t bits = current_mode() | (page->tid == 0 ? mode::global : 0);
+    Block* block = cache_.find(pc, page->real + (pc & ~page_mask), bits);
+    if (block == nullptr) block = translate(*page, bits);
+    if (block != nullptr) {
+        x64::JumpCacheEntry& jump = instructions_->jumps[x64::jump_cache_index(pc)];
+        jump.ea = pc;
+        jump.code = block->code;
+    }
+    return block;
+}
+
+Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bits) {
+    const std::uint32_t pc = vcpu_.state.pc;
+    const std::uint64_t real = page.real + (pc & ~page_mask);
+    const std::uint8_t* bytes = vcpu_.memory.find(page.real, page_bytes, false);
+    if (bytes == nullptr) return nullptr;
+    source_.ea = pc;
+    source_.mode = bits;
+    const bool global = (bits & mode::global) != 0;
+    source_.link_first = global ? page.first : pc & page_mask;
+    source_.link_last = global ? page.last : pc | ~page_mask;
+    source_.length = 0;
+    XXH3_state_t hash;
+    XXH3_64bits_reset(&hash);
+    const std::uint32_t identity[] = {pc, bits, source_.link_first, source_.link_last};
+    XXH3_64bits_update(&hash, identity, sizeof(identity));
+    for (std::uint32_t offset = pc & ~page_mask; offset < page_bytes && source_.length < x64::max_block_instructions;
+         offset += 4) {
+        const Instruction insn = isa::decode(big_endian_word(bytes + offset));
+        plan::Patch patch;
+        if ((bits & mode::pr) == 0 && insn.privileged()) {
+            const plan::Patch* found = vcpu_.patches.find(page.real + offset, insn.word);
+            if (found != nullptr && found->level <= 2) patch = *found;
+        }
+        const std::uint32_t item[] = {insn.word, patch.level};
+        XXH3_64bits_update(&hash, item, sizeof(item));
+        source_.code[source_.length] = insn;
+        source_.patches[source_.length] = patch;
+        ++source_.length;
+        if (x64::ends_block(insn, patch, bits)) break;
+    }
+    const std::uint64_t content = XXH3_64bits_digest(&hash);
+    const bool first_in_page = !cache_.guarded(real);
+    Block* block = cache_.revive(content, pc, bits, real);
+    if (block == nullptr) {
+        if (cache_.room() < block_room) {
+            // Full: all translations go, what is hot comes back.
+            cache_.clear();
+            shadow_.clear_jumps();
+        }
+        block = &cache_.allocate();
+        block->ea = pc;
+        block->mode = bits;
+        block->real = real;
+        block->length = source_.length;
+        block->content = content;
+        const x64::EmittedBlock emitted =
+            emitter_->emit(source_, cache_.cursor(), cache_.room(), {&block->links[0], &block->links[1]});
+        if (emitted.size == 0) throw std::runtime_error("a block of guest code could not be translated");
+        block->code = cache_.cursor();
+        block->reentry = block->code + emitted.reentry;
+        block->link_count = emitted.link_count;
+        for (unsigned i = 0; i < emitted.link_count; ++i) {
+            block->links[i] = emitted.links[i];
+            block->links[i].owner = block;
+        }
+        cache_.commit(emitted.size);
+        cache_.publish(*block);
+    }
+    if (first_in_page) shadow_.write_protect(bytes);
+    return block;
+}
+
+void JitEngine::make_link(x64::ExitLink& link, Block& target) {
+    const Block& owner = *static_cast<Block*>(link.owner);
+    if (!owner.live || link.target != nullptr) return;
+    std::uint8_t entry = x64::ExitLink::no_entry;
+    if (((link.target_ea ^ owner.ea) & page_mask) != 0) {
+        // Two pages: good as long as one guest TLB entry maps both.
+        const ShadowTlb::FetchEntry* page = ShadowTlb::find_fetch(*instructions_, link.target_ea);
+        if (page == nullptr || owner.ea < page->first || owner.ea > page->last) return;
+        entry = page->tlb_index;
+    }
+    cache_.link(link, target, entry);
+}
+
+// -- running
+// -----------------------------------------------------------------------------------------------------------
+
+Trap JitEngine::finish(Trap trap, std::uint64_t left) {
+    vcpu_.state.retired = vcpu_.state.engine_slots[x64::slot_target] - left;
+    return trap;
+}
+
+Trap JitEngine::run(Vcpu& vcpu, std::uint64_t budget) {
+    isa::CpuState& state = vcpu.state;
+    std::uint64_t left = budget;
+    state.engine_slots[x64::slot_target] = state.retired + budget;
+    x64::ExitLink* link = nullptr;
+    for (;;) {
+        if (left == 0) return finish({.kind = TrapKind::budget}, 0);
+        select_context();
+        const void* code = nullptr;
+        const x64::JumpCacheEntry& known = instructions_->jumps[x64::jump_cache_index(state.pc)];
+        if (link == nullptr && known.ea == state.pc) {
+            code = known.code;
+        } else {
+            Trap trap;
+            const std::uint64_t epoch = cache_.epoch();
+            Block* block = find_block(trap);
+            // Making room for the target may have cleared the cache, and the link with it.
+            if (block != nullptr && link != nullptr && epoch == cache_.epoch()) make_link(*link, *block);
+            link = nullptr;
+            if (block == nullptr) {
+                if (trap.kind != TrapKind::none) return finish(trap, left);
+                // Code that is not translated: one instruction at a time.
+                finish({}, left);
+                trap = interp::run(state, vcpu.storage, 1);
+                if (trap.kind != TrapKind::budget) return trap;
+                --left;
+                continue;
+            }
+            code = block->code;
+        }
+        const auto kind = static_cast<x64::ExitKind>(enter_(&state, static_cast<std::int64_t>(left), code));
+        left = state.engine_slots[x64::slot_budget];
+        Trap trap;
+        trap.word = static_cast<std::uint32_t>(state.engine_slots[x64::slot_exit_info]);
+        switch (kind) {
+        case x64::ExitKind::budget: {
+            // The next block is longer than what is left: the interpreter goes exactly to the end.
+            finish({}, left);
+            trap = interp::run(state, vcpu.storage, left);
+            return trap;
+        }
+        case x64::ExitKind::lookup:
+            // A jump cache that still names a stale block would lead here again.
+            instructions_->jumps[x64::jump_cache_index(state.pc)] = {};
+            continue;
+        case x64::ExitKind::link:
+            link = reinterpret_cast<x64::ExitLink*>(state.engine_slots[x64::slot_exit_info]);
+            continue;
+        case x64::ExitKind::helper_trap: return finish(trap_, left);
+        case x64::ExitKind::privileged: trap.kind = TrapKind::privileged; break;
+        case x64::ExitKind::system_call: trap.kind = TrapKind::system_call; break;
+        case x64::ExitKind::illegal: trap.kind = TrapKind::illegal; break;
+        case x64::ExitKind::fp_unavailable: trap.kind = TrapKind::fp_unavailable; break;
+        case x64::ExitKind::trap_condition: trap.kind = TrapKind::trap_condition; break;
+        }
+        return finish(trap, left);
+    }
+}
+
+// -- changes
+// -------------------------------------------------------------------------------------------------------------
+
+void JitEngine::tlb_entry_changed(unsigned index, const mmu::TlbEntry& before) {
+    if (!before.valid()) return;
+    shadow_.drop(before);
+    cache_.unlink_entry(index);
+}
+
+void JitEngine::memory_written(std::uint64_t real, std::uint64_t length) { cache_.written(real, length); }
+
+void JitEngine::site_changed(std::uint64_t real) { cache_.invalidate_site(real); }
+
+void JitEngine::flush() {
+    cache_.clear();
+    shadow_.clear();
+}
+
+} // namespace untrap::runtime::soft

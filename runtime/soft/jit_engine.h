@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "runtime/engine.h"
+#include "runtime/soft/code_cache.h"
+#include "runtime/soft/shadow_tlb.h"
+#include "translator/x64/block.h"
+
+namespace untrap::runtime::soft {
+
+// Runs guest code as x86-64 code made block by block. One vCPU's; used by the thread that runs it.
+class JitEngine final : public Engine {
+  public:
+    static constexpr std::size_t default_cache_bytes = std::size_t{64} << 20;
+
+    // Throws std::runtime_error if generated code cannot be had.
+    explicit JitEngine(Vcpu& vcpu, std::size_t cache_bytes = default_cache_bytes);
+
+    isa::Trap run(Vcpu& vcpu, std::uint64_t budget) override;
+    void tlb_entry_changed(unsigned index, const mmu::TlbEntry& before) override;
+    void memory_written(std::uint64_t real, std::uint64_t length) override;
+    void site_changed(std::uint64_t real) override;
+    void flush() override;
+
+    std::uint64_t translated_blocks() const { return cache_.translated(); }
+    std::uint64_t shadow_refills() const { return refills_; }
+
+  private:
+    // What generated code calls back.
+    static bool interpret(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
+    static bool access(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
+    static void switch_context(void* engine);
+
+    bool execute(std::uint32_t word, std::uint32_t left);
+    void fill(std::uint32_t ea, bool store);
+    void select_context();
+    std::uint32_t current_mode() const;
+    ShadowTlb::FetchEntry* fetch_page(std::uint32_t pc, isa::Trap& trap);
+    // The block at state.pc, translated if need be; nullptr with a trap, or without one if this code cannot be
+    // translated (little-endian or 1 KB pages): the interpreter runs it.
+    Block* find_block(isa::Trap& trap);
+    Block* translate(const ShadowTlb::FetchEntry& page, std::uint32_t mode);
+    void make_link(x64::ExitLink& link, Block& target);
+    isa::Trap finish(isa::Trap trap, std::uint64_t left);
+
+    Vcpu& vcpu_;
+    CodeCache cache_;
+    ShadowTlb shadow_;
+    x64::Thunks thunks_;
+    x64::EnterFunction enter_ = nullptr;
+    std::unique_ptr<x64::BlockEmitter> emitter_;
+    ShadowTlb::DataContext* data_ = nullptr;
+    ShadowTlb::InstructionContext* instructions_ = nullptr;
+    std::uint64_t data_key_ = ~std::uint64_t{0}, instruction_key_ = ~std::uint64_t{0};
+    isa::Trap trap_;
+    std::uint64_t refills_ = 0;
+    x64::BlockSource source_;
+};
+
+} // namespace untrap::runtime::soft

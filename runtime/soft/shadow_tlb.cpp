@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "runtime/soft/shadow_tlb.h"
+
+namespace untrap::runtime::soft {
+
+namespace {
+
+constexpr std::uint32_t page_bytes = 1U << x64::soft_tlb_page_shift;
+constexpr std::uint32_t page_mask = ~(page_bytes - 1);
+constexpr std::uint32_t no_tag = 1;
+// Beyond this size a guest page covers so many table slots that clearing all tables is cheaper.
+constexpr unsigned exact_shift = 16;
+
+unsigned fetch_index(std::uint32_t ea) { return ea >> x64::soft_tlb_page_shift & (ShadowTlb::fetch_entries - 1); }
+
+} // namespace
+
+ShadowTlb::ShadowTlb() = default;
+
+ShadowTlb::DataContext& ShadowTlb::data_context(std::uint32_t key) {
+    const auto [pid, fresh] = data_pids_.assign(key);
+    if (!data_[pid])
+        data_[pid] = std::make_unique<DataContext>();
+    else if (fresh)
+        *data_[pid] = DataContext{};
+    return *data_[pid];
+}
+
+ShadowTlb::InstructionContext& ShadowTlb::instruction_context(std::uint32_t key) {
+    const auto [pid, fresh] = instruction_pids_.assign(key);
+    if (!instructions_[pid]) {
+        instructions_[pid] = std::make_unique<InstructionContext>();
+    } else if (fresh) {
+        instructions_[pid]->jumps.fill({});
+        instructions_[pid]->fetch.fill({});
+    }
+    return *instructions_[pid];
+}
+
+void ShadowTlb::fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* host, bool store) {
+    const std::uint32_t page = ea & page_mask;
+    x64::SoftTlbEntry& entry = context.entries[x64::soft_tlb_index(ea)];
+    const std::uint64_t addend = reinterpret_cast<std::uint64_t>(host) - page;
+    if (entry.addend != addend || (entry.read_tag != page && entry.write_tag != page)) entry = {no_tag, no_tag, addend};
+    if (store)
+        entry.write_tag = page;
+    else
+        entry.read_tag = page;
+}
+
+void ShadowTlb::drop_jumps(InstructionContext& context, std::uint32_t page) {
+    const unsigned first = x64::jump_cache_index(page);
+    for (unsigned i = 0; i < page_bytes / 4; ++i) {
+        x64::JumpCacheEntry& entry = context.jumps[first + i];
+        if ((entry.ea & page_mask) == page) entry = {};
+    }
+}
+
+static_assert(x64::jump_cache_entries % (page_bytes / 4) == 0, "the slots of a page are contiguous");
+
+void ShadowTlb::fill_fetch(InstructionContext& context, const FetchEntry& entry) {
+    FetchEntry& slot = context.fetch[fetch_index(entry.tag)];
+    // Jump targets are good while their page is in the fetch table.
+    if (slot.tag != no_tag) drop_jumps(context, slot.tag);
+    slot = entry;
+}
+
+ShadowTlb::FetchEntry* ShadowTlb::find_fetch(InstructionContext& context, std::uint32_t ea) {
+    FetchEntry& slot = context.fetch[fetch_index(ea)];
+    return slot.tag == (ea & page_mask) ? &slot : nullptr;
+}
+
+void ShadowTlb::drop(const mmu::TlbEntry& before) {
+    if (!before.valid() || before.page_shift() == 0) return;
+    if (before.page_shift() > exact_shift) {
+        clear();
+        return;
+    }
+    const std::uint32_t first = before.epn() & page_mask;
+    const std::uint32_t pages =
+        before.page_shift() <= x64::soft_tlb_page_shift ? 1 : 1U << (before.page_shift() - x64::soft_tlb_page_shift);
+    for (std::uint32_t i = 0; i < pages; ++i) {
+        const std::uint32_t page = first + i * page_bytes;
+        for (auto& context : data_) {
+            if (!context) continue;
+            x64::SoftTlbEntry& entry = context->entries[x64::soft_tlb_index(page)];
+            if (entry.read_tag == page || entry.write_tag == page) entry = {};
+        }
+        for (auto& context : instructions_) {
+            if (!context) continue;
+            FetchEntry& entry = context->fetch[fetch_index(page)];
+            if (entry.tag != page) continue;
+            drop_jumps(*context, page);
+            entry = {};
+        }
+    }
+}
+
+void ShadowTlb::write_protect(const std::uint8_t* host_page) {
+    const auto host = reinterpret_cast<std::uint64_t>(host_page);
+    for (auto& context : data_) {
+        if (!context) continue;
+        for (x64::SoftTlbEntry& entry : context->entries)
+            if (entry.write_tag != no_tag && entry.addend + entry.write_tag == host) entry.write_tag = no_tag;
+    }
+}
+
+void ShadowTlb::clear() {
+    for (auto& context : data_)
+        if (context) *context = DataContext{};
+    for (auto& context : instructions_) {
+        if (!context) continue;
+        context->jumps.fill({});
+        context->fetch.fill({});
+    }
+}
+
+void ShadowTlb::clear_jumps() {
+    for (auto& context : instructions_)
+        if (context) context->jumps.fill({});
+}
+
+} // namespace untrap::runtime::soft

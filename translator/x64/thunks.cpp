@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <cstring>
+
+#include "translator/x64/block.h"
+#include "translator/x64/layout.h"
+
+namespace untrap::x64 {
+
+namespace {
+
+using namespace asmjit;
+
+void save_guest_registers(x86::Assembler& a) {
+    for (const PinnedGpr& pin : pinned_gprs)
+        a.mov(x86::dword_ptr(state_reg, gpr_offset(pin.guest)), x86::gpd(static_cast<std::uint32_t>(pin.id)));
+}
+
+void load_guest_registers(x86::Assembler& a) {
+    for (const PinnedGpr& pin : pinned_gprs)
+        a.mov(x86::gpd(static_cast<std::uint32_t>(pin.id)), x86::dword_ptr(state_reg, gpr_offset(pin.guest)));
+}
+
+constexpr std::uint32_t saved_registers[] = {x86::Gp::kIdBx,  x86::Gp::kIdBp,  x86::Gp::kIdR12,
+                                             x86::Gp::kIdR13, x86::Gp::kIdR14, x86::Gp::kIdR15};
+// Six registers and the return address leave the stack 8 bytes off its alignment.
+constexpr int frame_padding = 8;
+
+} // namespace
+
+std::size_t emit_thunks(const Helpers& helpers, std::uint8_t* base, std::size_t room, EnterFunction& enter,
+                        Thunks& thunks) {
+    CodeHolder code;
+    if (code.init(Environment::host(), reinterpret_cast<std::uint64_t>(base)) != kErrorOk) return 0;
+    x86::Assembler a(&code);
+    auto here = [&] { return reinterpret_cast<std::uint64_t>(base) + a.offset(); };
+
+    // uint32_t enter(state, budget, code)
+    for (std::uint32_t id : saved_registers) a.push(x86::gpq(id));
+    a.sub(x86::rsp, frame_padding);
+    a.mov(state_reg, x86::rdi);
+    a.mov(budget_reg, x86::rsi);
+    a.mov(x86::rax, x86::rdx);
+    load_guest_registers(a);
+    a.jmp(x86::rax);
+
+    a.align(AlignMode::kCode, 16);
+    thunks.exit = here();
+    save_guest_registers(a);
+    a.mov(x86::qword_ptr(state_reg, slot_offset(slot_budget)), budget_reg);
+    a.mov(x86::qword_ptr(state_reg, slot_offset(slot_exit_info)), x86::rdx);
+    Label leave = a.newLabel();
+    a.bind(leave);
+    a.add(x86::rsp, frame_padding);
+    for (std::size_t i = std::size(saved_registers); i-- > 0;) a.pop(x86::gpq(saved_registers[i]));
+    a.ret();
+
+    // Helper calls: all guest state goes home, so that the helper sees and may change it.
+    auto emit_helper = [&](bool (*function)(void*, std::uint32_t, std::uint32_t, std::uint32_t)) {
+        a.align(AlignMode::kCode, 16);
+        const std::uint64_t entry = here();
+        save_guest_registers(a);
+        a.mov(x86::qword_ptr(state_reg, slot_offset(slot_budget)), budget_reg);
+        a.mov(x86::esi, x86::ecx); // word; edx holds left already
+        a.mov(x86::ecx, x86::eax);
+        a.mov(x86::rdi, x86::qword_ptr(state_reg, slot_offset(slot_engine)));
+        a.sub(x86::rsp, 8);
+        a.mov(x86::rax, reinterpret_cast<std::uint64_t>(function));
+        a.call(x86::rax);
+        a.add(x86::rsp, 8);
+        Label trapped = a.newLabel();
+        a.test(x86::al, x86::al);
+        a.jz(trapped);
+        load_guest_registers(a);
+        a.ret();
+        a.bind(trapped);
+        a.add(x86::rsp, 8); // the return address
+        a.mov(x86::eax, static_cast<std::uint32_t>(ExitKind::helper_trap));
+        a.jmp(leave);
+        return entry;
+    };
+    thunks.interpret = emit_helper(helpers.interpret);
+    thunks.access = emit_helper(helpers.access);
+
+    a.align(AlignMode::kCode, 16);
+    thunks.switch_context = here();
+    save_guest_registers(a);
+    a.mov(x86::rdi, x86::qword_ptr(state_reg, slot_offset(slot_engine)));
+    a.sub(x86::rsp, 8);
+    a.mov(x86::rax, reinterpret_cast<std::uint64_t>(helpers.switch_context));
+    a.call(x86::rax);
+    a.add(x86::rsp, 8);
+    load_guest_registers(a);
+    a.ret();
+
+    // rax: CrField -> eax: LT 8, GT 4, EQ 2, SO 1 (cr.h)
+    a.align(AlignMode::kCode, 16);
+    thunks.decode_cr = here();
+    a.mov(x86::rdx, x86::rax);
+    a.shr(x86::rdx, 59);
+    a.and_(x86::edx, 8); // bit 62
+    a.xor_(x86::ecx, x86::ecx);
+    a.test(x86::rax, x86::rax);
+    a.setg(x86::cl);
+    a.lea(x86::edx, x86::ptr(x86::rdx, x86::rcx, 2));
+    a.xor_(x86::ecx, x86::ecx);
+    a.test(x86::eax, x86::eax);
+    a.sete(x86::cl);
+    a.lea(x86::edx, x86::ptr(x86::rdx, x86::rcx, 1));
+    a.mov(x86::rcx, x86::rax);
+    a.shr(x86::rcx, 61);
+    a.shr(x86::rax, 63);
+    a.xor_(x86::eax, x86::ecx);
+    a.and_(x86::eax, 1);
+    a.or_(x86::eax, x86::edx);
+    a.ret();
+
+    if (code.flatten() != kErrorOk || code.codeSize() > room) return 0;
+    std::memcpy(base, code.textSection()->data(), code.codeSize());
+    enter = reinterpret_cast<EnterFunction>(base);
+    return code.codeSize();
+}
+
+void set_jump(std::uint8_t* site, const std::uint8_t* target) {
+    const auto displacement = static_cast<std::int32_t>(target - (site + 5));
+    site[0] = 0xE9;
+    std::memcpy(site + 1, &displacement, sizeof(displacement));
+}
+
+} // namespace untrap::x64
