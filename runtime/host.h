@@ -16,6 +16,10 @@ class Host {
     // UINT64_MAX: no time limit.
     virtual void wait(std::uint64_t until) = 0;
 
+    // Called by the vCPU's thread before each slice of guest execution, after the interrupt lines have been read: the
+    // place to tell the engine of memory written by others.
+    virtual void between_slices() {}
+
   protected:
     ~Host() = default;
 };

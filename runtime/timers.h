@@ -64,7 +64,6 @@ class Timers {
     // now() without the time spent frozen.
     std::uint64_t ticks() const { return (frozen_ ? frozen_at_ : now()) - lost_; }
     void advance_dec(std::uint64_t tick);
-    void timebase_moved(std::uint64_t from, std::uint64_t to);
     void watchdog_event();
 
     isa::CpuState& state_;

@@ -65,9 +65,11 @@ class Vcpu {
 
     // Level of the external (non-critical) and critical input lines. Any thread.
     void set_interrupt_line(bool critical, bool level);
+    // An external interrupt that takes itself back when it is delivered. Any thread.
+    void pulse_external();
     // Makes run() return RunExit::interrupted soon (within one slice). Any thread. Cleared by run().
     void request_stop();
-    // Whether an input line or a stop request would end Host::wait. Any thread.
+    // Whether an enabled input line or a stop request ends Host::wait. The vCPU's thread.
     bool wake_requested() const;
 
     isa::CpuState state;
@@ -90,31 +92,48 @@ class Vcpu {
     // Registers were changed by userspace: an instruction half done by MMIO is given up.
     void abandon_instruction();
 
-    // Interrupt input lines as set last.
-    bool line(bool critical) const { return (__atomic_load_n(&lines_, __ATOMIC_ACQUIRE) & (critical ? 2U : 1U)) != 0; }
+    // An interrupt was delivered: finds a guest that gets nowhere.
+    void note_delivery() {
+        if (state.retired != retired_at_delivery_)
+            fruitless_ = 0;
+        else
+            ++fruitless_;
+        retired_at_delivery_ = state.retired;
+    }
+
+    // External (false) or critical (true) input, as set last.
+    bool line(bool critical) const { return (__atomic_load_n(&lines_, __ATOMIC_ACQUIRE) & (critical ? 2U : 5U)) != 0; }
 
   private:
     friend class Emulator;
     friend class RunLoop;
 
+    // What keeps the vCPU from simply running on.
     enum class Unfinished : std::uint8_t {
         nothing,
         mmio,      // the instruction at pc waits for complete_mmio()
         mmio_done, // and has to be executed again
         dcr,       // the mfdcr or mtdcr at pc waits for complete_dcr()
         dcr_done,
+        dead,
     };
+
+    bool take_stop();
+    void take_back_pulse();
 
     Engine* engine_ = nullptr;
     MmioAccess mmio_;
     DcrAccess dcr_;
     Unfinished unfinished_ = Unfinished::nothing;
+    std::uint32_t unfinished_word_ = 0; // dcr: the instruction
     bool pace_idle_ = false;
-    std::uint32_t lines_ = 0; // atomic; bit 0 external, bit 1 critical
+    std::uint32_t lines_ = 0; // atomic; bit 0 external, bit 1 critical, bit 2 external pulse
     std::uint32_t stop_ = 0;  // atomic
     // Interrupts delivered in a row without an instruction retired between them, to find a guest that cannot go on.
     std::uint32_t fruitless_ = 0;
     std::uint64_t retired_at_delivery_ = 0;
+    std::uint32_t debug_data_ = 0;                // DBDR
+    std::array<std::uint32_t, 32> warned_sprs_{}; // a bit for each SPR number
     const char* dead_reason_ = "";
 };
 

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "runtime/byte_order.h"
+#include "runtime/debug.h"
+#include "runtime/emulate.h"
+#include "runtime/interrupts.h"
+#include "runtime/vcpu.h"
+#include "translator/interp/interpreter.h"
+
+namespace untrap::runtime {
+
+using isa::Instruction;
+using isa::Interrupt;
+using isa::Op;
+using isa::Trap;
+using isa::TrapKind;
+namespace msr = isa::msr;
+
+namespace {
+
+// Instructions run between two looks at stop requests, interrupt lines and (host clock) timers.
+constexpr std::uint64_t slice = 50'000;
+// Interrupts delivered without one instruction completing between them, after which the guest is given up.
+constexpr std::uint32_t fruitless_limit = 64;
+
+ExitReason delivery_reason(Interrupt which) {
+    switch (which) {
+    case Interrupt::debug: return ExitReason::debug;
+    case Interrupt::critical_input:
+    case Interrupt::external_input: return ExitReason::extint;
+    default: return ExitReason::dec; // decrementer, fixed-interval timer, watchdog
+    }
+}
+
+// Whether a sequence may take in this instruction. What may end it elsewhere (a device, another context) may not.
+bool fits_sequence(Instruction insn) {
+    if (insn.op == Op::illegal || insn.op == Op::mfdcr || insn.op == Op::mtdcr) return false;
+    if (insn.op == Op::lwarx || insn.op == Op::stwcx_rc) return false;
+    if (insn.has(isa::flag::fp | isa::flag::trap)) return false;
+    return insn.privileged() || !insn.has(isa::flag::branch);
+}
+
+} // namespace
+
+// One call of Vcpu::run.
+class RunLoop {
+  public:
+    explicit RunLoop(Vcpu& vcpu) : vcpu_(vcpu), state_(vcpu.state), emulator_(vcpu) {}
+
+    RunExit run() {
+        Step step = resume();
+        while (step == Step::go_on) {
+            step = prepare();
+            if (step != Step::go_on) break;
+            if ((state_.page.msr & msr::we) != 0)
+                step = wait();
+            else if (debug::stepping(state_))
+                step = single_step();
+            else
+                step = handle_engine_trap(vcpu_.engine().run(vcpu_, budget()));
+        }
+        return exit_;
+    }
+
+  private:
+    enum class Step : std::uint8_t { go_on, leave };
+
+    Step leave(RunExit exit) {
+        exit_ = exit;
+        return Step::leave;
+    }
+    Step die(const char* reason) {
+        vcpu_.unfinished_ = Vcpu::Unfinished::dead;
+        vcpu_.dead_reason_ = reason;
+        return leave(RunExit::dead);
+    }
+
+    Step resume();
+    Step prepare();
+    Step wait();
+    Step single_step();
+    Step execute_here();
+    Step handle_engine_trap(const Trap& trap);
+    Step handle(const Trap& trap);
+    Step emulate(std::uint32_t word);
+    const plan::Patch* note_trap();
+    Step continue_sequence(unsigned count);
+    std::uint64_t budget() const;
+
+    Vcpu& vcpu_;
+    isa::CpuState& state_;
+    Emulator emulator_;
+    RunExit exit_ = RunExit::interrupted;
+};
+
+// What the last run() left for userspace to do.
+RunLoop::Step RunLoop::resume() {
+    using Unfinished = Vcpu::Unfinished;
+    const Unfinished unfinished = vcpu_.unfinished_;
+    switch (unfinished) {
+    case Unfinished::nothing: return Step::go_on;
+    case Unfinished::mmio: return leave(RunExit::mmio); // still to be done
+    case Unfinished::dcr: return leave(RunExit::dcr);
+    case Unfinished::dead: return leave(RunExit::dead);
+    case Unfinished::mmio_done:
+    case Unfinished::dcr_done: break;
+    }
+    vcpu_.unfinished_ = Unfinished::nothing;
+    if (unfinished == Unfinished::mmio_done) return execute_here();
+    const bool watched = debug::completion_watched(state_);
+    emulator_.finish_dcr(isa::decode(vcpu_.unfinished_word_), vcpu_.dcr_.value);
+    debug::completed(vcpu_, watched);
+    return Step::go_on;
+}
+
+// Stop requests, timers and interrupts, before guest code runs.
+RunLoop::Step RunLoop::prepare() {
+    if (vcpu_.take_stop()) {
+        vcpu_.exits.count(ExitReason::signal);
+        return leave(RunExit::interrupted);
+    }
+    vcpu_.timers.advance();
+    if (vcpu_.timers.watchdog_reset() != 0) return leave(RunExit::reset);
+    vcpu_.update_pending();
+    vcpu_.host.between_slices();
+    for (Interrupt which; interrupts::next_pending(vcpu_, which);) {
+        vcpu_.exits.count(delivery_reason(which));
+        if (which == Interrupt::external_input) vcpu_.take_back_pulse();
+        interrupts::deliver(vcpu_, which, state_.pc);
+        vcpu_.update_pending();
+    }
+    if (vcpu_.fruitless_ > fruitless_limit) return die("no interrupt handler can be reached: each one faults at once");
+    return Step::go_on;
+}
+
+// MSR[WE]: time passes until an interrupt is due.
+RunLoop::Step RunLoop::wait() {
+    Timers& timers = vcpu_.timers;
+    Host& host = vcpu_.host;
+    const std::uint64_t deadline = timers.next_deadline();
+    const bool limited = deadline != Timers::never;
+    if (!limited && (state_.page.msr & (msr::ee | msr::ce | msr::de)) == 0)
+        return die("the guest waits with all interrupts disabled");
+    const std::uint64_t ticks = limited ? deadline - timers.now() : Timers::never;
+    if (timers.clock() == Clock::guest && !vcpu_.pace_idle_ && limited) {
+        timers.skip(ticks);
+        return Step::go_on;
+    }
+    const std::uint64_t start = host.now();
+    host.wait(limited ? start + ticks : Timers::never);
+    if (timers.clock() == Clock::guest && vcpu_.pace_idle_) {
+        const std::uint64_t waited = host.now() - start;
+        timers.skip(waited < ticks ? waited : ticks);
+    }
+    return Step::go_on;
+}
+
+std::uint64_t RunLoop::budget() const {
+    if (vcpu_.timers.clock() == Clock::host) return slice;
+    const std::uint64_t deadline = vcpu_.timers.next_deadline();
+    if (deadline == Timers::never) return slice;
+    const std::uint64_t left = deadline - vcpu_.timers.now();
+    return left < slice ? left : slice;
+}
+
+RunLoop::Step RunLoop::single_step() {
+    Trap trap;
+    std::uint32_t word = 0;
+    if (!vcpu_.storage.fetch(state_.pc, word, trap)) return handle(trap);
+    if (const std::uint32_t events = debug::events_before(vcpu_, isa::decode(word)); events != 0) {
+        vcpu_.exits.count(ExitReason::debug);
+        debug::raise(vcpu_, events, state_.pc);
+        return Step::go_on;
+    }
+    return execute_here();
+}
+
+// Executes the instruction at pc by the interpreter, with the results of the device accesses it made so far.
+RunLoop::Step RunLoop::execute_here() {
+    Trap trap;
+    std::uint32_t word = 0;
+    vcpu_.storage.begin_instruction();
+    if (!vcpu_.storage.fetch(state_.pc, word, trap)) return handle(trap);
+    const Instruction insn = isa::decode(word);
+    if (insn.privileged()) {
+        trap.kind = TrapKind::privileged;
+        trap.word = word;
+        return handle(trap);
+    }
+    const bool watched = debug::completion_watched(state_);
+    trap = interp::execute(state_, vcpu_.storage, insn);
+    if (trap.kind != TrapKind::none) return handle(trap);
+    vcpu_.storage.clear_log();
+    debug::completed(vcpu_, watched);
+    return Step::go_on;
+}
+
+RunLoop::Step RunLoop::handle_engine_trap(const Trap& trap) {
+    // The engine's word on a device access is not needed: the interpreter finds it again, and splits it exactly.
+    if (trap.kind == TrapKind::mmio) return execute_here();
+    return handle(trap);
+}
+
+RunLoop::Step RunLoop::handle(const Trap& trap) {
+    switch (trap.kind) {
+    case TrapKind::none:
+    case TrapKind::budget: return Step::go_on;
+    case TrapKind::mmio:
+        vcpu_.exits.count(ExitReason::mmio);
+        vcpu_.mmio_ = {trap.real, trap.size, trap.is_store, trap.value};
+        vcpu_.unfinished_ = Vcpu::Unfinished::mmio;
+        return leave(RunExit::mmio);
+    default: break;
+    }
+    vcpu_.storage.clear_log();
+    if (trap.kind == TrapKind::privileged && !state_.problem_state()) return emulate(trap.word);
+    if (!interrupts::reflect(vcpu_, trap, false))
+        return die("instruction fetch from where there is no memory, with machine checks disabled");
+    return Step::go_on;
+}
+
+RunLoop::Step RunLoop::emulate(std::uint32_t word) {
+    const Instruction insn = isa::decode(word);
+    const plan::Patch* patch = vcpu_.patches.levels() != 0 ? note_trap() : nullptr;
+    const unsigned span = patch != nullptr && patch->level == 3 ? patch->span : 1;
+    const bool watched = debug::completion_watched(state_);
+    vcpu_.exits.count(emulator_.reason(insn));
+    switch (emulator_.execute(insn)) {
+    case Emulator::Outcome::completed: debug::completed(vcpu_, watched); break;
+    case Emulator::Outcome::reflected: return Step::go_on;
+    case Emulator::Outcome::reset: return leave(RunExit::reset);
+    case Emulator::Outcome::dcr:
+        vcpu_.unfinished_ = Vcpu::Unfinished::dcr;
+        vcpu_.unfinished_word_ = word;
+        return leave(RunExit::dcr);
+    }
+    return span > 1 ? continue_sequence(span - 1) : Step::go_on;
+}
+
+// Tells the registry of the trap at pc. The patch there, if any.
+const plan::Patch* RunLoop::note_trap() {
+    const Resolved at = vcpu_.storage.resolve(state_.pc, mmu::Access::fetch);
+    if (at.status != Resolved::Status::ok || at.little_endian) return nullptr;
+    // The window ends with the guest page, and with the memory slot.
+    const std::uint64_t page_left = (std::uint64_t{1} << at.page_shift) - (state_.pc & ((1U << at.page_shift) - 1));
+    std::uint64_t bytes = page_left < 4 * plan::sequence_window ? page_left : 4 * plan::sequence_window;
+    if (const Memslot* slot = vcpu_.memory.slot_of(at.real); slot->base + slot->size - at.real < bytes)
+        bytes = slot->base + slot->size - at.real;
+    std::array<std::uint32_t, plan::sequence_window> window;
+    const auto length = static_cast<unsigned>(bytes) / 4;
+    for (unsigned index = 0; index < length; ++index)
+        window[index] = static_cast<std::uint32_t>(load_big_endian(at.host + 4 * index, 4));
+    bool newly_patched = false;
+    const plan::Patch* patch = vcpu_.patches.note_trap(at.real, window.data(), length, newly_patched);
+    if (newly_patched) vcpu_.engine().site_changed(at.real);
+    return patch;
+}
+
+// Level 3: goes on behind an emulated instruction within the same exit, for at most count instructions. Stops early
+// where anything but plain progress would happen; the engine then meets that instruction as always.
+RunLoop::Step RunLoop::continue_sequence(unsigned count) {
+    Timers& timers = vcpu_.timers;
+    const std::uint32_t mode = state_.page.msr & msr::mode;
+    for (bool privileged_before = true; count > 0; --count) {
+        if (privileged_before && (debug::stepping(state_) || (state_.page.msr & msr::mode) != mode)) break;
+        // Under the guest clock interrupts come at exact instruction counts, here like everywhere.
+        const bool exact = timers.clock() == Clock::guest;
+        if (exact) timers.advance();
+        Interrupt which;
+        if ((exact || privileged_before) && interrupts::next_pending(vcpu_, which)) break;
+        if (timers.watchdog_reset() != 0) break;
+        Trap trap;
+        std::uint32_t word = 0;
+        if (!vcpu_.storage.fetch(state_.pc, word, trap)) break;
+        const Instruction insn = isa::decode(word);
+        if (!fits_sequence(insn)) break;
+        privileged_before = insn.privileged();
+        if (!privileged_before) {
+            vcpu_.storage.begin_instruction();
+            if (interp::execute(state_, vcpu_.storage, insn).kind != TrapKind::none) break;
+            continue;
+        }
+        const Emulator::Outcome outcome = emulator_.execute(insn);
+        if (outcome == Emulator::Outcome::reset) return leave(RunExit::reset);
+        if (outcome != Emulator::Outcome::completed || insn.has(isa::flag::branch)) break;
+    }
+    return Step::go_on;
+}
+
+RunExit Vcpu::run() {
+    if (engine_ == nullptr) {
+        unfinished_ = Unfinished::dead;
+        dead_reason_ = "the vCPU has no engine";
+        return RunExit::dead;
+    }
+    return RunLoop(*this).run();
+}
+
+} // namespace untrap::runtime
