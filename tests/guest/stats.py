@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Questions about the statistics files that untrap --stats writes. Prints one line; status 1 with the reason when the
+answer is no, 2 for a file that is not what it should be.
+
+  stats.py same A B               identical but for what the host's speed decides
+  stats.py same-guest A B         identical in what the guest did: instructions and exits
+  stats.py emulation FILE         the number of emulation exits
+  stats.py at-most A B FACTOR     emulation exits of A are at most FACTOR times those of B
+  stats.py between FILE LOW HIGH  emulation exits within bounds
+  stats.py per-operation ONE TWO OPERATIONS LOW HIGH
+                                  (exits of TWO - exits of ONE) / OPERATIONS lies within bounds
+"""
+import json
+import sys
+
+BY_HOST_SPEED = ("wall_seconds", "peak_rss_bytes")
+KEYS = (
+    "version host mode level clock wall_seconds guest_instructions exits_total exits patched_sites "
+    "translated_blocks peak_rss_bytes"
+).split()
+
+
+class Wrong(Exception):
+    """A file that cannot be judged."""
+
+
+def load(path):
+    try:
+        with open(path, encoding="utf-8") as source:
+            stats = json.load(source)
+    except (OSError, ValueError) as error:
+        raise Wrong(f"{path}: {error}") from error
+    missing = [key for key in KEYS if key not in stats]
+    if missing:
+        raise Wrong(f"{path}: no {', '.join(missing)}")
+    if stats["version"] != 1:
+        raise Wrong(f"{path}: version {stats['version']}, not 1")
+    if sum(stats["exits"].values()) != stats["exits_total"]:
+        raise Wrong(f"{path}: exits add up to {sum(stats['exits'].values())}, exits_total is {stats['exits_total']}")
+    return stats
+
+
+def emulation(stats):
+    return sum(count for reason, count in stats["exits"].items() if reason.startswith("EMUL_"))
+
+
+def differences(a, b, path=""):
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in sorted(set(a) | set(b)):
+            yield from differences(a.get(key), b.get(key), f"{path}{key} ")
+    elif a != b:
+        yield f"{path}{a} and {b}"
+
+
+def same(first, second):
+    found = list(differences(first, second))
+    return not found, "; ".join(found[:6]) if found else "identical"
+
+
+def answer(question, arguments):
+    if question == "same" and len(arguments) == 2:
+        first, second = (load(path) for path in arguments)
+        for stats in first, second:
+            for key in BY_HOST_SPEED:
+                stats.pop(key)
+        return same(first, second)
+    if question == "same-guest" and len(arguments) == 2:
+        return same(*({k: load(p)[k] for k in ("guest_instructions", "exits_total", "exits")} for p in arguments))
+    if question == "emulation" and len(arguments) == 1:
+        return True, str(emulation(load(arguments[0])))
+    if question == "at-most" and len(arguments) == 3:
+        few, many = (emulation(load(path)) for path in arguments[:2])
+        return few <= many * float(arguments[2]), f"{few} against {many} emulation exits ({few / max(many, 1):.4f})"
+    if question == "between" and len(arguments) == 3:
+        count, low, high = emulation(load(arguments[0])), *map(int, arguments[1:])
+        return low <= count <= high, f"{count} emulation exits, expected {low} to {high}"
+    if question == "per-operation" and len(arguments) == 5:
+        one, two = (load(path)["exits_total"] for path in arguments[:2])
+        each, low, high = (two - one) / int(arguments[2]), *map(float, arguments[3:])
+        return low <= each <= high, f"{each:.2f} exits per operation, expected {low:g} to {high:g}"
+    raise Wrong(f"cannot answer: {question} {' '.join(arguments)}")
+
+
+def main():
+    try:
+        good, text = answer(sys.argv[1] if len(sys.argv) > 1 else "", sys.argv[2:])
+    except (Wrong, ValueError) as error:
+        print(f"stats: {error}")
+        sys.exit(2)
+    print(text)
+    sys.exit(0 if good else 1)
+
+
+main()
