@@ -10,11 +10,6 @@ namespace untrap::runtime {
 
 class Vcpu;
 
-struct EngineStatistics {
-    std::uint64_t translated_blocks = 0;
-    std::uint64_t shadow_refills = 0;
-};
-
 // Runs unprivileged guest code until it traps: the JIT, the interpreter, or a 440 in problem state.
 class Engine {
   public:
@@ -30,7 +25,6 @@ class Engine {
     virtual void site_changed(std::uint64_t real) = 0;
     // Memslots changed, or everything must be rebuilt.
     virtual void flush() = 0;
-    virtual EngineStatistics statistics() const { return {}; }
 
   protected:
     ~Engine() = default;

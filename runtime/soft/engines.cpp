@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "runtime/soft/engines.h"
+
+#include "runtime/interpreter_engine.h"
+#include "runtime/soft/jit_engine.h"
+
+namespace untrap::runtime::soft {
+
+MadeEngine make_interpreter_engine() {
+    auto engine = std::make_shared<InterpreterEngine>();
+    return {engine, [engine] { return EngineStatistics{0, engine->refills()}; }};
+}
+
+MadeEngine make_jit_engine(Vcpu& vcpu) {
+    auto engine = std::make_shared<JitEngine>(vcpu);
+    return {engine, [engine] { return EngineStatistics{engine->translated_blocks(), engine->shadow_refills()}; }};
+}
+
+} // namespace untrap::runtime::soft

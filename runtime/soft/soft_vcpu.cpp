@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "runtime/soft/soft_vcpu.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <utility>
+
+#include "runtime/byte_order.h"
+#include "runtime/soft/vcpu_registers.h"
+
+namespace untrap::runtime::soft {
+
+namespace {
+
+// How soon a signal handler's write to immediate_exit is noticed by a waiting vCPU.
+constexpr auto poll_interval = std::chrono::milliseconds(5);
+
+// 2.5 ns per tick.
+static_assert(abi::timebase_hz == 400'000'000);
+constexpr std::uint64_t ticks_of(std::uint64_t nanoseconds) { return nanoseconds / 5 * 2 + nanoseconds % 5 * 2 / 5; }
+constexpr std::uint64_t nanoseconds_of(std::uint64_t ticks) { return ticks / 2 * 5 + (ticks % 2 * 5 + 1) / 2; }
+
+abi::kvm_run* new_run_page() {
+    void* page = ::operator new (SoftVcpu::run_bytes, std::align_val_t{SoftVcpu::run_bytes});
+    std::memset(page, 0, SoftVcpu::run_bytes);
+    return static_cast<abi::kvm_run*>(page);
+}
+static_assert(sizeof(abi::kvm_run) <= SoftVcpu::run_bytes);
+
+} // namespace
+
+SoftVcpu::SoftVcpu(std::shared_ptr<SoftVm> vm)
+    : vm_(std::move(vm)), core_(vm_->memory, vm_->patches, *this), run_(new_run_page()) {}
+
+SoftVcpu::~SoftVcpu() { ::operator delete (run_, std::align_val_t{run_bytes}); }
+
+// -- host services
+// -----------------------------------------------------------------------------------------------------
+
+std::uint64_t SoftVcpu::now() {
+    const auto time = std::chrono::steady_clock::now().time_since_epoch();
+    return ticks_of(static_cast<std::uint64_t>(std::chrono::nanoseconds(time).count()));
+}
+
+void SoftVcpu::warn(const char* message, std::uint32_t pc, std::uint32_t word) {
+    std::fprintf(stderr, "untrap: guest at 0x%08x: %s (0x%08x)\n", pc, message, word);
+}
+
+void SoftVcpu::wait(std::uint64_t until) {
+    std::unique_lock lock(wait_mutex_);
+    while (!core_.wake_requested() && !exit_asked()) {
+        const std::uint64_t time = now();
+        if (time >= until) return;
+        const std::chrono::nanoseconds longest = poll_interval;
+        const std::uint64_t ticks = std::min(until - time, ticks_of(static_cast<std::uint64_t>(longest.count())));
+        woken_.wait_for(lock, std::chrono::nanoseconds(nanoseconds_of(ticks)));
+    }
+}
+
+void SoftVcpu::between_slices() {
+    if (exit_asked()) core_.request_stop();
+    if (!vm_->has_written_ranges()) return;
+    for (const abi::UntrapMemoryRange& range : vm_->take_written_ranges())
+        core_.engine().memory_written(range.gpa, range.len);
+}
+
+bool SoftVcpu::exit_asked() const { return std::atomic_ref(run_->immediate_exit).load(std::memory_order_acquire) != 0; }
+
+// -- KVM_RUN
+// -----------------------------------------------------------------------------------------------------------
+
+// Before the first instruction: what was configured takes effect. False if there is no engine to be had.
+bool SoftVcpu::start() {
+    if (engine_.engine != nullptr) return true;
+    const VmConfiguration configuration = vm_->start();
+    try {
+        engine_ = configuration.interpreter ? make_interpreter_engine() : make_jit_engine(core_);
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "untrap: %s\n", error.what());
+        return false;
+    }
+    vm_->patches.configure(configuration.levels, configuration.threshold);
+    core_.set_clock(configuration.clock, configuration.pace_idle);
+    core_.set_engine(*engine_.engine);
+    return true;
+}
+
+int SoftVcpu::run() {
+    if (!start()) return -ENOMEM;
+    complete_access();
+    // The access that userspace was asked for is finished first, then the request to leave is honoured.
+    if (exit_asked()) core_.request_stop();
+    try {
+        return report(core_.run());
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "untrap: %s\n", error.what());
+        return -EIO;
+    }
+}
+
+// The answer to the exit that KVM_RUN returned last; without such an exit the core ignores it.
+void SoftVcpu::complete_access() {
+    if (run_->exit_reason == abi::exit_mmio)
+        core_.complete_mmio(load_big_endian(run_->mmio.data, core_.mmio().size != 0 ? core_.mmio().size : 1));
+    else if (run_->exit_reason == abi::exit_dcr)
+        core_.complete_dcr(run_->dcr.data);
+}
+
+int SoftVcpu::report(RunExit exit) {
+    switch (exit) {
+    case RunExit::mmio: {
+        const MmioAccess& access = core_.mmio();
+        run_->exit_reason = abi::exit_mmio;
+        run_->mmio = {};
+        run_->mmio.phys_addr = access.real;
+        run_->mmio.len = access.size;
+        run_->mmio.is_write = access.is_write;
+        if (access.is_write) store_big_endian(run_->mmio.data, access.size, access.value);
+        return 0;
+    }
+    case RunExit::dcr:
+        run_->exit_reason = abi::exit_dcr;
+        run_->dcr = {core_.dcr().number, core_.dcr().value, core_.dcr().is_write};
+        return 0;
+    case RunExit::interrupted: run_->exit_reason = abi::exit_intr; return -EINTR;
+    case RunExit::reset: run_->exit_reason = abi::exit_shutdown; return 0;
+    case RunExit::dead: break;
+    }
+    run_->exit_reason = abi::exit_internal_error;
+    abi::kvm_exit_internal& internal = run_->internal;
+    internal = {};
+    internal.suberror = abi::internal_error_emulation;
+    internal.data[0] = core_.state.pc;
+    internal.data[1] = core_.state.page.msr;
+    const std::size_t room = sizeof(internal.data) - 2 * sizeof(internal.data[0]) - 1;
+    const std::size_t length = std::min(std::strlen(core_.dead_reason()), room);
+    std::memcpy(&internal.data[2], core_.dead_reason(), length);
+    internal.ndata = static_cast<std::uint32_t>(2 + (length + sizeof(internal.data[0])) / sizeof(internal.data[0]));
+    return 0;
+}
+
+// -- other ioctls
+// ------------------------------------------------------------------------------------------------------
+
+int SoftVcpu::change_memory(const std::function<int()>& change) {
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) return -EBUSY;
+    const int result = change();
+    if (engine_.engine != nullptr) engine_.engine->flush();
+    return result;
+}
+
+int SoftVcpu::interrupt(const abi::kvm_interrupt& request) {
+    switch (request.irq) {
+    case abi::interrupt_set: core_.pulse_external(); break;
+    case abi::interrupt_set_level: core_.set_interrupt_line(false, true); break;
+    case abi::interrupt_unset: core_.set_interrupt_line(false, false); break;
+    default: return -EINVAL;
+    }
+    const std::lock_guard guard(wait_mutex_); // not between the waiter's look at the line and its sleep
+    woken_.notify_all();
+    return 0;
+}
+
+void SoftVcpu::get_stats(abi::UntrapStats& stats) const {
+    static_assert(exit_reason_count <= abi::untrap_exit_slots);
+    stats = {};
+    stats.guest_instructions = core_.state.retired;
+    stats.exits_total = core_.exits.total;
+    std::ranges::copy(core_.exits.by_reason, stats.exits);
+    stats.patched_sites = vm_->patches.patched_sites();
+    if (engine_.engine == nullptr) return;
+    const EngineStatistics engine = engine_.statistics();
+    stats.translated_blocks = engine.translated_blocks;
+    stats.shadow_refills = engine.shadow_refills;
+}
+
+int SoftVcpu::ioctl(std::uint32_t request, void* arg) {
+    switch (request) {
+    case abi::ioctl_interrupt:
+        return arg != nullptr ? interrupt(*static_cast<const abi::kvm_interrupt*>(arg)) : -EFAULT;
+    case abi::ioctl_run:
+    case abi::ioctl_get_regs:
+    case abi::ioctl_set_regs:
+    case abi::ioctl_get_sregs:
+    case abi::ioctl_set_sregs:
+    case abi::ioctl_get_fpu:
+    case abi::ioctl_set_fpu:
+    case abi::ioctl_get_one_reg:
+    case abi::ioctl_set_one_reg:
+    case abi::ioctl_get_reg_list:
+    case abi::ioctl_translate:
+    case abi::ioctl_get_mp_state:
+    case abi::ioctl_set_mp_state:
+    case abi::untrap_get_stats: break;
+    default: return -ENOTTY;
+    }
+    if (request == abi::ioctl_run) {
+        if (arg != nullptr) return -EINVAL;
+    } else if (arg == nullptr) {
+        return -EFAULT;
+    }
+    const std::lock_guard guard(mutex_);
+    return locked_ioctl(request, arg);
+}
+
+int SoftVcpu::locked_ioctl(std::uint32_t request, void* arg) {
+    namespace registers = vcpu_registers;
+    switch (request) {
+    case abi::ioctl_run: return run();
+    case abi::ioctl_get_regs: registers::get(core_, *static_cast<abi::kvm_regs*>(arg)); return 0;
+    case abi::ioctl_set_regs: registers::set(core_, *static_cast<const abi::kvm_regs*>(arg)); return 0;
+    case abi::ioctl_get_sregs: registers::get(core_, *static_cast<abi::kvm_sregs*>(arg)); return 0;
+    case abi::ioctl_set_sregs: return registers::set(core_, *static_cast<const abi::kvm_sregs*>(arg));
+    case abi::ioctl_get_fpu: registers::get(core_, *static_cast<abi::kvm_fpu*>(arg)); return 0;
+    case abi::ioctl_set_fpu: registers::set(core_, *static_cast<const abi::kvm_fpu*>(arg)); return 0;
+    case abi::ioctl_get_one_reg: return registers::get_one(core_, *static_cast<const abi::kvm_one_reg*>(arg));
+    case abi::ioctl_set_one_reg: return registers::set_one(core_, *static_cast<const abi::kvm_one_reg*>(arg));
+    case abi::ioctl_get_reg_list: return registers::list(*static_cast<abi::kvm_reg_list*>(arg));
+    case abi::ioctl_translate: registers::translate(core_, *static_cast<abi::kvm_translation*>(arg)); return 0;
+    case abi::ioctl_get_mp_state: {
+        const bool waits = (core_.state.page.msr & isa::msr::we) != 0;
+        static_cast<abi::kvm_mp_state*>(arg)->mp_state = waits ? abi::mp_state_halted : abi::mp_state_runnable;
+        return 0;
+    }
+    case abi::ioctl_set_mp_state: {
+        const std::uint32_t asked = static_cast<const abi::kvm_mp_state*>(arg)->mp_state;
+        const std::uint32_t msr = core_.state.page.msr;
+        if (asked != abi::mp_state_runnable && asked != abi::mp_state_halted) return -EINVAL;
+        core_.set_msr(asked == abi::mp_state_halted ? msr | isa::msr::we : msr & ~isa::msr::we);
+        return 0;
+    }
+    case abi::untrap_get_stats: get_stats(*static_cast<abi::UntrapStats*>(arg)); return 0;
+    default: return -ENOTTY;
+    }
+}
+
+} // namespace untrap::runtime::soft

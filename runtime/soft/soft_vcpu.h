@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "runtime/kvm/untrap_abi.h"
+#include "runtime/soft/engines.h"
+#include "runtime/soft/soft_vm.h"
+#include "runtime/vcpu.h"
+
+namespace untrap::runtime::soft {
+
+// A vCPU descriptor: the core's Vcpu, its kvm_run page, and the host services it runs on.
+class SoftVcpu final : private Host {
+  public:
+    static constexpr std::size_t run_bytes = 4096;
+
+    explicit SoftVcpu(std::shared_ptr<SoftVm> vm);
+    ~SoftVcpu();
+    SoftVcpu(const SoftVcpu&) = delete;
+    SoftVcpu& operator=(const SoftVcpu&) = delete;
+
+    int ioctl(std::uint32_t request, void* arg);
+    void* run_page() { return run_; }
+    // Does a change of the memory slots, unless the vCPU runs: -EBUSY.
+    int change_memory(const std::function<int()>& change);
+
+  private:
+    // Host
+    std::uint64_t now() override;
+    void warn(const char* message, std::uint32_t pc, std::uint32_t word) override;
+    void wait(std::uint64_t until) override;
+    void between_slices() override;
+
+    int run();
+    bool start();
+    void complete_access();
+    int report(RunExit exit);
+    bool exit_asked() const;
+    int interrupt(const abi::kvm_interrupt& request);
+    int locked_ioctl(std::uint32_t request, void* arg);
+    void get_stats(abi::UntrapStats& stats) const;
+
+    const std::shared_ptr<SoftVm> vm_;
+    std::mutex mutex_; // of everything but interrupt(); held during KVM_RUN
+    std::mutex wait_mutex_;
+    std::condition_variable woken_;
+    Vcpu core_;
+    MadeEngine engine_;
+    abi::kvm_run* run_ = nullptr;
+};
+
+} // namespace untrap::runtime::soft

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "runtime/kvm/untrap_abi.h"
+#include "runtime/patch_registry.h"
+#include "runtime/physical_memory.h"
+#include "runtime/timers.h"
+#include "runtime/vcpu.h"
+
+namespace untrap::runtime::soft {
+
+class SoftVcpu;
+
+// Patch levels this host has, as a bit mask.
+inline constexpr int available_levels = static_cast<int>(abi::untrap_levels_up_to(3));
+
+// What KVM_ENABLE_CAP sets. A plain KVM client gets patching and real time.
+struct VmConfiguration {
+    unsigned levels = available_levels;
+    unsigned threshold = 4;
+    Clock clock = Clock::host;
+    bool pace_idle = false;
+    bool interpreter = false;
+};
+
+// A VM: guest memory, the patch registry, and what was configured.
+class SoftVm {
+  public:
+    // The one vCPU; -EEXIST if there is one already. self is this object's owner.
+    int create_vcpu(const std::shared_ptr<SoftVm>& self, std::shared_ptr<SoftVcpu>& created);
+    int ioctl(std::uint32_t request, void* arg);
+
+    // The vCPU is about to run for the first time: the configuration is final.
+    VmConfiguration start();
+    // The vCPU's thread takes what others wrote to guest memory. Cheap if there is nothing.
+    bool has_written_ranges() const { return written_pending_.load(std::memory_order_acquire); }
+    std::vector<abi::UntrapMemoryRange> take_written_ranges();
+
+    PhysicalMemory memory;
+    PatchRegistry patches;
+
+  private:
+    int set_memory_region(const abi::kvm_userspace_memory_region& region);
+    int enable_cap(const abi::kvm_enable_cap& request);
+    int memory_written(const abi::UntrapMemoryRange& range);
+
+    std::mutex mutex_; // configuration, creation
+    std::weak_ptr<SoftVcpu> vcpu_;
+    bool has_vcpu_ = false;
+    bool started_ = false;
+    VmConfiguration configuration_;
+
+    std::mutex written_mutex_;
+    std::vector<abi::UntrapMemoryRange> written_;
+    std::atomic<bool> written_pending_ = false;
+};
+
+} // namespace untrap::runtime::soft

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "runtime/soft/vcpu_registers.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "runtime/debug.h"
+
+namespace untrap::runtime::soft::vcpu_registers {
+
+namespace {
+
+constexpr std::uint32_t instruction_address = ~std::uint32_t{3};
+constexpr std::uint32_t low(std::uint64_t value) { return static_cast<std::uint32_t>(value); }
+
+// No 440 instruction: a client that plants it in code gets the program interrupt for it.
+constexpr std::uint32_t breakpoint_word = 0x00DDDD00;
+
+constexpr std::uint32_t sections = abi::sregs_e_base | abi::sregs_e_ivor | abi::sregs_e_mcivpr | abi::sregs_e_debug;
+
+} // namespace
+
+void get(Vcpu& vcpu, abi::kvm_regs& regs) {
+    const isa::CpuState& state = vcpu.state;
+    regs = {};
+    regs.pc = state.pc;
+    regs.cr = state.cr();
+    regs.ctr = state.ctr;
+    regs.lr = state.lr;
+    regs.xer = state.xer();
+    regs.msr = state.page.msr;
+    regs.srr0 = state.page.srr0;
+    regs.srr1 = state.page.srr1;
+    regs.pid = state.page.pid;
+    std::ranges::copy(state.page.sprg, regs.sprg);
+    std::ranges::copy(state.gpr, regs.gpr);
+}
+
+void set(Vcpu& vcpu, const abi::kvm_regs& regs) {
+    isa::CpuState& state = vcpu.state;
+    vcpu.abandon_instruction();
+    state.pc = low(regs.pc) & instruction_address;
+    state.set_cr(low(regs.cr));
+    state.ctr = low(regs.ctr);
+    state.lr = low(regs.lr);
+    state.set_xer(low(regs.xer));
+    vcpu.set_msr(low(regs.msr));
+    state.page.srr0 = low(regs.srr0) & instruction_address;
+    state.page.srr1 = low(regs.srr1);
+    vcpu.set_pid(low(regs.pid));
+    std::ranges::transform(regs.sprg, state.page.sprg.begin(), low);
+    std::ranges::transform(regs.gpr, state.gpr.begin(), low);
+    state.reserve_valid = 0;
+}
+
+void get(Vcpu& vcpu, abi::kvm_sregs& sregs) {
+    const isa::CpuState& state = vcpu.state;
+    std::memset(&sregs, 0, sizeof(sregs));
+    sregs.pvr = state.pvr;
+    abi::kvm_sregs_booke& e = sregs.u.e;
+    e.features = sections;
+    e.impl_id = abi::sregs_e_impl_none;
+    e.pir = state.pir;
+    e.csrr0 = state.page.csrr0;
+    e.csrr1 = state.page.csrr1;
+    e.mcsrr0 = state.page.mcsrr0;
+    e.mcsrr1 = state.page.mcsrr1;
+    e.esr = state.page.esr;
+    e.dear = state.page.dear;
+    e.mcsr = state.mcsr;
+    e.tsr = vcpu.timers.tsr();
+    e.tcr = state.tcr;
+    e.decar = state.decar;
+    e.dec = vcpu.timers.dec();
+    e.tb = vcpu.timers.timebase();
+    e.vrsave = state.usprg0;
+    e.ivpr = state.ivpr;
+    std::ranges::copy(state.ivor, e.ivor_low);
+    e.dbsr = state.dbsr;
+    e.dbcr[0] = state.dbcr0;
+    e.dbcr[1] = state.dbcr1;
+    e.dbcr[2] = state.dbcr2;
+    std::ranges::copy(state.iac, e.iac);
+    std::ranges::copy(state.dac, e.dac);
+    std::ranges::copy(state.dvc, e.dvc);
+    e.num_iac = 4;
+    e.num_dac = 2;
+    e.num_dvc = 2;
+}
+
+int set(Vcpu& vcpu, const abi::kvm_sregs& sregs) {
+    isa::CpuState& state = vcpu.state;
+    const abi::kvm_sregs_booke& e = sregs.u.e;
+    if (sregs.pvr != state.pvr || (e.features & ~sections) != 0) return -EINVAL;
+    vcpu.abandon_instruction();
+    if ((e.features & abi::sregs_e_base) != 0) {
+        state.page.csrr0 = low(e.csrr0) & instruction_address;
+        state.page.csrr1 = e.csrr1;
+        state.page.esr = e.esr;
+        state.page.dear = low(e.dear);
+        state.usprg0 = e.vrsave;
+        vcpu.timers.set_tcr(e.tcr);
+        vcpu.timers.write_decar(e.decar);
+        vcpu.timers.set_timebase(e.tb);
+        if ((e.update_special & abi::sregs_e_update_mcsr) != 0) state.mcsr = low(e.mcsr);
+        if ((e.update_special & abi::sregs_e_update_tsr) != 0) vcpu.timers.set_tsr(e.tsr);
+        if ((e.update_special & abi::sregs_e_update_dec) != 0) vcpu.timers.write_dec(e.dec);
+    }
+    if ((e.features & abi::sregs_e_mcivpr) != 0) {
+        state.page.mcsrr0 = low(e.mcsrr0) & instruction_address;
+        state.page.mcsrr1 = e.mcsrr1;
+    }
+    if ((e.features & abi::sregs_e_ivor) != 0) {
+        state.ivpr = low(e.ivpr) & 0xFFFF0000;
+        std::ranges::transform(e.ivor_low, state.ivor.begin(), [](std::uint32_t value) { return value & 0xFFF0; });
+    }
+    if ((e.features & abi::sregs_e_debug) != 0) {
+        if ((e.update_special & abi::sregs_e_update_dbsr) != 0) state.dbsr = e.dbsr;
+        state.dbcr0 = e.dbcr[0] & ~isa::dbcr0::rst; // a reset is no state
+        state.dbcr1 = e.dbcr[1];
+        state.dbcr2 = e.dbcr[2];
+        std::ranges::transform(e.iac, state.iac.begin(),
+                               [](std::uint32_t value) { return value & instruction_address; });
+        std::ranges::copy(e.dac, state.dac.begin());
+        std::ranges::copy(e.dvc, state.dvc.begin());
+        debug::control_changed(vcpu);
+    }
+    vcpu.update_pending();
+    return 0;
+}
+
+void get(const Vcpu& vcpu, abi::kvm_fpu& fpu) { std::ranges::copy(vcpu.state.fpr, fpu.fpr); }
+void set(Vcpu& vcpu, const abi::kvm_fpu& fpu) { std::ranges::copy(fpu.fpr, vcpu.state.fpr.begin()); }
+
+namespace {
+
+// Registers of one value each. Returns false for an unknown one.
+bool read_one(Vcpu& vcpu, std::uint64_t id, std::uint64_t& value) {
+    const isa::CpuState& state = vcpu.state;
+    if (id >= abi::reg_ppc_fpr0 && id <= abi::reg_ppc_fpr31) {
+        value = state.fpr[id - abi::reg_ppc_fpr0];
+        return true;
+    }
+    if (id >= abi::reg_ppc_iac1 && id <= abi::reg_ppc_iac4) {
+        value = state.iac[id - abi::reg_ppc_iac1];
+        return true;
+    }
+    switch (id) {
+    case abi::reg_ppc_dac1: value = state.dac[0]; return true;
+    case abi::reg_ppc_dac2: value = state.dac[1]; return true;
+    case abi::reg_ppc_fpscr: value = state.fpscr; return true;
+    case abi::reg_ppc_tcr: value = state.tcr; return true;
+    case abi::reg_ppc_tsr: value = vcpu.timers.tsr(); return true;
+    case abi::reg_ppc_pid: value = state.page.pid; return true;
+    case abi::reg_ppc_vrsave: value = state.usprg0; return true;
+    case abi::reg_ppc_dbsr: value = state.dbsr; return true;
+    case abi::reg_ppc_debug_inst: value = breakpoint_word; return true;
+    default: return false;
+    }
+}
+
+bool write_one(Vcpu& vcpu, std::uint64_t id, std::uint64_t value) {
+    isa::CpuState& state = vcpu.state;
+    if (id >= abi::reg_ppc_fpr0 && id <= abi::reg_ppc_fpr31) {
+        state.fpr[id - abi::reg_ppc_fpr0] = value;
+        return true;
+    }
+    if (id >= abi::reg_ppc_iac1 && id <= abi::reg_ppc_iac4) {
+        state.iac[id - abi::reg_ppc_iac1] = low(value) & instruction_address;
+        return true;
+    }
+    switch (id) {
+    case abi::reg_ppc_dac1: state.dac[0] = low(value); break;
+    case abi::reg_ppc_dac2: state.dac[1] = low(value); break;
+    case abi::reg_ppc_fpscr: state.fpscr = low(value); break;
+    case abi::reg_ppc_tcr: vcpu.timers.set_tcr(low(value)); break;
+    case abi::reg_ppc_tsr: vcpu.timers.set_tsr(low(value)); break;
+    case abi::reg_ppc_or_tsr: vcpu.timers.set_tsr(vcpu.timers.tsr() | low(value)); break;
+    case abi::reg_ppc_clear_tsr: vcpu.timers.clear_tsr(low(value)); break;
+    case abi::reg_ppc_pid: vcpu.set_pid(low(value)); break;
+    case abi::reg_ppc_vrsave: state.usprg0 = low(value); break;
+    case abi::reg_ppc_dbsr:
+        state.dbsr = low(value);
+        debug::control_changed(vcpu);
+        break;
+    default: return false;
+    }
+    vcpu.update_pending();
+    return true;
+}
+
+bool is_word(std::uint64_t id) { return (id & abi::reg_size_mask) == abi::reg_size_u32; }
+
+} // namespace
+
+int get_one(Vcpu& vcpu, const abi::kvm_one_reg& request) {
+    std::uint64_t value = 0;
+    if (!read_one(vcpu, request.id, value)) return -EINVAL;
+    auto* where = reinterpret_cast<void*>(request.addr);
+    if (where == nullptr) return -EFAULT;
+    const std::uint32_t word = low(value);
+    if (is_word(request.id))
+        std::memcpy(where, &word, sizeof word);
+    else
+        std::memcpy(where, &value, sizeof value);
+    return 0;
+}
+
+int set_one(Vcpu& vcpu, const abi::kvm_one_reg& request) {
+    const std::uint64_t size = request.id & abi::reg_size_mask;
+    if (size != abi::reg_size_u32 && size != abi::reg_size_u64) return -EINVAL;
+    const auto* where = reinterpret_cast<const void*>(request.addr);
+    if (where == nullptr) return -EFAULT;
+    std::uint64_t value = 0;
+    if (is_word(request.id)) {
+        std::uint32_t word = 0;
+        std::memcpy(&word, where, sizeof word);
+        value = word;
+    } else {
+        std::memcpy(&value, where, sizeof value);
+    }
+    return write_one(vcpu, request.id, value) ? 0 : -EINVAL;
+}
+
+int list(abi::kvm_reg_list& registers) {
+    constexpr std::uint64_t others[] = {
+        abi::reg_ppc_iac1, abi::reg_ppc_iac2,   abi::reg_ppc_iac3, abi::reg_ppc_iac4, abi::reg_ppc_dac1,
+        abi::reg_ppc_dac2, abi::reg_ppc_fpscr,  abi::reg_ppc_tcr,  abi::reg_ppc_tsr,  abi::reg_ppc_debug_inst,
+        abi::reg_ppc_pid,  abi::reg_ppc_vrsave, abi::reg_ppc_dbsr};
+    constexpr unsigned fprs = 32;
+    const std::uint64_t room = registers.n;
+    registers.n = fprs + std::size(others);
+    if (room < registers.n) return -E2BIG;
+    // The identifiers follow the structure.
+    auto* to = reinterpret_cast<unsigned char*>(&registers + 1);
+    const auto put = [&to](std::uint64_t id) {
+        std::memcpy(to, &id, sizeof id);
+        to += sizeof id;
+    };
+    for (unsigned n = 0; n < fprs; ++n) put(abi::reg_ppc_fpr(n));
+    for (const std::uint64_t id : others) put(id);
+    return 0;
+}
+
+void translate(const Vcpu& vcpu, abi::kvm_translation& translation) {
+    const std::uint64_t address = translation.linear_address;
+    const auto ea = low(address);
+    const unsigned space = address >> 40 & 1;
+    const unsigned pid = address >> 32 & 0xFF;
+    translation = {};
+    translation.linear_address = address;
+    const int index = vcpu.tlb.search(ea, space, pid);
+    if (index < 0) return;
+    const mmu::TlbEntry& entry = vcpu.tlb.entry(static_cast<unsigned>(index));
+    translation.physical_address = entry.translate(ea);
+    translation.valid = 1;
+    translation.writeable = (entry.word2 & (mmu::TlbEntry::sw | mmu::TlbEntry::uw)) != 0;
+    translation.usermode = (entry.word2 & (mmu::TlbEntry::ux | mmu::TlbEntry::uw | mmu::TlbEntry::ur)) != 0;
+}
+
+} // namespace untrap::runtime::soft::vcpu_registers
