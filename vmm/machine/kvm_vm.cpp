@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "vmm/machine/kvm_vm.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fmt/format.h>
+#include <fstream>
+#include <utility>
+
+#include "vmm/devices/diagnostics.h"
+
+namespace untrap::vmm {
+namespace {
+
+// A PowerPC kernel tells the frequency that guests see too: "timebase : 400000000".
+std::uint32_t host_timebase_hz() {
+    std::ifstream cpuinfo("/proc/cpuinfo");
+    for (std::string line; std::getline(cpuinfo, line);) {
+        if (!line.starts_with("timebase")) continue;
+        const std::size_t colon = line.find(':');
+        if (colon == std::string::npos) continue;
+        const unsigned long long hz = std::strtoull(line.c_str() + colon + 1, nullptr, 10);
+        if (hz > 0 && hz <= UINT32_MAX) return static_cast<std::uint32_t>(hz);
+    }
+    throw Error("/proc/cpuinfo does not tell the host's timebase frequency");
+}
+
+} // namespace
+
+std::string level_list(std::uint64_t levels) {
+    std::string list;
+    for (unsigned level = abi::untrap_lowest_level; level <= abi::untrap_highest_level; ++level) {
+        if ((levels >> level & 1) != 0) list += fmt::format("{}{}", list.empty() ? "" : " ", level);
+    }
+    return list;
+}
+
+KvmVm::KvmVm(std::unique_ptr<KvmBackend> backend, const MachineOptions& options, bool real_time_idle,
+             bool want_statistics)
+    : backend_(std::move(backend)) {
+    try {
+        kvm_fd_ = backend_->open();
+        if (kvm_fd_ < 0) throw Error(fmt::format("host {}: {}", host_name(), std::strerror(-kvm_fd_)));
+        vm_fd_ = call(kvm_fd_, abi::ioctl_create_vm, ioctl_number(0), "KVM_CREATE_VM");
+        configure(options, real_time_idle, want_statistics);
+        vcpu_fd_ = call(vm_fd_, abi::ioctl_create_vcpu, ioctl_number(0), "KVM_CREATE_VCPU");
+        const int bytes = call(kvm_fd_, abi::ioctl_get_vcpu_mmap_size, nullptr, "KVM_GET_VCPU_MMAP_SIZE");
+        run_bytes_ = static_cast<std::size_t>(bytes);
+        if (run_bytes_ < sizeof(abi::kvm_run)) {
+            throw Error(fmt::format("host {}: a kvm_run of {} bytes is too small", host_name(), bytes));
+        }
+        run_ = static_cast<abi::kvm_run*>(backend_->map_run(vcpu_fd_, run_bytes_));
+        if (run_ == nullptr) throw Error(fmt::format("host {}: kvm_run cannot be mapped", host_name()));
+    } catch (...) {
+        release();
+        throw;
+    }
+}
+
+KvmVm::~KvmVm() { release(); }
+
+void KvmVm::release() {
+    if (run_ != nullptr) backend_->unmap_run(run_, run_bytes_);
+    for (const int fd : {vcpu_fd_, vm_fd_, kvm_fd_}) {
+        if (fd >= 0) backend_->close(fd);
+    }
+}
+
+int KvmVm::call(int fd, std::uint32_t request, void* argument, std::string_view what) {
+    const int result = backend_->ioctl(fd, request, argument);
+    if (result < 0) throw Error(fmt::format("host {}: {}: {}", host_name(), what, std::strerror(-result)));
+    return result;
+}
+
+int KvmVm::check_extension(std::uint32_t capability) {
+    const int answer = backend_->ioctl(kvm_fd_, abi::ioctl_check_extension, ioctl_number(capability));
+    return answer < 0 ? 0 : answer;
+}
+
+void KvmVm::enable(std::uint32_t capability, std::uint64_t arg0, std::uint64_t arg1, const std::string& what) {
+    abi::kvm_enable_cap request{};
+    request.cap = capability;
+    request.args[0] = arg0;
+    request.args[1] = arg1;
+    call(vm_fd_, abi::ioctl_enable_cap, &request, what);
+}
+
+void KvmVm::choose_levels(const MachineOptions& options) {
+    const auto offered = static_cast<std::uint64_t>(check_extension(abi::cap_untrap_levels)) &
+                         abi::untrap_levels_up_to(abi::untrap_highest_level);
+    if (options.patch) {
+        if (offered == 0) {
+            throw Error(fmt::format("host {} does not patch; --mode trap runs without", host_name()));
+        }
+        levels_ = options.levels.value_or(offered);
+        if ((levels_ & ~offered) != 0) {
+            throw Error(fmt::format("patch level {} is not available on host {}, which has {}",
+                                    level_list(levels_ & ~offered), host_name(), level_list(offered)));
+        }
+    }
+    if (offered != 0) enable(abi::cap_untrap_levels, levels_, 0, "setting the patch levels");
+}
+
+void KvmVm::configure(const MachineOptions& options, bool real_time_idle, bool want_statistics) {
+    has_additions_ = check_extension(abi::cap_untrap_levels) > 0;
+    if (want_statistics && !has_additions_) {
+        throw Error(fmt::format("host {} keeps no statistics that untrap can read", host_name()));
+    }
+    choose_levels(options);
+    const bool has_clock = check_extension(abi::cap_untrap_clock) > 0;
+    if (options.clock == ClockKind::guest && !has_clock) {
+        throw Error(fmt::format("--clock guest is not available on host {}", host_name()));
+    }
+    if (has_clock) {
+        enable(abi::cap_untrap_clock,
+               options.clock == ClockKind::guest ? abi::untrap_clock_guest : abi::untrap_clock_host,
+               real_time_idle ? 1 : 0, "setting the clock");
+    }
+    const bool has_engine = check_extension(abi::cap_untrap_engine) > 0;
+    if (has_engine) {
+        enable(abi::cap_untrap_engine,
+               options.engine == EngineKind::interpreter ? abi::untrap_engine_interpreter : abi::untrap_engine_jit, 0,
+               "choosing the engine");
+    } else if (options.engine == EngineKind::interpreter) {
+        throw Error(fmt::format("--engine interpreter is not available on host {}", host_name()));
+    }
+    if (options.hot_threshold) {
+        enable(abi::cap_untrap_threshold, *options.hot_threshold, 0, "setting --hot-threshold");
+    }
+    // soft440 has the one frequency of the interface; a real 440 lets the guest read its own timebase.
+    if (host_name() == "kvm") timebase_hz_ = host_timebase_hz();
+}
+
+void KvmVm::add_memory(std::span<const GuestMemory::Region> regions) {
+    std::uint32_t slot = 0;
+    for (const GuestMemory::Region& region : regions) {
+        abi::kvm_userspace_memory_region request{};
+        request.slot = slot++;
+        request.flags = region.read_only ? abi::mem_readonly : 0;
+        request.guest_phys_addr = region.base;
+        request.memory_size = region.size;
+        request.userspace_addr = reinterpret_cast<std::uintptr_t>(region.host);
+        call(vm_fd_, abi::ioctl_set_user_memory_region, &request, "KVM_SET_USER_MEMORY_REGION");
+    }
+}
+
+void KvmVm::set_boot_registers(const BootRegisters& boot) {
+    abi::kvm_regs registers{};
+    call(vcpu_fd_, abi::ioctl_get_regs, &registers, "KVM_GET_REGS");
+    for (std::uint64_t& gpr : registers.gpr) gpr = 0;
+    registers.pc = boot.pc;
+    registers.gpr[1] = boot.r1;
+    registers.gpr[3] = boot.r3;
+    registers.gpr[6] = boot.r6;
+    registers.gpr[7] = boot.r7;
+    call(vcpu_fd_, abi::ioctl_set_regs, &registers, "KVM_SET_REGS");
+}
+
+int KvmVm::run() { return backend_->ioctl(vcpu_fd_, abi::ioctl_run, nullptr); }
+
+void KvmVm::set_external_interrupt(bool asserted) {
+    abi::kvm_interrupt request{.irq = asserted ? abi::interrupt_set_level : abi::interrupt_unset};
+    call(vcpu_fd_, abi::ioctl_interrupt, &request, "KVM_INTERRUPT");
+}
+
+void KvmVm::memory_written(std::uint64_t gpa, std::uint64_t bytes) {
+    if (!has_additions_) return;
+    abi::UntrapMemoryRange range{.gpa = gpa, .len = bytes};
+    call(vm_fd_, abi::untrap_memory_written, &range, "telling of written memory");
+}
+
+std::optional<abi::UntrapStats> KvmVm::statistics() {
+    abi::UntrapStats stats{};
+    if (!has_additions_ || backend_->ioctl(vcpu_fd_, abi::untrap_get_stats, &stats) < 0) return std::nullopt;
+    return stats;
+}
+
+std::optional<abi::kvm_regs> KvmVm::registers() {
+    abi::kvm_regs registers{};
+    if (backend_->ioctl(vcpu_fd_, abi::ioctl_get_regs, &registers) < 0) return std::nullopt;
+    return registers;
+}
+
+std::optional<abi::kvm_sregs> KvmVm::special_registers() {
+    abi::kvm_sregs registers{};
+    if (backend_->ioctl(vcpu_fd_, abi::ioctl_get_sregs, &registers) < 0) return std::nullopt;
+    return registers;
+}
+
+std::optional<std::uint64_t> KvmVm::translate(std::uint32_t effective_address) {
+    abi::kvm_translation translation{};
+    translation.linear_address = effective_address;
+    if (backend_->ioctl(vcpu_fd_, abi::ioctl_translate, &translation) < 0 || translation.valid == 0) {
+        return std::nullopt;
+    }
+    return translation.physical_address;
+}
+
+} // namespace untrap::vmm

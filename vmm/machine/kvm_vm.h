@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "vmm/boot/boot.h"
+#include "vmm/kvm/backend.h"
+#include "vmm/machine/options.h"
+#include "vmm/memory/guest_memory.h"
+
+namespace untrap::vmm {
+
+// A VM with one vCPU on a KVM host. Throws Error when the host refuses something, naming what was asked.
+class KvmVm {
+  public:
+    // Sets mode, clock, engine and threshold as `options` say. `real_time_idle`: event sources outside the guest exist.
+    KvmVm(std::unique_ptr<KvmBackend> backend, const MachineOptions& options, bool real_time_idle,
+          bool want_statistics);
+    ~KvmVm();
+    KvmVm(const KvmVm&) = delete;
+    KvmVm& operator=(const KvmVm&) = delete;
+
+    std::string_view host_name() const { return backend_->name(); }
+    // Patch levels in use, bit n for level n; 0 in trap mode.
+    std::uint64_t levels() const { return levels_; }
+    // Frequency of the guest's timebase.
+    std::uint32_t timebase_hz() const { return timebase_hz_; }
+
+    void add_memory(std::span<const GuestMemory::Region> regions);
+    void set_boot_registers(const BootRegisters& registers);
+
+    abi::kvm_run& run_page() { return *run_; }
+    // KVM_RUN: 0, or -errno.
+    int run();
+
+    // From any thread, also while the vCPU runs.
+    void set_external_interrupt(bool asserted);
+    // The VMM wrote guest memory. Nothing to do on a host without untrap's additions.
+    void memory_written(std::uint64_t gpa, std::uint64_t bytes);
+
+    // Only while the vCPU is not in KVM_RUN. None: the host has no such thing.
+    std::optional<abi::UntrapStats> statistics();
+    std::optional<abi::kvm_regs> registers();
+    std::optional<abi::kvm_sregs> special_registers();
+    std::optional<std::uint64_t> translate(std::uint32_t effective_address);
+
+  private:
+    int check_extension(std::uint32_t capability);
+    void enable(std::uint32_t capability, std::uint64_t arg0, std::uint64_t arg1, const std::string& what);
+    void choose_levels(const MachineOptions& options);
+    void configure(const MachineOptions& options, bool real_time_idle, bool want_statistics);
+    int call(int fd, std::uint32_t request, void* argument, std::string_view what);
+    void release();
+
+    std::unique_ptr<KvmBackend> backend_;
+    int kvm_fd_ = -1;
+    int vm_fd_ = -1;
+    int vcpu_fd_ = -1;
+    abi::kvm_run* run_ = nullptr;
+    std::size_t run_bytes_ = 0;
+    bool has_additions_ = false;
+    std::uint64_t levels_ = 0;
+    std::uint32_t timebase_hz_ = abi::timebase_hz;
+};
+
+// The levels of a mask as "1 2 3".
+std::string level_list(std::uint64_t levels);
+
+} // namespace untrap::vmm

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "vmm/machine/machine.h"
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <exception>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmm/devices/diagnostics.h"
+#include "vmm/machine/board.h"
+#include "vmm/machine/console.h"
+#include "vmm/machine/io_thread.h"
+#include "vmm/machine/kvm_vm.h"
+#include "vmm/machine/peak_memory.h"
+#include "vmm/machine/register_dump.h"
+#include "vmm/machine/stop_request.h"
+#include "vmm/machine/terminal.h"
+
+namespace untrap::vmm {
+namespace {
+
+// Whether something may arrive on stdin at a time of its own: a file and /dev/null are just there.
+bool stdin_is_live() {
+    struct stat status {};
+    if (::fstat(STDIN_FILENO, &status) != 0) return false;
+    return ::isatty(STDIN_FILENO) == 1 || S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode);
+}
+
+class Machine {
+  public:
+    Machine(const MachineOptions& machine, const RunOptions& options)
+        : options_(options), ram_(memory_.add_region(0, machine.memory_mib << 20)),
+          vm_(open_host(machine.host), machine,
+              machine.net != NetKind::none || (options.console_input && stdin_is_live()), options.want_statistics),
+          console_(STDOUT_FILENO, options.until, stop_), board_(machine, memory_, wires()) {
+        vm_.add_memory(memory_.regions());
+        memory_.set_write_observer([this](std::uint64_t gpa, std::uint64_t bytes) { vm_.memory_written(gpa, bytes); });
+        stop_.attach(&vm_.run_page(), ::pthread_self());
+        const MachineDescription description{.memory_bytes = ram_.size,
+                                             .command_line = machine.command_line,
+                                             .initrd = {},
+                                             .virtio = board_.virtio_slots(),
+                                             .timebase_hz = vm_.timebase_hz()};
+        vm_.set_boot_registers(boot_guest(machine.boot, description, memory_));
+    }
+
+    RunResult run() {
+        RunResult result;
+        result.host = vm_.host_name();
+        result.levels = vm_.levels();
+        {
+            const RawTerminal terminal(options_.console_input ? STDIN_FILENO : -1);
+            IoThread io(board_, lock_, console_, stop_, options_);
+            const auto start = std::chrono::steady_clock::now();
+            try {
+                run_loop(result);
+            } catch (const std::exception& error) {
+                result.end = RunEnd::host_failed;
+                result.message = error.what();
+            }
+            result.wall_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+            if (stop_.cause() == StopCause::io_failed) result.message = io.failure();
+        }
+        console_.flush();
+        if (result.end == RunEnd::guest_died) result.message += "\n" + register_dump(vm_, memory_);
+        result.statistics = vm_.statistics();
+        result.peak_rss_bytes = peak_rss_bytes();
+        return result;
+    }
+
+  private:
+    Board::Wires wires() {
+        return {.external_interrupt = [this](bool asserted) { vm_.set_external_interrupt(asserted); },
+                .console = console_,
+                .power_off = [this] { stop_.request(StopCause::power_off); }};
+    }
+
+    void run_loop(RunResult& result) {
+        for (;;) {
+            // The stop is looked at between exits too: a text printed by this very exit ends the run here, at the same
+            // guest instruction every time.
+            if (stop_.requested()) return stopped(result);
+            const int status = vm_.run();
+            if (status == -EINTR || status == -EAGAIN) continue;
+            if (status < 0) {
+                result.end = RunEnd::host_failed;
+                result.message = fmt::format("host {}: KVM_RUN: {}", vm_.host_name(), std::strerror(-status));
+                return;
+            }
+            if (!handle_exit(result)) return;
+        }
+    }
+
+    // False: the run is over and `result` says how.
+    bool handle_exit(RunResult& result) {
+        abi::kvm_run& run = vm_.run_page();
+        switch (run.exit_reason) {
+        case abi::exit_mmio: handle_mmio(run.mmio); return true;
+        case abi::exit_dcr: handle_dcr(run.dcr); return true;
+        case abi::exit_intr: return true;
+        case abi::exit_shutdown: return ended(result);
+        case abi::exit_system_event:
+            if (run.system_event.type == abi::system_event_crash) return died(result, "the guest reported a crash");
+            return ended(result);
+        case abi::exit_watchdog: return died(result, "the guest's watchdog ran out");
+        case abi::exit_internal_error: {
+            const std::string reason = internal_error_reason(run);
+            return died(result, reason.empty() ? "the guest cannot go on" : reason);
+        }
+        case abi::exit_debug:
+            return died(result, fmt::format("debug exit at 0x{:08x} with no debugger", run.debug.arch.address));
+        case abi::exit_fail_entry:
+            return died(result, fmt::format("the host cannot enter the guest, reason 0x{:x}",
+                                            run.fail_entry.hardware_entry_failure_reason));
+        default: return died(result, fmt::format("unexpected exit {} of the host", run.exit_reason));
+        }
+    }
+
+    bool ended(RunResult& result) {
+        result.end = RunEnd::guest_ended;
+        if (!options_.until.empty()) {
+            result.message = fmt::format("the guest ended without printing \"{}\"", options_.until);
+        }
+        return false;
+    }
+
+    bool died(RunResult& result, std::string why) {
+        result.end = RunEnd::guest_died;
+        result.message = "guest died: " + std::move(why);
+        return false;
+    }
+
+    void handle_mmio(abi::kvm_exit_mmio& access) {
+        const std::lock_guard guard(lock_);
+        const unsigned size = access.len <= sizeof access.data ? access.len : 0;
+        // The devices take numbers as a big-endian CPU sees them; the bytes lie as they do in memory.
+        if (access.is_write != 0) {
+            std::uint64_t value = 0;
+            for (unsigned i = 0; i < size; ++i) value = value << 8 | access.data[i];
+            board_.bus().write(access.phys_addr, size, value);
+        } else {
+            std::uint64_t value = board_.bus().read(access.phys_addr, size);
+            for (unsigned i = size; i-- > 0; value >>= 8) access.data[i] = static_cast<std::uint8_t>(value);
+        }
+    }
+
+    void handle_dcr(abi::kvm_exit_dcr& access) {
+        const std::lock_guard guard(lock_);
+        if (access.is_write != 0) {
+            board_.dcrs().write(access.dcrn, access.data);
+        } else {
+            access.data = board_.dcrs().read(access.dcrn);
+        }
+    }
+
+    void stopped(RunResult& result) {
+        switch (stop_.cause()) {
+        case StopCause::none:
+        case StopCause::power_off: ended(result); return;
+        case StopCause::until_seen: result.end = RunEnd::until_seen; return;
+        case StopCause::timeout:
+            result.end = RunEnd::timed_out;
+            result.message = fmt::format("timed out after {} seconds", *options_.timeout);
+            return;
+        case StopCause::quit_key:
+            result.end = RunEnd::quit_key;
+            result.message = "ended by Ctrl-A X";
+            return;
+        case StopCause::signal:
+            result.end = RunEnd::signal;
+            result.signal = stop_.detail();
+            result.message = fmt::format("ended by signal {} ({})", stop_.detail(), ::strsignal(stop_.detail()));
+            return;
+        case StopCause::console_lost:
+            result.end = RunEnd::console_lost;
+            result.message = fmt::format("console output: {}", std::strerror(console_.failure()));
+            return;
+        case StopCause::io_failed: result.end = RunEnd::host_failed; return; // the I/O thread has the message
+        }
+    }
+
+    const RunOptions& options_;
+    MachineLock lock_;
+    StopRequest stop_;
+    GuestMemory memory_; // outlives the VM, which maps it
+    GuestMemory::Region ram_;
+    KvmVm vm_;
+    ConsoleOutput console_;
+    Board board_;
+};
+
+} // namespace
+
+int RunResult::exit_status() const {
+    switch (end) {
+    case RunEnd::guest_ended:
+    case RunEnd::until_seen:
+    case RunEnd::quit_key: return 0;
+    case RunEnd::timed_out: return 124;
+    case RunEnd::signal: return 128 + signal;
+    case RunEnd::guest_died:
+    case RunEnd::console_lost:
+    case RunEnd::host_failed: break;
+    }
+    return 1;
+}
+
+RunResult run_machine(const MachineOptions& machine, const RunOptions& options) {
+    reset_peak_rss();
+    Machine built(machine, options);
+    return built.run();
+}
+
+} // namespace untrap::vmm

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "runtime/kvm/untrap_abi.h"
+#include "vmm/machine/options.h"
+
+namespace untrap::vmm {
+
+// How a run came to its end.
+enum class RunEnd {
+    guest_ended,  // reset or power-off
+    until_seen,   // the console printed RunOptions::until
+    timed_out,    // RunOptions::timeout
+    quit_key,     // Ctrl-A X
+    signal,       // SIGINT, SIGTERM, SIGHUP or SIGQUIT
+    guest_died,   // nothing sensible can be run any more
+    console_lost, // stdout takes no more
+    host_failed,  // the host or a device backend broke
+};
+
+struct RunResult {
+    RunEnd end = RunEnd::guest_ended;
+    int signal = 0;      // the number, for RunEnd::signal
+    std::string message; // one line; several for a register dump; empty where there is nothing to say
+
+    // What was really used.
+    std::string host;
+    std::uint64_t levels = 0; // bit n: patch level n
+    double wall_seconds = 0;  // from the first guest instruction on
+    std::uint64_t peak_rss_bytes = 0;
+    std::optional<abi::UntrapStats> statistics; // none: the host keeps none
+
+    // 0, 1, 124, or 128 + the signal's number.
+    int exit_status() const;
+};
+
+// Builds the machine, boots the guest and runs it to its end, with the console on stdin and stdout. Throws Error for
+// everything wrong with what the user gave.
+RunResult run_machine(const MachineOptions& machine, const RunOptions& options);
+
+} // namespace untrap::vmm
