@@ -50,22 +50,24 @@ BlockWriter::BlockWriter(CodeHolder& code, const BlockSource& source, const Thun
 
 EmittedBlock BlockWriter::write(std::uint8_t* base) {
     base_ = base;
-    const Label reentry = a_.newLabel();
-    if (completed_ != 0) {
-        // The budget is taken for the whole block at its entry; what leaves early gives the rest back.
-        const Label over = a_.newLabel();
+    const Label reentry = a_.newLabel(), over = a_.newLabel();
+    // The budget is taken for the whole block at its entry; what leaves early gives the rest back. An ending
+    // instruction that only leaves takes nothing, but is not reached with a budget used up: it belongs to the next run.
+    const bool ends_by_leaving = completed_ != source_.length;
+    if (ends_by_leaving) {
+        a_.cmp(budget_reg, source_.length);
+        a_.jl(over);
+        if (completed_ != 0) a_.sub(budget_reg, completed_);
+    } else {
         a_.sub(budget_reg, completed_);
         a_.js(over);
-        cold_.push_back({over, 0, [this] {
-                             a_.add(budget_reg, completed_);
-                             a_.mov(state32(offsetof(isa::CpuState, pc)), source_.ea);
-                             a_.mov(host::eax, static_cast<std::uint32_t>(ExitKind::budget));
-                             a_.jmp(thunks_.exit);
-                         }});
-    } else {
-        // Room for the jump that replaces the entry of a stale block.
-        for (int byte = 0; byte < 5; ++byte) a_.nop();
     }
+    cold_.push_back({over, 0, [this, ends_by_leaving] {
+                         if (!ends_by_leaving) a_.add(budget_reg, completed_);
+                         a_.mov(state32(offsetof(isa::CpuState, pc)), source_.ea);
+                         a_.mov(host::eax, static_cast<std::uint32_t>(ExitKind::budget));
+                         a_.jmp(thunks_.exit);
+                     }});
     for (index_ = 0; index_ < source_.length; ++index_) instruction(source_.code[index_], source_.patches[index_]);
     if (open_) {
         drop_flags();
