@@ -205,10 +205,8 @@ void BlockWriter::reserve(Instruction insn) {
     translate(4, true, slow);
     big_endian_store(host::dword_ptr(host::rax, host::rcx), read(insn.rs(), host::edx));
     a_.mov(valid, 0);
-    a_.xor_(host::edx, host::edx);
-    a_.bts(host::rdx, 32);
-    a_.bts(host::rdx, 63); // cr::encode(eq)
-    a_.mov(cr_field(0), host::rdx);
+    static_assert(isa::cr::decode(0) == isa::cr::eq);
+    a_.mov(cr_field(0), 0);
 }
 
 void BlockWriter::zero_line(Instruction insn) {
