@@ -126,6 +126,7 @@ void write_dcr_block(Writer& tree, const std::string& name, std::initializer_lis
 }
 
 std::string serial_name(const board::MmioSlot& uart) { return fmt::format("serial@{:x}", uart.base); }
+std::string serial_path(const board::MmioSlot& uart) { return fmt::format("/plb/opb/{}", serial_name(uart)); }
 
 void write_serial(Writer& tree, const board::MmioSlot& uart) {
     tree.begin(serial_name(uart));
@@ -203,7 +204,7 @@ void write_plb(Writer& tree, const MachineDescription& machine) {
 void write_chosen(Writer& tree, const MachineDescription& machine) {
     tree.begin("chosen");
     tree.text("bootargs", machine.command_line);
-    tree.text("stdout-path", "/plb/opb/" + serial_name(board::uart0));
+    tree.text("stdout-path", serial_path(board::uart0));
     if (machine.initrd) {
         tree.cells("linux,initrd-start", {low(machine.initrd->gpa)});
         tree.cells("linux,initrd-end", {low(machine.initrd->gpa + machine.initrd->bytes)});
@@ -227,8 +228,8 @@ std::vector<std::uint8_t> make_device_tree(const MachineDescription& machine) {
     tree.cells("dcr-parent", {cpu_phandle});
 
     tree.begin("aliases");
-    tree.text("serial0", "/plb/opb/" + serial_name(board::uart0));
-    tree.text("serial1", "/plb/opb/" + serial_name(board::uart1));
+    tree.text("serial0", serial_path(board::uart0));
+    tree.text("serial1", serial_path(board::uart1));
     tree.end();
 
     write_cpus(tree, machine);

@@ -70,7 +70,7 @@ class Inflater {
             }
             if (result != Z_OK) {
                 throw Error(fmt::format("{}: bad gzip data: {}", name_,
-                                        stream_.msg != nullptr ? stream_.msg : "error " + std::to_string(result)));
+                                        stream_.msg != nullptr ? stream_.msg : fmt::format("error {}", result)));
             }
         }
     }

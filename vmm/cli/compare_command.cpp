@@ -30,6 +30,8 @@ RunResult run_on_copies(MachineOptions machine, const RunOptions& run, const cha
     machine.disks = copies.disks();
     RunResult result = run_machine(machine, run);
     if (!result.message.empty()) report(fmt::format("ab: {} mode: {}", mode, result.message));
+    // A guest that was stopped inside a line leaves it open.
+    [[maybe_unused]] const ssize_t wrote = ::write(STDOUT_FILENO, "\n", 1);
     return result;
 }
 
@@ -52,7 +54,7 @@ int do_compare(const CompareCommand& command) {
         report("ab: the host gave no statistics, so there is nothing to compare");
         return status_failed;
     }
-    const std::string table = "\n" + comparison_table(comparison);
+    const std::string table = comparison_table(comparison);
     bool shown = false;
     try {
         fmt::print("{}", table);

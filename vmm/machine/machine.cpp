@@ -65,7 +65,7 @@ class Machine {
             if (stop_.cause() == StopCause::io_failed) result.message = io.failure();
         }
         console_.flush();
-        if (result.end == RunEnd::guest_died) result.message += "\n" + register_dump(vm_, memory_);
+        if (result.end == RunEnd::guest_died) result.message += fmt::format("\n{}", register_dump(vm_, memory_));
         result.statistics = vm_.statistics();
         result.peak_rss_bytes = peak_rss_bytes();
         return result;
@@ -127,9 +127,9 @@ class Machine {
         return false;
     }
 
-    bool died(RunResult& result, std::string why) {
+    bool died(RunResult& result, const std::string& why) {
         result.end = RunEnd::guest_died;
-        result.message = "guest died: " + std::move(why);
+        result.message = fmt::format("guest died: {}", why);
         return false;
     }
 

@@ -15,8 +15,9 @@ constexpr int number_width = 16;
 constexpr int ratio_width = 12;
 
 std::string line(std::string_view name, std::string_view trap, std::string_view patch, std::string_view times) {
-    return fmt::format("{:<{}}{:>{}}{:>{}}{:>{}}\n", name, name_width, trap, number_width, patch, number_width, times,
-                       ratio_width);
+    std::string text = fmt::format("{:<{}}{:>{}}{:>{}}", name, name_width, trap, number_width, patch, number_width);
+    if (!times.empty()) text += fmt::format("{:>{}}", times, ratio_width);
+    return text + "\n";
 }
 
 std::string row_line(const ComparisonRow& row, bool with_ratio) {
@@ -81,7 +82,7 @@ std::string html_row(const ComparisonRow& row, std::uint64_t largest) {
 std::string comparison_table(const Comparison& comparison) {
     std::string text;
     for (const std::string& fact : comparison_facts(comparison)) text += fact + "\n";
-    text += "\n" + line("exits by reason", "trap", "patch", "trap/patch");
+    text += fmt::format("\n{}", line("exits by reason", "trap", "patch", "trap/patch"));
     const std::string rule(name_width + 2 * number_width + ratio_width, '-');
     text += rule + "\n";
     for (const ComparisonRow& row : exit_rows(comparison)) text += row_line(row, true);
