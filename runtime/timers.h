@@ -68,7 +68,8 @@ class Timers {
 
     isa::CpuState& state_;
     Host& host_;
-    Clock clock_ = Clock::host;
+    // Time stands still until the guest runs first and set_clock() says what drives it.
+    Clock clock_ = Clock::guest;
     bool frozen_ = false;
     std::uint8_t watchdog_reset_ = 0;
     std::uint64_t base_ = 0;    // Clock::host: added to host time, so that time goes on when the clock changes
