@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <atomic>
+#include <catch2/catch_test_macros.hpp>
+#include <cerrno>
+#include <chrono>
+#include <sys/mman.h>
+#include <thread>
+
+#include "guest.h"
+#include "runtime/kvm/untrap_abi.h"
+#include "runtime/soft/kvm_front.h"
+
+using namespace untrap;
+using runtime::soft::KvmFront;
+
+namespace {
+
+constexpr std::uint32_t origin = 0x1000;
+
+void* number(std::uintptr_t value) { return reinterpret_cast<void*>(value); }
+
+// A VM of 1 MB with a vCPU at 0x1000.
+struct Machine {
+    static constexpr std::size_t bytes = 1 << 20;
+
+    explicit Machine(std::uint64_t engine = abi::untrap_engine_interpreter, bool guest_clock = true) {
+        system = kvm.open();
+        REQUIRE(kvm.ioctl(system, abi::ioctl_get_api_version, nullptr) == 12);
+        vm = kvm.ioctl(system, abi::ioctl_create_vm, nullptr);
+        REQUIRE(vm >= 0);
+        REQUIRE(enable(abi::cap_untrap_engine, engine) == 0);
+        REQUIRE(enable(abi::cap_untrap_clock, guest_clock ? 1 : 0) == 0);
+        vcpu = kvm.ioctl(vm, abi::ioctl_create_vcpu, nullptr);
+        REQUIRE(vcpu >= 0);
+        const int size = kvm.ioctl(system, abi::ioctl_get_vcpu_mmap_size, nullptr);
+        run = static_cast<abi::kvm_run*>(kvm.map_run(vcpu, static_cast<std::size_t>(size)));
+        REQUIRE(run != nullptr);
+        ram = static_cast<std::uint8_t*>(
+            ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+        REQUIRE(set_memory(0, 0, bytes, ram) == 0);
+        abi::kvm_regs regs{};
+        REQUIRE(kvm.ioctl(vcpu, abi::ioctl_get_regs, &regs) == 0);
+        regs.pc = origin;
+        REQUIRE(kvm.ioctl(vcpu, abi::ioctl_set_regs, &regs) == 0);
+        abi::kvm_sregs sregs{};
+        REQUIRE(kvm.ioctl(vcpu, abi::ioctl_get_sregs, &sregs) == 0);
+        CHECK(sregs.pvr == isa::spr::pvr_440ep);
+        sregs.u.e.ivpr = 0x10000;
+        for (std::uint32_t i = 0; i < 16; ++i) sregs.u.e.ivor_low[i] = 0x100 * (i + 1);
+        REQUIRE(kvm.ioctl(vcpu, abi::ioctl_set_sregs, &sregs) == 0);
+    }
+    ~Machine() { ::munmap(ram, bytes); }
+
+    int enable(std::uint32_t cap, std::uint64_t arg0, std::uint64_t arg1 = 0) {
+        abi::kvm_enable_cap request{};
+        request.cap = cap;
+        request.args[0] = arg0;
+        request.args[1] = arg1;
+        return kvm.ioctl(vm, abi::ioctl_enable_cap, &request);
+    }
+    int set_memory(std::uint32_t slot, std::uint64_t gpa, std::uint64_t size, void* host, std::uint32_t flags = 0) {
+        abi::kvm_userspace_memory_region region{slot, flags, gpa, size, reinterpret_cast<std::uintptr_t>(host)};
+        return kvm.ioctl(vm, abi::ioctl_set_user_memory_region, &region);
+    }
+    int interrupt(std::uint32_t irq) {
+        abi::kvm_interrupt request{irq};
+        return kvm.ioctl(vcpu, abi::ioctl_interrupt, &request);
+    }
+    void put(std::uint32_t address, std::initializer_list<std::uint32_t> words) {
+        for (const std::uint32_t word : words) {
+            runtime::store_big_endian(ram + address, 4, word);
+            address += 4;
+        }
+        abi::UntrapMemoryRange range{address - words.size() * 4, words.size() * 4};
+        REQUIRE(kvm.ioctl(vm, abi::untrap_memory_written, &range) == 0);
+    }
+    int go() { return kvm.ioctl(vcpu, abi::ioctl_run, nullptr); }
+    abi::kvm_regs regs() {
+        abi::kvm_regs regs{};
+        kvm.ioctl(vcpu, abi::ioctl_get_regs, &regs);
+        return regs;
+    }
+    std::uint32_t vector(isa::Interrupt which) { return 0x10000 + 0x100 * (static_cast<std::uint32_t>(which) + 1); }
+
+    KvmFront kvm;
+    int system = -1, vm = -1, vcpu = -1;
+    abi::kvm_run* run = nullptr;
+    std::uint8_t* ram = nullptr;
+};
+
+// ori r5, 0x2000 for EA 0x00200000: mapped by the boot entry, but no memory there.
+constexpr std::uint32_t device_high = 0x0020;
+
+void converse(std::uint64_t engine) {
+    Machine m(engine);
+    m.put(origin, {code::lis(5, device_high), code::lis(3, 0x1122), code::ori(3, 3, 0x3344), code::stw(3, 5, 4),
+                   code::lwz(4, 5, 8), code::mtdcr(0x12, 4), code::mfdcr(6, 0x13),
+                   // idle until the decrementer
+                   code::li(7, 2000), code::mtspr(22, 7), code::lis(8, 0x400), code::mtspr(340, 8), code::lis(9, 4),
+                   code::ori(9, 9, 0x8000), code::mtmsr(9), code::b(0)});
+    m.put(m.vector(isa::Interrupt::decrementer), {code::li(20, 99), END_BY_RESET(31)});
+
+    REQUIRE(m.go() == 0);
+    REQUIRE(m.run->exit_reason == abi::exit_mmio);
+    CHECK(m.run->mmio.phys_addr == 0x200004);
+    CHECK(m.run->mmio.len == 4);
+    CHECK(m.run->mmio.is_write == 1);
+    CHECK(m.run->mmio.data[0] == 0x11);
+    CHECK(m.run->mmio.data[3] == 0x44);
+
+    REQUIRE(m.go() == 0);
+    REQUIRE(m.run->exit_reason == abi::exit_mmio);
+    CHECK(m.run->mmio.phys_addr == 0x200008);
+    CHECK(m.run->mmio.is_write == 0);
+    m.run->mmio.data[0] = 0xAA;
+    m.run->mmio.data[1] = 0xBB;
+    m.run->mmio.data[2] = 0xCC;
+    m.run->mmio.data[3] = 0xDD;
+
+    REQUIRE(m.go() == 0);
+    REQUIRE(m.run->exit_reason == abi::exit_dcr);
+    CHECK(m.run->dcr.dcrn == 0x12);
+    CHECK(m.run->dcr.is_write == 1);
+    CHECK(m.run->dcr.data == 0xAABBCCDD);
+
+    REQUIRE(m.go() == 0);
+    REQUIRE(m.run->exit_reason == abi::exit_dcr);
+    CHECK(m.run->dcr.dcrn == 0x13);
+    CHECK(m.run->dcr.is_write == 0);
+    m.run->dcr.data = 0x5555;
+
+    REQUIRE(m.go() == 0);
+    REQUIRE(m.run->exit_reason == abi::exit_shutdown);
+    const abi::kvm_regs regs = m.regs();
+    CHECK(regs.gpr[6] == 0x5555);
+    CHECK(regs.gpr[20] == 99);
+    CHECK(regs.srr0 == origin + 14 * 4);
+
+    abi::UntrapStats stats{};
+    REQUIRE(m.kvm.ioctl(m.vcpu, abi::untrap_get_stats, &stats) == 0);
+    CHECK(stats.guest_instructions == 14 + 3);
+    const auto exits = [&](runtime::ExitReason reason) { return stats.exits[static_cast<unsigned>(reason)]; };
+    CHECK(exits(runtime::ExitReason::mmio) == 2);
+    CHECK(exits(runtime::ExitReason::dcr) == 2);
+    CHECK(exits(runtime::ExitReason::emul_wait) == 1);
+    CHECK(exits(runtime::ExitReason::dec) == 1);
+}
+
+} // namespace
+
+TEST_CASE("a conversation: MMIO, DCR, idle, decrementer, reset") { converse(abi::untrap_engine_interpreter); }
+TEST_CASE("the same conversation with the JIT") { converse(abi::untrap_engine_jit); }
+
+TEST_CASE("immediate exit completes the access, then leaves") {
+    Machine m;
+    m.put(origin, {code::lis(5, device_high), code::lwz(4, 5, 0), code::b(0)});
+    m.run->immediate_exit = 1;
+    CHECK(m.go() == -EINTR);
+    CHECK(m.run->exit_reason == abi::exit_intr);
+    m.run->immediate_exit = 0;
+    REQUIRE(m.go() == 0);
+    REQUIRE(m.run->exit_reason == abi::exit_mmio);
+    m.run->mmio.data[3] = 7;
+    m.run->immediate_exit = 1;
+    CHECK(m.go() == -EINTR);
+    CHECK(m.regs().gpr[4] == 7);
+    CHECK(m.regs().pc == origin + 8);
+}
+
+TEST_CASE("a run in progress ends by immediate_exit, looping or waiting") {
+    for (const bool waits : {false, true}) {
+        Machine m(abi::untrap_engine_interpreter, false);
+        if (waits)
+            m.put(origin, {code::lis(9, 4), code::ori(9, 9, 0x8000), code::mtmsr(9), code::b(0)});
+        else
+            m.put(origin, {code::b(0)});
+        int result = 0;
+        std::thread runner([&] { result = m.go(); });
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        std::atomic_ref(m.run->immediate_exit).store(1);
+        runner.join();
+        CHECK(result == -EINTR);
+    }
+}
+
+TEST_CASE("interrupts from another thread wake a waiting guest") {
+    Machine m(abi::untrap_engine_interpreter, false);
+    m.put(origin, {code::lis(9, 4), code::ori(9, 9, 0x8000), code::mtmsr(9), code::b(0)});
+    // The handler tells of itself, then goes on waiting.
+    m.put(m.vector(isa::Interrupt::external_input), {code::lis(5, device_high), code::stw(3, 5, 0), code::rfi});
+    for (const std::uint32_t irq : {abi::interrupt_set, abi::interrupt_set_level}) {
+        std::thread device([&] {
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+            m.interrupt(irq);
+        });
+        CHECK(m.go() == 0);
+        device.join();
+        REQUIRE(m.run->exit_reason == abi::exit_mmio);
+    }
+    // A level stays until it is taken back.
+    CHECK(m.go() == 0);
+    REQUIRE(m.run->exit_reason == abi::exit_mmio);
+    CHECK(m.interrupt(abi::interrupt_unset) == 0);
+    std::thread stop([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        std::atomic_ref(m.run->immediate_exit).store(1);
+    });
+    CHECK(m.go() == -EINTR);
+    stop.join();
+    CHECK(m.interrupt(5) == -EINVAL);
+}
+
+TEST_CASE("a guest that cannot go on says where and why") {
+    Machine m;
+    m.put(origin, {code::lis(5, 0x0020), code::mtspr(26, 5), code::mtspr(27, 6), code::rfi});
+    REQUIRE(m.go() == 0);
+    REQUIRE(m.run->exit_reason == abi::exit_internal_error);
+    CHECK(m.run->internal.ndata > 2);
+    CHECK(m.run->internal.data[0] == 0x200000);
+    CHECK(m.run->internal.data[1] == 0);
+    CHECK(std::string(reinterpret_cast<const char*>(&m.run->internal.data[2])).find("no memory") != std::string::npos);
+}
+
+TEST_CASE("registers go in and come out") {
+    Machine m;
+    abi::kvm_regs in{}, out{};
+    in.pc = 0x2003;
+    in.cr = 0x12345678;
+    in.xer = 0xE000007F;
+    in.msr = ~std::uint64_t{0};
+    in.lr = 1;
+    in.ctr = 2;
+    in.srr0 = 0x3007;
+    in.srr1 = 0xFFFFFFFF;
+    in.pid = 0x1FF;
+    for (unsigned i = 0; i < 8; ++i) in.sprg[i] = i + 100;
+    for (unsigned i = 0; i < 32; ++i) in.gpr[i] = 0xFFFFFFFF00000000 | i;
+    REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_set_regs, &in) == 0);
+    REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_get_regs, &out) == 0);
+    CHECK(out.pc == 0x2000);
+    CHECK(out.cr == 0x12345678);
+    CHECK(out.xer == 0xE000007F);
+    CHECK(out.msr == isa::msr::defined);
+    CHECK(out.srr0 == 0x3004);
+    CHECK(out.pid == 0xFF);
+    CHECK(out.sprg[7] == 107);
+    CHECK(out.gpr[31] == 31);
+
+    abi::kvm_fpu fpu{};
+    for (unsigned i = 0; i < 32; ++i) fpu.fpr[i] = 0x3FF0000000000000 + i;
+    REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_set_fpu, &fpu) == 0);
+    std::uint64_t fpr = 0;
+    abi::kvm_one_reg one{abi::reg_ppc_fpr(3), reinterpret_cast<std::uintptr_t>(&fpr)};
+    REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_get_one_reg, &one) == 0);
+    CHECK(fpr == 0x3FF0000000000003);
+
+    abi::kvm_sregs sregs{};
+    REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_get_sregs, &sregs) == 0);
+    sregs.u.e.update_special = abi::sregs_e_update_dec | abi::sregs_e_update_tsr;
+    sregs.u.e.dec = 12345;
+    sregs.u.e.tsr = isa::tsr::dis;
+    sregs.u.e.tb = 1ULL << 40;
+    sregs.u.e.csrr0 = 0x1237;
+    REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_set_sregs, &sregs) == 0);
+    abi::kvm_sregs back{};
+    REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_get_sregs, &back) == 0);
+    CHECK(back.u.e.dec == 12345);
+    CHECK(back.u.e.tsr == isa::tsr::dis);
+    CHECK(back.u.e.tb == 1ULL << 40);
+    CHECK(back.u.e.csrr0 == 0x1234);
+    std::uint32_t clear = isa::tsr::dis, tsr = 1;
+    one = {abi::reg_ppc_clear_tsr, reinterpret_cast<std::uintptr_t>(&clear)};
+    REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_set_one_reg, &one) == 0);
+    one = {abi::reg_ppc_tsr, reinterpret_cast<std::uintptr_t>(&tsr)};
+    REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_get_one_reg, &one) == 0);
+    CHECK(tsr == 0);
+
+    struct {
+        abi::kvm_reg_list list;
+        std::uint64_t ids[64];
+    } all{};
+    CHECK(m.kvm.ioctl(m.vcpu, abi::ioctl_get_reg_list, &all) == -E2BIG);
+    REQUIRE(all.list.n <= 64);
+    REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_get_reg_list, &all) == 0);
+    for (std::uint64_t i = 0; i < all.list.n; ++i) {
+        std::uint64_t value = 0;
+        one = {all.ids[i], reinterpret_cast<std::uintptr_t>(&value)};
+        CHECK(m.kvm.ioctl(m.vcpu, abi::ioctl_get_one_reg, &one) == 0);
+    }
+
+    abi::kvm_translation translation{};
+    translation.linear_address = 0x1234567;
+    REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_translate, &translation) == 0);
+    CHECK(translation.valid == 1);
+    CHECK(translation.physical_address == 0x1234567);
+    translation.linear_address = 0xC0000000;
+    REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_translate, &translation) == 0);
+    CHECK(translation.valid == 0);
+}
+
+TEST_CASE("bad arguments get their error, and nothing happens") {
+    Machine m;
+    KvmFront& kvm = m.kvm;
+    for (const int fd : {-1, 0, 7, m.vcpu + 1}) {
+        CHECK(kvm.ioctl(fd, abi::ioctl_run, nullptr) == -EBADF);
+        CHECK(kvm.close(fd) == -EBADF);
+        CHECK(kvm.map_run(fd, 4096) == nullptr);
+    }
+    CHECK(kvm.map_run(m.vm, 4096) == nullptr);
+    CHECK(kvm.map_run(m.vcpu, 8192) == nullptr);
+    CHECK(kvm.ioctl(m.system, abi::ioctl_create_vm, number(1)) == -EINVAL);
+    CHECK(kvm.ioctl(m.system, abi::ioctl_run, nullptr) == -ENOTTY);
+    CHECK(kvm.ioctl(m.vm, abi::ioctl_get_regs, nullptr) == -ENOTTY);
+    CHECK(kvm.ioctl(m.vcpu, abi::ioctl_create_vm, nullptr) == -ENOTTY);
+    CHECK(kvm.ioctl(m.vcpu, 0x1'0000'0000ul | abi::ioctl_run, nullptr) == -ENOTTY);
+    CHECK(kvm.ioctl(m.vm, abi::ioctl_create_vcpu, number(1)) == -EINVAL);
+    CHECK(kvm.ioctl(m.vm, abi::ioctl_create_vcpu, nullptr) == -EEXIST);
+    CHECK(kvm.ioctl(m.vcpu, abi::ioctl_run, number(8)) == -EINVAL);
+    for (const std::uint32_t request :
+         {abi::ioctl_get_regs, abi::ioctl_set_regs, abi::ioctl_get_sregs, abi::ioctl_set_sregs, abi::ioctl_get_fpu,
+          abi::ioctl_set_fpu, abi::ioctl_get_one_reg, abi::ioctl_set_one_reg, abi::ioctl_interrupt,
+          abi::ioctl_translate, abi::ioctl_get_mp_state, abi::ioctl_set_mp_state, abi::ioctl_get_reg_list,
+          abi::untrap_get_stats})
+        CHECK(kvm.ioctl(m.vcpu, request, nullptr) == -EFAULT);
+    for (const std::uint32_t request :
+         {abi::ioctl_set_user_memory_region, abi::ioctl_enable_cap, abi::untrap_memory_written})
+        CHECK(kvm.ioctl(m.vm, request, nullptr) == -EFAULT);
+
+    // Memory
+    CHECK(m.set_memory(32, 0x100000, 0x1000, m.ram) == -EINVAL);
+    CHECK(m.set_memory(1, 0x100800, 0x1000, m.ram) == -EINVAL);
+    CHECK(m.set_memory(1, 0x100000, 0x1001, m.ram) == -EINVAL);
+    CHECK(m.set_memory(1, 0x100000, 0x1000, nullptr) == -EINVAL);
+    CHECK(m.set_memory(1, 0x100000, 0x1000, m.ram + 1) == -EINVAL);
+    CHECK(m.set_memory(1, 0x100000, 0x1000, m.ram, 1) == -EINVAL); // dirty log
+    CHECK(m.set_memory(1, 0xFFFFFF000, 0x2000, m.ram) == -EINVAL);
+    CHECK(m.set_memory(1, 0xFFFFFFFFFFFFF000, 0x1000, m.ram) == -EINVAL);
+    CHECK(m.set_memory(1, 0x100000, 0xFFFFFFFFFFFFF000, m.ram) == -EINVAL);
+    CHECK(m.set_memory(1, 0x80000, 0x1000, m.ram) == -EEXIST);
+    CHECK(m.set_memory(1, 0, 0, nullptr) == -EINVAL); // there is none to delete
+    abi::UntrapMemoryRange range{0xFFFFFFFFF, 2};
+    CHECK(kvm.ioctl(m.vm, abi::untrap_memory_written, &range) == -EINVAL);
+    range = {0x1000, 0xFFFFFFFFFFFFFFFF};
+    CHECK(kvm.ioctl(m.vm, abi::untrap_memory_written, &range) == -EINVAL);
+
+    // Registers
+    abi::kvm_one_reg one{abi::reg_ppc_tsr, 0};
+    CHECK(kvm.ioctl(m.vcpu, abi::ioctl_get_one_reg, &one) == -EFAULT);
+    CHECK(kvm.ioctl(m.vcpu, abi::ioctl_set_one_reg, &one) == -EFAULT);
+    std::uint64_t value = 0;
+    one = {0x1234, reinterpret_cast<std::uintptr_t>(&value)};
+    CHECK(kvm.ioctl(m.vcpu, abi::ioctl_get_one_reg, &one) == -EINVAL);
+    CHECK(kvm.ioctl(m.vcpu, abi::ioctl_set_one_reg, &one) == -EINVAL);
+    abi::kvm_sregs sregs{};
+    CHECK(kvm.ioctl(m.vcpu, abi::ioctl_set_sregs, &sregs) == -EINVAL); // PVR 0
+    abi::kvm_mp_state state{abi::mp_state_stopped};
+    CHECK(kvm.ioctl(m.vcpu, abi::ioctl_set_mp_state, &state) == -EINVAL);
+
+    // Capabilities
+    CHECK(m.enable(abi::cap_untrap_levels, 1) == -EINVAL);
+    CHECK(m.enable(abi::cap_untrap_levels, ~std::uint64_t{0}) == -EINVAL);
+    CHECK(m.enable(abi::cap_untrap_clock, 2) == -EINVAL);
+    CHECK(m.enable(abi::cap_untrap_clock, 1, 2) == -EINVAL);
+    CHECK(m.enable(abi::cap_untrap_engine, 2) == -EINVAL);
+    CHECK(m.enable(abi::cap_untrap_threshold, 0) == -EINVAL);
+    CHECK(m.enable(abi::cap_untrap_threshold, std::uint64_t{1} << 32) == -EINVAL);
+    CHECK(m.enable(12345, 0) == -EINVAL);
+    CHECK(kvm.ioctl(m.system, abi::ioctl_check_extension, number(abi::cap_untrap_levels)) == 0b1110);
+    CHECK(kvm.ioctl(m.vm, abi::ioctl_check_extension, number(abi::cap_one_reg)) == 1);
+    CHECK(kvm.ioctl(m.vm, abi::ioctl_check_extension, number(999)) == 0);
+
+    // After the first run the configuration is final.
+    m.put(origin, {END_BY_RESET(31)});
+    CHECK(m.go() == 0);
+    CHECK(m.enable(abi::cap_untrap_levels, 0) == -EBUSY);
+    CHECK(m.enable(abi::cap_untrap_levels, 1) == -EINVAL);
+}
+
+TEST_CASE("memory does not change under a running vCPU") {
+    Machine m(abi::untrap_engine_interpreter, false);
+    m.put(origin, {code::b(0)});
+    std::thread runner([&] { m.go(); });
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    CHECK(m.set_memory(0, 0, 0, nullptr) == -EBUSY);
+    m.put(0x8000, {0}); // but the guest may be told of a device's writes
+    std::atomic_ref(m.run->immediate_exit).store(1);
+    runner.join();
+}
+
+TEST_CASE("a VM lives as long as its vCPU") {
+    Machine m;
+    m.put(origin, {END_BY_RESET(31)});
+    CHECK(m.kvm.close(m.system) == 0);
+    CHECK(m.kvm.close(m.vm) == 0);
+    CHECK(m.kvm.close(m.vm) == -EBADF);
+    CHECK(m.go() == 0);
+    CHECK(m.kvm.close(m.vcpu) == 0);
+}
