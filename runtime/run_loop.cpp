@@ -31,14 +31,6 @@ ExitReason delivery_reason(Interrupt which) {
     }
 }
 
-// Whether a sequence may take in this instruction. What may end it elsewhere (a device, another context) may not.
-bool fits_sequence(Instruction insn) {
-    if (insn.op == Op::illegal || insn.op == Op::mfdcr || insn.op == Op::mtdcr) return false;
-    if (insn.op == Op::lwarx || insn.op == Op::stwcx_rc) return false;
-    if (insn.has(isa::flag::fp | isa::flag::trap)) return false;
-    return insn.privileged() || !insn.has(isa::flag::branch);
-}
-
 } // namespace
 
 // One call of Vcpu::run.
@@ -83,7 +75,7 @@ class RunLoop {
     Step handle(const Trap& trap);
     Step emulate(std::uint32_t word);
     const plan::Patch* note_trap();
-    Step continue_sequence(unsigned count);
+    Step continue_sequence(std::uint32_t first, std::uint32_t end);
     std::uint64_t budget() const;
 
     Vcpu& vcpu_;
@@ -222,6 +214,7 @@ RunLoop::Step RunLoop::emulate(std::uint32_t word) {
     const Instruction insn = isa::decode(word);
     const plan::Patch* patch = vcpu_.patches.levels() != 0 ? note_trap() : nullptr;
     const unsigned span = patch != nullptr && patch->level == 3 ? patch->span : 1;
+    const std::uint32_t site = state_.pc;
     const bool watched = debug::completion_watched(state_);
     vcpu_.exits.count(emulator_.reason(insn));
     switch (emulator_.execute(insn)) {
@@ -233,7 +226,7 @@ RunLoop::Step RunLoop::emulate(std::uint32_t word) {
         vcpu_.unfinished_word_ = word;
         return leave(RunExit::dcr);
     }
-    return span > 1 ? continue_sequence(span - 1) : Step::go_on;
+    return span > 1 ? continue_sequence(site, site + 4 * span) : Step::go_on;
 }
 
 // Tells the registry of the trap at pc. The patch there, if any.
@@ -255,12 +248,13 @@ const plan::Patch* RunLoop::note_trap() {
     return patch;
 }
 
-// Level 3: goes on behind an emulated instruction within the same exit, for at most count instructions. Stops early
-// where anything but plain progress would happen; the engine then meets that instruction as always.
-RunLoop::Step RunLoop::continue_sequence(unsigned count) {
+// Level 3: goes on behind an emulated instruction within the same exit, as long as pc moves forward in (first, end).
+// Stops early where anything but plain progress would happen; the engine then meets that instruction as always.
+RunLoop::Step RunLoop::continue_sequence(std::uint32_t first, std::uint32_t end) {
     Timers& timers = vcpu_.timers;
     const std::uint32_t mode = state_.page.msr & msr::mode;
-    for (bool privileged_before = true; count > 0; --count) {
+    for (bool privileged_before = true; state_.pc > first && state_.pc < end;) {
+        first = state_.pc;
         if (privileged_before && (debug::stepping(state_) || (state_.page.msr & msr::mode) != mode)) break;
         // Under the guest clock interrupts come at exact instruction counts, here like everywhere.
         const bool exact = timers.clock() == Clock::guest;
@@ -272,7 +266,7 @@ RunLoop::Step RunLoop::continue_sequence(unsigned count) {
         std::uint32_t word = 0;
         if (!vcpu_.storage.fetch(state_.pc, word, trap)) break;
         const Instruction insn = isa::decode(word);
-        if (!fits_sequence(insn)) break;
+        if (!plan::continues_sequence(insn) && !plan::ends_sequence(insn)) break;
         privileged_before = insn.privileged();
         if (!privileged_before) {
             vcpu_.storage.begin_instruction();
@@ -281,7 +275,7 @@ RunLoop::Step RunLoop::continue_sequence(unsigned count) {
         }
         const Emulator::Outcome outcome = emulator_.execute(insn);
         if (outcome == Emulator::Outcome::reset) return leave(RunExit::reset);
-        if (outcome != Emulator::Outcome::completed || insn.has(isa::flag::branch)) break;
+        if (outcome != Emulator::Outcome::completed || plan::ends_sequence(insn)) break;
     }
     return Step::go_on;
 }

@@ -90,23 +90,35 @@ bool JitEngine::interpret(void* engine, std::uint32_t word, std::uint32_t left, 
 bool JitEngine::access(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea) {
     auto& self = *static_cast<JitEngine*>(engine);
     const Instruction insn = isa::decode(word);
-    self.fill(ea, insn.has(isa::flag::store));
-    return self.execute(word, left);
+    const bool store = insn.has(isa::flag::store);
+    self.fill(ea, store, true);
+    if (self.execute(word, left)) return true;
+    if (self.trap_.kind == TrapKind::data_miss) self.missed_ = {self.data_key_, self.trap_.ea, store, true, false};
+    return false;
 }
 
-void JitEngine::fill(std::uint32_t ea, bool store) {
+void JitEngine::fill(std::uint32_t ea, bool store, bool counted) {
     const x64::SoftTlbEntry& present = data_->entries[x64::soft_tlb_index(ea)];
     const std::uint32_t page = ea & page_mask;
     if ((store ? present.write_tag : present.read_tag) == page) return; // misaligned, or not the TLB's fault
+    if (ShadowTlb::recall(*data_, ea, store)) return;
     const Resolved where = vcpu_.storage.resolve(ea, store ? mmu::Access::store : mmu::Access::load);
     if (where.status != Resolved::Status::ok) return;
     if (store && present.read_tag == page && cache_.guarded(where.real)) return; // slow for good, and known
-    ++refills_;
-    vcpu_.exits.count(ExitReason::dtlb_virt);
+    if (counted) {
+        ++refills_;
+        vcpu_.exits.count(ExitReason::dtlb_virt);
+    }
     if (where.little_endian || where.page_shift < x64::soft_tlb_page_shift) return;
     std::uint8_t* host_page = where.host - (ea & ~page_mask);
     if (store && cache_.guarded(where.real)) return;
     ShadowTlb::fill_data(*data_, ea, host_page, store);
+}
+
+void JitEngine::insert_after_miss() {
+    if (!missed_.pending || !missed_.answered || missed_.context != data_key_) return;
+    missed_.pending = false;
+    fill(missed_.ea, missed_.store, false);
 }
 
 // -- finding and making blocks ---------------------------------------------------------------------------------------
@@ -121,8 +133,11 @@ ShadowTlb::FetchEntry* JitEngine::fetch_page(std::uint32_t pc, Trap& trap) {
     case Resolved::Status::ok: break;
     }
     if (where.little_endian || where.page_shift < x64::soft_tlb_page_shift) return nullptr;
-    ++refills_;
-    vcpu_.exits.count(ExitReason::itlb_virt);
+    // On the way in the hypervisor is running anyway: no exit more.
+    if (in_guest_) {
+        ++refills_;
+        vcpu_.exits.count(ExitReason::itlb_virt);
+    }
     const mmu::TlbEntry& entry = vcpu_.tlb.entry(where.tlb_index);
     ShadowTlb::FetchEntry filled;
     filled.tag = pc & page_mask;
@@ -238,9 +253,11 @@ Trap JitEngine::run(Vcpu& vcpu, std::uint64_t budget) {
     std::uint64_t left = budget;
     state.engine_slots[x64::slot_target] = state.retired + budget;
     x64::ExitLink* link = nullptr;
+    in_guest_ = false;
     for (;;) {
         if (left == 0) return finish({.kind = TrapKind::budget}, 0);
         select_context();
+        if (!in_guest_) insert_after_miss();
         const void* code = nullptr;
         const x64::JumpCacheEntry& known = instructions_->jumps[x64::jump_cache_index(state.pc)];
         if (link == nullptr && known.ea == state.pc) {
@@ -263,6 +280,7 @@ Trap JitEngine::run(Vcpu& vcpu, std::uint64_t budget) {
             }
             code = block->code;
         }
+        in_guest_ = true;
         const auto kind = static_cast<x64::ExitKind>(enter_(&state, static_cast<std::int64_t>(left), code));
         left = state.engine_slots[x64::slot_budget];
         Trap trap;
@@ -296,6 +314,7 @@ Trap JitEngine::run(Vcpu& vcpu, std::uint64_t budget) {
 // -------------------------------------------------------------------------------------------------------------
 
 void JitEngine::tlb_entry_changed(unsigned index, const mmu::TlbEntry& before) {
+    missed_.answered = true;
     if (!before.valid()) return;
     shadow_.drop(before);
     cache_.unlink_entry(index);

@@ -35,7 +35,9 @@ class JitEngine final : public Engine {
     static void switch_context(void* engine);
 
     bool execute(std::uint32_t word, std::uint32_t left);
-    void fill(std::uint32_t ea, bool store);
+    // Software TLB refill from the guest TLB. counted: guest code stopped for it.
+    void fill(std::uint32_t ea, bool store, bool counted);
+    void insert_after_miss();
     void select_context();
     std::uint32_t current_mode() const;
     ShadowTlb::FetchEntry* fetch_page(std::uint32_t pc, isa::Trap& trap);
@@ -56,6 +58,15 @@ class JitEngine final : public Engine {
     ShadowTlb::InstructionContext* instructions_ = nullptr;
     std::uint64_t data_key_ = ~std::uint64_t{0}, instruction_key_ = ~std::uint64_t{0};
     isa::Trap trap_;
+    // The last access that was reflected as a data TLB miss. Once the guest has written a TLB entry and is back in that
+    // context, the mapping is put in before it runs: its retry then needs no exit of its own.
+    struct {
+        std::uint64_t context = 0;
+        std::uint32_t ea = 0;
+        bool store = false;
+        bool pending = false, answered = false;
+    } missed_;
+    bool in_guest_ = false; // guest code has run since run() was entered
     std::uint64_t refills_ = 0;
     x64::BlockSource source_;
 };

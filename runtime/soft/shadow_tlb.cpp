@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "runtime/soft/shadow_tlb.h"
 
+#include <utility>
+
 namespace untrap::runtime::soft {
 
 namespace {
@@ -37,11 +39,43 @@ ShadowTlb::InstructionContext& ShadowTlb::instruction_context(std::uint32_t key)
     return *instructions_[pid];
 }
 
+namespace {
+
+bool holds(const x64::SoftTlbEntry& entry, std::uint32_t page) {
+    return entry.read_tag == page || entry.write_tag == page;
+}
+
+} // namespace
+
+bool ShadowTlb::recall(DataContext& context, std::uint32_t ea, bool store) {
+    const std::uint32_t page = ea & page_mask;
+    for (x64::SoftTlbEntry& victim : context.victims) {
+        if ((store ? victim.write_tag : victim.read_tag) != page) continue;
+        std::swap(victim, context.entries[x64::soft_tlb_index(ea)]);
+        return true;
+    }
+    return false;
+}
+
 void ShadowTlb::fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* host, bool store) {
     const std::uint32_t page = ea & page_mask;
-    x64::SoftTlbEntry& entry = context.entries[x64::soft_tlb_index(ea)];
     const std::uint64_t addend = reinterpret_cast<std::uint64_t>(host) - page;
-    if (entry.addend != addend || (entry.read_tag != page && entry.write_tag != page)) entry = {no_tag, no_tag, addend};
+    x64::SoftTlbEntry& entry = context.entries[x64::soft_tlb_index(ea)];
+    if (!holds(entry, page)) {
+        // A page is never in both places: what the victims know of it moves here.
+        x64::SoftTlbEntry known{no_tag, no_tag, addend};
+        x64::SoftTlbEntry* place = &context.victims[context.next_victim];
+        for (x64::SoftTlbEntry& victim : context.victims) {
+            if (!holds(victim, page)) continue;
+            known = victim;
+            place = &victim;
+        }
+        if (place == &context.victims[context.next_victim])
+            context.next_victim = (context.next_victim + 1) % DataContext::victim_count;
+        *place = entry;
+        entry = known;
+    }
+    if (entry.addend != addend) entry = {no_tag, no_tag, addend};
     if (store)
         entry.write_tag = page;
     else
@@ -84,7 +118,9 @@ void ShadowTlb::drop(const mmu::TlbEntry& before) {
         for (auto& context : data_) {
             if (!context) continue;
             x64::SoftTlbEntry& entry = context->entries[x64::soft_tlb_index(page)];
-            if (entry.read_tag == page || entry.write_tag == page) entry = {};
+            if (holds(entry, page)) entry = {};
+            for (x64::SoftTlbEntry& victim : context->victims)
+                if (holds(victim, page)) victim = {};
         }
         for (auto& context : instructions_) {
             if (!context) continue;
@@ -98,10 +134,13 @@ void ShadowTlb::drop(const mmu::TlbEntry& before) {
 
 void ShadowTlb::write_protect(const std::uint8_t* host_page) {
     const auto host = reinterpret_cast<std::uint64_t>(host_page);
+    auto protect = [host](x64::SoftTlbEntry& entry) {
+        if (entry.write_tag != no_tag && entry.addend + entry.write_tag == host) entry.write_tag = no_tag;
+    };
     for (auto& context : data_) {
         if (!context) continue;
-        for (x64::SoftTlbEntry& entry : context->entries)
-            if (entry.write_tag != no_tag && entry.addend + entry.write_tag == host) entry.write_tag = no_tag;
+        for (x64::SoftTlbEntry& entry : context->entries) protect(entry);
+        for (x64::SoftTlbEntry& victim : context->victims) protect(victim);
     }
 }
 

@@ -25,8 +25,12 @@ class ShadowTlb {
     };
     static constexpr unsigned fetch_entries = 256;
 
+    // Generated code looks into entries, by page number alone; pages that share a slot take turns through victims.
     struct DataContext {
+        static constexpr unsigned victim_count = 16;
         std::array<x64::SoftTlbEntry, x64::soft_tlb_entries> entries{};
+        std::array<x64::SoftTlbEntry, victim_count> victims{};
+        unsigned next_victim = 0;
     };
     struct InstructionContext {
         std::array<x64::JumpCacheEntry, x64::jump_cache_entries> jumps{};
@@ -40,6 +44,8 @@ class ShadowTlb {
 
     // Installs the 4 KB page of ea. host: address of its first byte.
     static void fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* host, bool store);
+    // Brings the page of ea back from the victims, if it is there with the right to load or store.
+    static bool recall(DataContext& context, std::uint32_t ea, bool store);
     static void fill_fetch(InstructionContext& context, const FetchEntry& entry);
     static FetchEntry* find_fetch(InstructionContext& context, std::uint32_t ea);
 

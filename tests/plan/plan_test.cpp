@@ -94,6 +94,11 @@ TEST_CASE("a sequence reaches to the last privileged instruction in straight-lin
     CHECK(make({tlbwe(11, 13, 0), blr, tlbwe(12, 13, 1)}, level3).level == 0);
     CHECK(make({tlbwe(11, 13, 0), sc, tlbwe(12, 13, 1)}, level3).level == 0);
     CHECK(make({rfi, tlbwe(12, 13, 1)}, level3).level == 0);
+    // Short forward conditional branches stay inside: Linux has one between the words of a TLB entry.
+    constexpr std::uint32_t beq_forward = 0x4182000C, beq_back = 0x4182FFF8, bdnz_call = 0x42000009;
+    CHECK(make({tlbwe(11, 13, 0), beq_forward, nop, nop, tlbwe(12, 13, 2), rfi}, level3).span == 6);
+    CHECK(make({tlbwe(11, 13, 0), beq_back, tlbwe(12, 13, 2)}, level3).level == 0);
+    CHECK(make({tlbwe(11, 13, 0), bdnz_call, tlbwe(12, 13, 2)}, level3).level == 0);
     // What another level takes the trap from is no reason to go on.
     CHECK(make({tlbwe(11, 13, 0), nop, mfmsr(3)}, all).level == 0);
     CHECK(make({tlbwe(11, 13, 0), mfmsr(3), rfi}, all).span == 3);

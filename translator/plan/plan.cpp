@@ -113,12 +113,18 @@ bool covered_below_sequence(Instruction insn, unsigned levels) {
     return (allowed(levels, 1) && plan_word(insn, ignored)) || (allowed(levels, 2) && plan_stub(insn, ignored));
 }
 
-// Whether the emulator may go on behind this instruction within one exit.
+} // namespace
+
 bool continues_sequence(Instruction insn) {
     if (insn.op == Op::illegal || insn.has(isa::flag::fp | isa::flag::trap)) return false;
+    if (insn.op == Op::bc) return !insn.lk() && !insn.aa() && insn.bd() > 0;
     if (insn.has(isa::flag::branch)) return false;
     return insn.op != Op::lwarx && insn.op != Op::stwcx_rc && insn.op != Op::mfdcr && insn.op != Op::mtdcr;
 }
+
+bool ends_sequence(Instruction insn) { return insn.op == Op::rfi || insn.op == Op::rfci || insn.op == Op::rfmci; }
+
+namespace {
 
 // Level 3: how far the exit at window[0] reaches, 1 if nothing privileged follows.
 unsigned sequence_span(const std::uint32_t* window, unsigned length, unsigned levels) {
@@ -126,9 +132,8 @@ unsigned sequence_span(const std::uint32_t* window, unsigned length, unsigned le
     if (!continues_sequence(isa::decode(window[0]))) return span;
     for (unsigned index = 1; index < length && index < sequence_window; ++index) {
         const Instruction insn = isa::decode(window[index]);
-        const bool returns = insn.op == Op::rfi || insn.op == Op::rfci;
-        if (insn.privileged() && (returns || continues_sequence(insn)) && !covered_below_sequence(insn, levels))
-            span = index + 1;
+        const bool usable = ends_sequence(insn) || continues_sequence(insn);
+        if (insn.privileged() && usable && !covered_below_sequence(insn, levels)) span = index + 1;
         if (!continues_sequence(insn)) break;
     }
     return span;

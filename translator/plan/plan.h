@@ -38,14 +38,21 @@ struct Step {
 struct Patch {
     static constexpr unsigned max_steps = 6;
     std::uint8_t level = 0; // 0: not patched; 1 word, 2 stub, 3 sequence
-    // Level 3: the trap stays, and its exit goes on for this many guest instructions (straight-line code that
-    // ends with the last privileged instruction in reach), bounded by faults and timer deadlines.
+    // Level 3: the trap stays, and its exit goes on through the next instructions: this many, the site included, up to
+    // the last privileged one in reach. Bounded by faults and timer deadlines.
     std::uint8_t span = 0;
     std::array<Step, max_steps> steps{};
 };
 
 // Instructions a sequence may reach over.
 inline constexpr unsigned sequence_window = 24;
+
+// Whether an instruction may stand inside a sequence: anything but what leaves it (branches other than short forward
+// conditional ones, system calls, traps), what must not be interrupted by an exit (reservations) and what needs
+// userspace (DCRs).
+bool continues_sequence(isa::Instruction instruction);
+// rfi and its kin: the last instruction of a sequence.
+bool ends_sequence(isa::Instruction instruction);
 
 // Plans the patch for the privileged instruction window[0] using the allowed levels (bit n = level n).
 // Returns a patch of level 0 if no allowed level covers it.
