@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "random_kernel.h"
+
+#include <algorithm>
+
+#include "machine.h"
+
+namespace untrap::tests {
+
+using isa::Interrupt;
+using isa::Op;
+using mmu::TlbEntry;
+namespace msr = isa::msr;
+namespace spr = isa::spr;
+
+namespace {
+
+constexpr unsigned handler_words = 64, code_words = 0x8000;
+constexpr std::uint32_t always = field_rt(20), counting = field_rt(16);
+constexpr unsigned cr0_eq = 2;
+
+std::uint32_t immediate(Op op, unsigned rt, unsigned ra, std::uint32_t value) {
+    return match(op) | field_rt(rt) | field_ra(ra) | (value & 0xFFFF);
+}
+std::uint32_t rotate_and_mask(unsigned ra, unsigned rs, unsigned sh, unsigned mb, unsigned me) {
+    return match(Op::rlwinm) | field_rt(rs) | field_ra(ra) | field_rb(sh) | mb << 6 | me << 1;
+}
+
+} // namespace
+
+std::uint32_t RandomKernel::random_pointer(Random& random) {
+    const std::uint32_t offset = random.below(0x1000) & ~(random.chance(70) ? 3U : 0U);
+    switch (random.below(8)) {
+    case 0: return window_base + random.below(8) * 0x1000 + offset;
+    case 1:
+    case 2: return refill_base + random.below(24) * 0x1000 + offset;
+    case 3: return random.chance(20) ? device_base + offset : random.word();
+    default: return data_base + random.below(16) * 0x1000 + offset;
+    }
+}
+
+std::vector<TlbEntry> RandomKernel::fixed_entries() {
+    constexpr std::uint32_t size_64k = 0x30;
+    const auto entry = [](std::uint32_t ea, bool space, std::uint64_t real, std::uint32_t attributes) {
+        return TlbEntry{.word0 = ea | TlbEntry::valid_bit | (space ? TlbEntry::ts_bit : 0) | size_64k,
+                        .word1 = static_cast<std::uint32_t>(real),
+                        .word2 = attributes};
+    };
+    constexpr std::uint32_t executable = TlbEntry::sx | TlbEntry::sr | TlbEntry::ux | TlbEntry::ur;
+    constexpr std::uint32_t writable = TlbEntry::sw | TlbEntry::sr | TlbEntry::uw | TlbEntry::ur;
+    return {
+        entry(code_base, false, Layout::code, executable),
+        entry(code_base + 0x10000, false, Layout::code + 0x10000, executable),
+        entry(code_base, true, Layout::code, executable),
+        entry(code_base + 0x10000, true, Layout::code + 0x10000, executable),
+        entry(data_base, false, Layout::data, writable),
+        entry(data_base, true, Layout::data + 0x10000, writable),
+        entry(device_base, false, Layout::hole, writable),
+        entry(writable_code_base, false, Layout::code, writable),
+    };
+}
+
+RandomKernel::RandomKernel(Random& random)
+    : random_(random), use_(RegisterUse::random(random, 0)), generator_(random, use_), code_(code_words) {
+    for (const Op op :
+         {Op::rfi, Op::rfci, Op::rfmci, Op::mtmsr, Op::tlbwe, Op::mtspr, Op::b, Op::bc, Op::bclr, Op::bcctr})
+        generator_.exclude(op);
+    generator_.set_uniform_percent(35);
+    // The main part first: a handler may have to know where it ends.
+    next_ = (main_base - code_base) / 4;
+    main_part();
+    for (unsigned which = 0; which < isa::interrupt_count; ++which) {
+        next_ = which * handler_words;
+        handler(static_cast<Interrupt>(which));
+    }
+}
+
+void RandomKernel::load_constant(unsigned gpr, std::uint32_t value) {
+    emit(immediate(Op::addis, gpr, 0, value >> 16));
+    emit(immediate(Op::ori, gpr, gpr, value));
+}
+void RandomKernel::to_spr(unsigned number, unsigned gpr) { emit(match(Op::mtspr) | field_rt(gpr) | field_spr(number)); }
+void RandomKernel::from_spr(unsigned gpr, unsigned number) {
+    emit(match(Op::mfspr) | field_rt(gpr) | field_spr(number));
+}
+void RandomKernel::to_dcr(unsigned number, unsigned gpr) { emit(match(Op::mtdcr) | field_rt(gpr) | field_spr(number)); }
+void RandomKernel::change_msr(std::uint32_t value) {
+    load_constant(t0, value);
+    emit(match(Op::mtmsr) | field_rt(t0));
+}
+
+// -- handlers --------------------------------------------------------------------------------------------------------
+
+void RandomKernel::skip_instruction() {
+    from_spr(h0, spr::srr0);
+    emit(immediate(Op::addi, h0, h0, 4));
+    to_spr(spr::srr0, h0);
+}
+
+// Lost: on to the end of the main part, in plain supervisor state.
+void RandomKernel::return_to_end(unsigned pc_spr, unsigned msr_spr) {
+    load_constant(h0, code_base + 4 * starts_.back());
+    to_spr(pc_spr, h0);
+    load_constant(h0, msr::me | msr::ce);
+    to_spr(msr_spr, h0);
+}
+
+// Maps a page of the refill area in address space 0, as a kernel's handler does; other misses are stepped over.
+void RandomKernel::refill() {
+    from_spr(h0, spr::dear);
+    emit(rotate_and_mask(h1, h0, 4, 28, 31));
+    emit(immediate(Op::cmpi, 0, h1, refill_base >> 28));
+    const unsigned elsewhere = next_;
+    emit(0);
+    from_spr(h1, spr::srr1);
+    emit(immediate(Op::andi_rc, h1, h1, msr::ds));
+    const unsigned other_space = next_;
+    emit(0);
+    from_spr(h3, spr::mmucr);
+    emit(immediate(Op::addi, h1, 0, 0));
+    to_spr(spr::mmucr, h1);
+    emit(rotate_and_mask(h2, h0, 20, 29, 31)); // one of eight entries
+    emit(immediate(Op::addi, h2, h2, first_refill));
+    emit(rotate_and_mask(h1, h0, 0, 0, 19));
+    emit(immediate(Op::ori, h1, h1, 0x210));
+    const auto write = [&](unsigned ws) { emit(match(Op::tlbwe) | field_rt(h1) | field_ra(h2) | field_rb(ws)); };
+    write(0);
+    emit(rotate_and_mask(h1, h0, 0, 14, 19));
+    write(1);
+    emit(immediate(Op::addi, h1, 0, random_.pick<std::uint32_t>({0x3F, 0x1B, 0xBF, 0x09})));
+    write(2);
+    to_spr(spr::mmucr, h3);
+    emit(match(Op::mfcr) | field_rt(h1));
+    const unsigned done = next_;
+    emit(0);
+    for (const unsigned branch : {elsewhere, other_space})
+        code_[branch] = match(Op::bc) | field_rt(4) | field_ra(cr0_eq) | (next_ - branch) * 4;
+    skip_instruction();
+    code_[done] = match(Op::b) | (next_ - done) * 4;
+}
+
+void RandomKernel::handler(Interrupt which) {
+    emit(match(Op::mtspr) | field_rt(h0) | field_spr(spr::sprg0));
+    if (random_.chance(50)) to_spr(random_.pick<unsigned>({spr::sprg1, spr::sprg4, spr::sprg7}), h1);
+    if (random_.chance(50)) from_spr(h1, random_.pick<unsigned>({spr::esr, spr::dear, spr::srr1, spr::csrr1}));
+    bool critical = false;
+    switch (which) {
+    case Interrupt::critical_input:
+        critical = true;
+        to_dcr(dcr_critical_done, h0);
+        break;
+    case Interrupt::machine_check:
+        critical = true;
+        return_to_end(spr::csrr0, spr::csrr1);
+        break;
+    case Interrupt::watchdog:
+    case Interrupt::decrementer:
+    case Interrupt::fixed_interval_timer: {
+        critical = which == Interrupt::watchdog;
+        const std::uint32_t bits = critical                          ? isa::tsr::wis | isa::tsr::enw
+                                   : which == Interrupt::decrementer ? isa::tsr::dis
+                                                                     : isa::tsr::fis;
+        load_constant(h0, bits);
+        to_spr(spr::tsr, h0);
+        break;
+    }
+    case Interrupt::debug: critical = true; break;
+    case Interrupt::external_input: to_dcr(dcr_external_done, h0); break;
+    case Interrupt::fp_unavailable:
+        from_spr(h0, spr::srr1);
+        emit(immediate(Op::ori, h0, h0, msr::fp));
+        to_spr(spr::srr1, h0);
+        break;
+    case Interrupt::system_call: // back in supervisor state, in address space 0
+        from_spr(h0, spr::srr1);
+        emit(rotate_and_mask(h0, h0, 0, 18, 16));
+        emit(rotate_and_mask(h0, h0, 0, 28, 25));
+        to_spr(spr::srr1, h0);
+        break;
+    case Interrupt::instruction_storage:
+    case Interrupt::instruction_tlb_error: return_to_end(spr::srr0, spr::srr1); break;
+    case Interrupt::data_tlb_error: refill(); break;
+    default: skip_instruction(); break;
+    }
+    // An interrupt ends an idle wait.
+    const bool wakes = which == Interrupt::critical_input || which == Interrupt::external_input ||
+                       which == Interrupt::decrementer || which == Interrupt::fixed_interval_timer ||
+                       which == Interrupt::watchdog;
+    if (wakes) {
+        from_spr(h0, critical ? spr::csrr1 : spr::srr1);
+        emit(rotate_and_mask(h0, h0, 0, 14, 12));
+        to_spr(critical ? spr::csrr1 : spr::srr1, h0);
+    }
+    if (random_.chance(50)) from_spr(h1, random_.pick<unsigned>({spr::sprg1, spr::sprg4, spr::pid}));
+    from_spr(h0, spr::sprg0);
+    emit(match(critical ? Op::rfci : Op::rfi));
+}
+
+// -- the main part ---------------------------------------------------------------------------------------------------
+
+std::uint32_t RandomKernel::random_mode() {
+    std::uint32_t value = random_.word() & (msr::ee | msr::ce | msr::me | msr::fp);
+    if (random_.chance(60)) value |= msr::fp | msr::me;
+    if (random_.chance(10)) value |= msr::fe0;
+    if (random_.chance(10)) value |= msr::fe1;
+    if (random_.chance(12)) value |= msr::is;
+    if (random_.chance(12)) value |= msr::ds;
+    if (random_.chance(15)) value |= msr::pr;
+    return value;
+}
+
+void RandomKernel::interrupt_enables() {
+    const auto wrteei = [&](bool on) { emit(match(Op::wrteei) | (on ? 0x8000U : 0)); };
+    switch (random_.below(6)) {
+    case 0: wrteei(true); break;
+    case 1: wrteei(false); break;
+    case 2: // a critical section
+        emit(match(Op::mfmsr) | field_rt(t0));
+        wrteei(false);
+        for (unsigned i = random_.below(4); i != 0; --i) emit(generator_.instruction(0, 1));
+        emit(match(Op::wrtee) | field_rt(t0));
+        break;
+    case 3:
+        load_constant(t0, random_.word());
+        emit(match(Op::wrtee) | field_rt(t0));
+        break;
+    case 4: // read, modify, write
+        emit(match(Op::mfmsr) | field_rt(t0));
+        emit(immediate(random_.pick({Op::ori, Op::xori}), t0, t0,
+                       random_.pick({msr::ee, msr::me, msr::fp, msr::fe0, msr::ee | msr::me})));
+        emit(match(Op::mtmsr) | field_rt(t0));
+        break;
+    default: change_msr(random_mode()); break;
+    }
+}
+
+void RandomKernel::registers_moves() {
+    constexpr unsigned writable[] = {spr::sprg0,  spr::sprg1,  spr::sprg2,  spr::sprg3, spr::sprg4,
+                                     spr::sprg5,  spr::sprg6,  spr::sprg7,  spr::srr0,  spr::srr1,
+                                     spr::csrr0,  spr::csrr1,  spr::dear,   spr::esr,   spr::mmucr,
+                                     spr::usprg0, spr::mcsrr0, spr::mcsrr1, spr::iac1,  spr::xer};
+    constexpr unsigned readable[] = {spr::sprg0, spr::sprg3, spr::sprg4, spr::sprg7,      spr::srr0,
+                                     spr::srr1,  spr::csrr0, spr::csrr1, spr::dear,       spr::esr,
+                                     spr::mmucr, spr::pid,   spr::dec,   spr::tsr,        spr::tcr,
+                                     spr::pvr,   spr::ivpr,  spr::dbsr,  spr::sprg4_user, spr::decar};
+    for (unsigned i = random_.between(1, 4); i != 0; --i) {
+        if (random_.chance(50))
+            to_spr(random_.any(writable), random_.below(32));
+        else
+            from_spr(t0 + random_.below(3), random_.any(readable));
+    }
+    if (random_.chance(40)) {
+        emit(immediate(Op::addi, t0, 0, random_.below(4)));
+        to_spr(spr::pid, t0);
+    }
+}
+
+// Maps, remaps or drops a page of the window area. Pages of several processes share addresses, but no two entries
+// match at once.
+void RandomKernel::tlb_write() {
+    const unsigned number = random_.below(windows);
+    const unsigned page = number / 3;
+    const std::uint32_t tid = page < 4 ? number % 3 + 1 : 0; // the upper pages: one entry each, for all
+    const unsigned index = page < 4 ? number : page * 3;
+    const bool other_space = page >= 4 && page % 2 != 0;
+    const std::uint32_t words[] = {
+        window_base + page * 0x1000 + (random_.chance(92) ? TlbEntry::valid_bit : 0) +
+            (other_space ? TlbEntry::ts_bit : 0) + (random_.chance(85) ? 0x10U : 0),
+        static_cast<std::uint32_t>(random_.chance(10) ? Layout::hole : Layout::data) + random_.below(64) * 0x1000,
+        (random_.chance(70) ? 0x3FU : random_.word() & 0x3F) | (random_.chance(10) ? TlbEntry::attr_e : 0)};
+    load_constant(t2, tid | (random_.chance(20) ? isa::mmucr::sts : 0));
+    to_spr(spr::mmucr, t2);
+    load_constant(t1, first_window + index);
+    const bool together = random_.chance(50); // all values ready: three tlbwe in a row
+    const unsigned targets[] = {t0, t2, 27};
+    if (together)
+        for (unsigned ws = 0; ws < 3; ++ws) load_constant(targets[ws], words[ws]);
+    for (unsigned ws = 0; ws < 3; ++ws) {
+        const unsigned value = together ? targets[ws] : t0;
+        if (!together) load_constant(value, words[ws]);
+        emit(match(Op::tlbwe) | field_rt(value) | field_ra(t1) | field_rb(ws));
+    }
+    if (random_.chance(30)) emit(match(Op::tlbsync));
+    if (random_.chance(30)) emit(match(Op::isync));
+    if (random_.chance(30)) emit(match(Op::tlbre) | field_rt(t0) | field_ra(t1) | field_rb(random_.below(3)));
+    if (random_.chance(30)) {
+        load_constant(t0, window_base + page * 0x1000 + random_.below(0x1000));
+        emit(match(Op::tlbsx) | field_rt(t2) | field_rb(t0) | random_.below(2));
+    }
+    // Whether it is there now is seen by using it.
+    load_constant(t0, window_base + page * 0x1000 + random_.below(0x1000));
+    emit(immediate(random_.chance(50) ? Op::lwz : Op::stw, t1, t0, 0));
+}
+
+void RandomKernel::return_from_interrupt() {
+    const bool critical = random_.chance(25);
+    if (critical)
+        change_msr(msr::me);
+    else
+        emit(match(Op::wrteei));
+    const unsigned length = random_.chance(50) ? 7 : 8;
+    load_constant(t0, here() + length * 4);
+    to_spr(critical ? spr::csrr0 : spr::srr0, t0);
+    load_constant(t1, random_mode());
+    to_spr(critical ? spr::csrr1 : spr::srr1, t1);
+    emit(match(critical ? Op::rfci : Op::rfi));
+    // The next instruction, or the one behind it.
+    if (length == 8) emit(generator_.encode(Op::addi, 0, 1));
+}
+
+void RandomKernel::timers() {
+    switch (random_.below(6)) {
+    case 0:
+    case 1:
+        emit(immediate(Op::addi, t0, 0, random_.between(1, 300)));
+        to_spr(spr::dec, t0);
+        break;
+    case 2:
+        load_constant(t0, random_.word() & (isa::tcr::die | isa::tcr::fie | isa::tcr::are | isa::tcr::wie));
+        to_spr(spr::tcr, t0);
+        break;
+    case 3:
+        emit(immediate(Op::addi, t0, 0, random_.between(100, 400)));
+        to_spr(spr::decar, t0);
+        break;
+    case 4:
+        load_constant(t0, random_.word() & 0xCC000000);
+        to_spr(spr::tsr, t0);
+        break;
+    default: // idle until the decrementer
+        emit(immediate(Op::addi, t0, 0, random_.between(1, 500)));
+        to_spr(spr::dec, t0);
+        load_constant(t0, isa::tcr::die);
+        to_spr(spr::tcr, t0);
+        change_msr(msr::we | msr::ee | msr::ce | msr::me);
+        break;
+    }
+}
+
+void RandomKernel::devices() {
+    switch (random_.below(5)) {
+    case 0: to_dcr(random_.pick<unsigned>({dcr_raise_external, dcr_pulse_external}), t0); break;
+    case 1: to_dcr(dcr_raise_critical, t0); break;
+    case 2: emit(match(Op::mfdcr) | field_rt(t0) | field_spr(dcr_other + random_.below(4))); break;
+    default:
+        load_constant(t0, device_base + random_.below(0x1000));
+        emit(immediate(random_.pick({Op::lwz, Op::stw, Op::lbz, Op::sth, Op::lha}), t1, t0, random_.below(64)));
+        break;
+    }
+}
+
+// A privileged instruction becomes another, back and forth each time this is executed.
+void RandomKernel::modify_code() {
+    const auto privileged = [&]() -> std::uint32_t {
+        switch (random_.below(5)) {
+        case 0: return match(Op::wrteei) | (random_.chance(50) ? 0x8000U : 0);
+        case 1: return match(Op::mfmsr) | field_rt(t2);
+        case 2: return match(Op::mtspr) | field_rt(random_.below(32)) | field_spr(spr::sprg2);
+        case 3: return match(Op::tlbsync);
+        default:
+            return match(Op::mfspr) | field_rt(t2) |
+                   field_spr(random_.pick<unsigned>({spr::sprg2, spr::pid, spr::dec}));
+        }
+    };
+    const std::uint32_t first = privileged(),
+                        second = random_.chance(20) ? generator_.encode(Op::addi, 0, 1) : privileged();
+    const unsigned site = next_ + 9;
+    load_constant(t0, writable_code_base + 4 * site);
+    load_constant(t2, first ^ second);
+    emit(immediate(Op::lwz, t1, t0, 0));
+    emit(match(Op::xor_) | field_rt(t1) | field_ra(t1) | field_rb(t2));
+    emit(immediate(Op::stw, t1, t0, 0));
+    emit(random_.chance(50) ? match(Op::icbi) | field_rb(t0) : match(Op::msync));
+    emit(match(Op::isync));
+    emit(first);
+}
+
+void RandomKernel::forward_branch() {
+    branches_.push_back({next_, random_.between(2, 5)});
+    emit(random_.chance(15) ? match(Op::bc) | always
+                            : match(Op::bc) | field_rt(random_.chance(50) ? 12 : 4) | field_ra(random_.below(32)));
+}
+
+void RandomKernel::sequence() {
+    starts_.push_back(next_);
+    const unsigned kind = random_.below(100);
+    if (kind < 22)
+        interrupt_enables();
+    else if (kind < 42)
+        registers_moves();
+    else if (kind < 50)
+        tlb_write();
+    else if (kind < 56)
+        return_from_interrupt();
+    else if (kind < 62)
+        timers();
+    else if (kind < 67)
+        devices();
+    else if (kind < 75)
+        forward_branch();
+    else if (kind < 78)
+        modify_code();
+    else if (kind < 82)
+        for (unsigned gpr = 0; gpr < 32; ++gpr) {
+            if ((use_.pointers >> gpr & 1) != 0 && random_.chance(50)) load_constant(gpr, random_pointer(random_));
+        }
+    else
+        for (unsigned i = random_.between(1, 5); i != 0; --i) emit(generator_.instruction(0, 1));
+}
+
+// Sequences several times over, so that what traps there becomes hot.
+void RandomKernel::loop() {
+    starts_.push_back(next_);
+    emit(immediate(Op::addi, t0, 0, random_.between(2, 6)));
+    to_spr(spr::ctr, t0);
+    const unsigned first = next_;
+    for (unsigned i = random_.between(3, 10); i != 0; --i) sequence();
+    starts_.push_back(next_);
+    // Branches stay inside: CTR counts for this loop alone.
+    for (const Branch& branch : branches_) {
+        auto to = std::upper_bound(starts_.begin(), starts_.end(), branch.at);
+        for (unsigned i = 1; i < branch.sequences && to + 1 != starts_.end(); ++i) ++to;
+        code_[branch.at] |= (*to - branch.at) * 4;
+    }
+    branches_.clear();
+    emit(match(Op::bc) | counting | ((first - next_) * 4 & 0xFFFC));
+}
+
+void RandomKernel::main_part() {
+    const unsigned first = next_;
+    for (unsigned i = random_.between(6, 14); i != 0; --i) loop();
+    // The end: into supervisor state, tell of the lap, start over.
+    starts_.push_back(next_);
+    emit(match(Op::sc));
+    to_dcr(dcr_lap, 3);
+    emit(match(Op::b) | ((first - next_) * 4 & 0x03FFFFFC));
+}
+
+} // namespace untrap::tests
