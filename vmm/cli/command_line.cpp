@@ -14,6 +14,8 @@
 namespace untrap::vmm {
 namespace {
 
+constexpr std::array<std::string_view, 4> known_commands = {"run", "ab", "scan", "prof"};
+constexpr std::string_view commands = "there are run, ab, scan, and --help tells more";
 constexpr std::string_view not_yet = "is not available yet in this version";
 
 // Values as they were typed; empty: not given.
@@ -25,7 +27,7 @@ struct Typed {
 };
 
 void add_guest_options(CLI::App& command, Typed& typed) {
-    command.add_option("-k,--kernel", typed.kernel, "vmlinux ELF or uImage to boot")->required();
+    command.add_option("-k,--kernel", typed.kernel, "vmlinux ELF or uImage to boot (required)");
     command.add_option("-i,--initrd", typed.initrd, "initial RAM disk");
     command.add_option("-p,--append", typed.append, "kernel command line");
     command.add_option("-m", typed.memory, "memory in MiB (8 to 2048)")->default_str("128");
@@ -47,6 +49,7 @@ void add_guest_options(CLI::App& command, Typed& typed) {
 }
 
 MachineOptions machine_options(const Typed& typed) {
+    if (typed.kernel.empty()) throw Error("a kernel is required: -k KERNEL");
     if (typed.gdb) throw Error(fmt::format("--gdb {}", not_yet));
     if (typed.stopped) throw Error(fmt::format("-S {}", not_yet));
     MachineOptions machine;
@@ -145,6 +148,11 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
     scan.add_option("vmlinux", typed.kernel, "kernel ELF")->required();
     scan.add_flag("--sites", typed.sites, "list every site with its address, symbol and level");
 
+    if (arguments.empty()) throw Error(fmt::format("no command; {}", commands));
+    if (!arguments[0].starts_with('-') &&
+        std::find(known_commands.begin(), known_commands.end(), arguments[0]) == known_commands.end()) {
+        throw Error(fmt::format("\"{}\" is no command; {}", arguments[0], commands));
+    }
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
     try {
         app.parse(reversed);

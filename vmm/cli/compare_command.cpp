@@ -24,8 +24,8 @@
 namespace untrap::vmm {
 namespace {
 
-RunResult run_on_copies(MachineOptions machine, const RunOptions& run, const char* mode) {
-    report(fmt::format("ab: {} mode", mode));
+RunResult run_on_copies(MachineOptions machine, RunOptions run, const char* mode) {
+    run.announcement = fmt::format("ab: {} mode", mode);
     const DiskCopies copies(machine.disks);
     machine.disks = copies.disks();
     RunResult result = run_machine(machine, run);

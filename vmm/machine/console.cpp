@@ -74,13 +74,13 @@ void ConsoleOutput::write_out(Patience patience) {
             done += static_cast<std::size_t>(wrote);
             continue;
         }
-        if (errno == EAGAIN) {
-            writable(100);
-        } else if (errno != EINTR) {
-            failure_ = errno;
+        const int error = errno;
+        if (error != EAGAIN && error != EINTR) {
+            failure_ = error;
             stop_.request(StopCause::console_lost);
         }
         if (patience == Patience::until_stop && stop_.requested()) break; // the end of the run tries once more
+        if (error == EAGAIN) writable(100);
     }
     std::memmove(buffer_.data(), buffer_.data() + done, used_ - done);
     used_ -= done;

@@ -211,6 +211,7 @@ int RunResult::exit_status() const {
 RunResult run_machine(const MachineOptions& machine, const RunOptions& options) {
     reset_peak_rss();
     Machine built(machine, options);
+    if (!options.announcement.empty()) report(options.announcement);
     return built.run();
 }
 

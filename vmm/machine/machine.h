@@ -24,15 +24,15 @@ enum class RunEnd {
 
 struct RunResult {
     RunEnd end = RunEnd::guest_ended;
-    int signal = 0;      // the number, for RunEnd::signal
-    std::string message; // one line; several for a register dump; empty where there is nothing to say
+    int signal = 0;        // the number, for RunEnd::signal
+    std::string message{}; // one line; several for a register dump; empty where there is nothing to say
 
     // What was really used.
-    std::string host;
+    std::string host{};
     std::uint64_t levels = 0; // bit n: patch level n
     double wall_seconds = 0;  // from the first guest instruction on
     std::uint64_t peak_rss_bytes = 0;
-    std::optional<abi::UntrapStats> statistics; // none: the host keeps none
+    std::optional<abi::UntrapStats> statistics{}; // none: the host keeps none
 
     // 0, 1, 124, or 128 + the signal's number.
     int exit_status() const;

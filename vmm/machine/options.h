@@ -50,6 +50,7 @@ struct RunOptions {
     std::optional<double> timeout; // seconds
     bool console_input = true;     // stdin goes to the guest
     bool want_statistics = false;  // a host that has none is an error
+    std::string announcement{};    // reported when the machine is ready to run; empty: nothing
 };
 
 } // namespace untrap::vmm

@@ -25,13 +25,14 @@ void set_back() {
     ::tcsetattr(fd, TCSANOW, &saved_mode);
 }
 
-// Restores the terminal and lets the former action (a core dump, a sanitizer's report) have the signal: the fault
-// repeats on return, an abort() raises again.
-void on_fatal_signal(int signal) {
+// Restores the terminal and lets the former action (a core dump, a sanitizer's report) have the signal: a fault repeats
+// on return, a signal that was sent is sent again.
+void on_fatal_signal(int signal, siginfo_t* info, void*) {
     set_back();
     for (std::size_t i = 0; i < fatal_signals.size(); ++i) {
         if (fatal_signals[i] == signal) ::sigaction(signal, &saved_actions[i], nullptr);
     }
+    if (info->si_code <= 0) ::raise(signal);
 }
 
 } // namespace
@@ -40,7 +41,8 @@ RawTerminal::RawTerminal(int fd) {
     if (::isatty(fd) == 0 || ::tcgetattr(fd, &saved_mode) != 0) return;
     [[maybe_unused]] static const int registered = std::atexit(set_back);
     struct sigaction action {};
-    action.sa_handler = on_fatal_signal;
+    action.sa_sigaction = on_fatal_signal;
+    action.sa_flags = SA_SIGINFO;
     for (std::size_t i = 0; i < fatal_signals.size(); ++i) ::sigaction(fatal_signals[i], &action, &saved_actions[i]);
     raw_fd = fd;
     termios raw = saved_mode;
