@@ -17,7 +17,7 @@ class Storage {
     virtual bool store(std::uint32_t ea, unsigned size, std::uint64_t value, isa::Trap& trap) = 0;
     // The instruction word at pc (aligned).
     virtual bool fetch(std::uint32_t pc, std::uint32_t& word, isa::Trap& trap) = 0;
-    // Checks that a store of one byte at ea would succeed (dcbz, dcba, dcbi need it; dcbf, icbi a load).
+    // Checks that a load, or a store, of one byte at ea would succeed (dcbf, dcbst and icbi need a load, dcbi a store).
     virtual bool check(std::uint32_t ea, bool store, isa::Trap& trap) = 0;
     // icbi: copies of the code in this 32-byte line are stale.
     virtual void code_invalidated(std::uint32_t ea) = 0;
