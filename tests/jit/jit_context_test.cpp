@@ -24,10 +24,13 @@ struct Window {
 
 constexpr std::uint32_t code_base = 0x10000000, code_end = 0x10030000;
 constexpr std::uint32_t data_base = 0x20000000;
-constexpr std::uint32_t writable_code = 0x40000000; // one page
+constexpr std::uint32_t writable_code[] = {0x40000000, 0x40400000}; // a page each, in the same software TLB slot
 constexpr unsigned size_1k = 0, size_4k = 1, size_64k = 3, size_1m = 5, size_16m = 7;
 constexpr unsigned alias_register = 29, word_register = 28;
-constexpr unsigned code_frames = Layout::code_bytes / 0x1000;
+constexpr unsigned code_frames = Layout::code_bytes / 0x1000 - 1;
+// The last frame holds a store into code for rewrite_executed_code(), mapped for good.
+constexpr std::uint32_t poke_code = 0x50000000;
+constexpr unsigned poke_index = 63;
 
 std::vector<Window> windows() {
     using enum Window::Holds;
@@ -57,9 +60,9 @@ std::vector<Window> windows() {
     add(data, data_base, size_64k, 1, {0});
     add(data, data_base + 0x10000, size_64k, 1, {1, 2, 3});
     add(data, data_base + 0x100000, size_1m, 1, {0});
-    add(code_writable, writable_code, size_4k, 0, {0});
-    add(code_writable, writable_code, size_4k, 1, {0});
-    REQUIRE(list.size() <= mmu::GuestTlb::entry_count);
+    for (const std::uint32_t ea : writable_code)
+        for (const unsigned space : {0U, 1U}) add(code_writable, ea, size_4k, space, {0});
+    REQUIRE(list.size() <= poke_index);
     return list;
 }
 
@@ -74,9 +77,11 @@ class World {
         pair_->jit.data = pair_->reference.data;
         pair_->jit.rom = pair_->reference.rom;
         pair_->jit.high = pair_->reference.high;
+        put_code(code_frames, 0, match(isa::Op::stw) | field_rt(word_register) | field_ra(alias_register));
+        put_code(code_frames, 1, match(isa::Op::isync));
+        set_entry(poke_index, small_page(poke_code, Layout::code + code_frames * 0x1000, TlbEntry::sx));
         for (unsigned index = 0; index < windows_.size(); ++index) {
-            const TlbEntry entry = random_entry(index);
-            pair_->both([&](Machine& machine) { machine.vcpu().set_tlb_entry(index, entry); });
+            set_entry(index, random_entry(index));
         }
     }
 
@@ -94,6 +99,16 @@ class World {
     }
 
   private:
+    static TlbEntry small_page(std::uint32_t ea, std::uint64_t real, std::uint32_t attributes) {
+        return {.word0 = ea | TlbEntry::valid_bit | size_4k << 4,
+                .word1 = static_cast<std::uint32_t>(real),
+                .word2 = attributes};
+    }
+
+    void set_entry(unsigned index, const TlbEntry& entry) {
+        pair_->both([&](Machine& machine) { machine.vcpu().set_tlb_entry(index, entry); });
+    }
+
     // An address where window index may be mapped, good or not at this moment.
     std::uint32_t random_address(Window::Holds holds) {
         for (;;) {
@@ -186,7 +201,7 @@ class World {
 
     void new_registers() {
         isa::CpuState state = random_state(random_, use_, [&] { return random_pointer(); });
-        state.gpr[alias_register] = writable_code;
+        state.gpr[alias_register] = random_.any(writable_code);
         state.gpr[word_register] = generator_.instruction(random_.below(64), 64);
         state.page.msr = random_msr(random_, 20);
         state.page.pid = random_.below(4);
@@ -198,9 +213,10 @@ class World {
         pair_->both([&](Machine& machine) { machine.set_state(state); });
     }
 
-    // Half of the time near the start of a page, so that the same blocks are met again.
+    // Mostly near the start of a page, so that the same blocks are met again, or near its end, to cross it.
     std::uint32_t code_address() {
         const std::uint32_t address = code_base + random_.below((code_end - code_base) / 4) * 4;
+        if (random_.chance(20)) return address | (0xFFC - random_.below(8) * 4);
         return random_.chance(70) ? (address & ~0xFFFU) + random_.below(8) * 0x40 : address;
     }
 
@@ -233,11 +249,18 @@ class World {
             break;
         }
         case 9:
-            if (random_.chance(8)) pair_->both([](Machine& machine) { machine.engine().flush(); });
+            if (random_.chance(20)) pair_->both([](Machine& machine) { machine.engine().flush(); });
             break;
-        case 10: touch_entry(); break;
+        case 10:
+            switch (random_.below(4)) {
+            case 0: resize_entry(); break;
+            case 1: rewrite_executed_code(); break;
+            default: touch_entry(); break;
+            }
+            break;
         default: {
-            const std::uint32_t alias = writable_code, word = generator_.instruction(random_.below(64), 64);
+            const std::uint32_t alias = random_.any(writable_code),
+                                word = generator_.instruction(random_.below(64), 64);
             pair_->both([&](Machine& machine) {
                 machine.state().gpr[alias_register] = alias;
                 machine.state().gpr[word_register] = word;
@@ -274,7 +297,64 @@ class World {
         } else {
             entry.word0 ^= TlbEntry::valid_bit;
         }
-        pair_->both([&](Machine& machine) { machine.vcpu().set_tlb_entry(index, entry); });
+        set_entry(index, entry);
+    }
+
+    // Code crosses from one page into the next under one entry; then only the first page stays mapped as it was.
+    void resize_entry() {
+        const unsigned index = random_.below(2);
+        TlbEntry entry = pair_->reference.vcpu().tlb.entry(index);
+        if (!entry.valid() || entry.page_shift() < 14) entry = random_entry(index);
+        if (!entry.valid() || entry.page_shift() < 14) return;
+        entry.word2 |= TlbEntry::sx;
+        entry.word2 &= ~TlbEntry::attr_e;
+        set_entry(index, entry);
+        const std::uint32_t inside = random_.below(1U << (entry.page_shift() - 12)) << 12;
+        const std::uint32_t pc = entry.epn() + inside + 0xFFC - random_.below(8) * 4;
+        const std::uint32_t msr = isa::msr::fp | (windows_[index].space != 0 ? isa::msr::is : 0);
+        const auto execute = [&] {
+            pair_->both([&](Machine& machine) {
+                machine.state().pc = pc;
+                machine.vcpu().set_msr(msr);
+            });
+            pair_->run(12, "across a page end");
+        };
+        for (unsigned times = random_.between(1, 3); times != 0; --times) execute();
+        TlbEntry small = small_page(entry.epn() + inside, entry.rpn() + inside, entry.word2);
+        small.word0 |= entry.word0 & TlbEntry::ts_bit;
+        set_entry(index, small);
+        execute();
+        if (random_.chance(50)) set_entry(index, entry);
+    }
+
+    // The same code is executed and rewritten by turns, through two views that share a slot of a software TLB.
+    void rewrite_executed_code() {
+        const unsigned frame = random_.below(code_frames), position = random_.below(1016);
+        const auto index_of = [&](std::uint32_t ea) {
+            unsigned index = 0;
+            while (windows_[index].ea != ea || windows_[index].space != 0) ++index;
+            return index;
+        };
+        constexpr std::uint32_t executed = code_base + 0x20000;
+        constexpr std::uint32_t rw = TlbEntry::sr | TlbEntry::sw;
+        set_entry(index_of(executed), small_page(executed, Layout::code + frame * 0x1000, TlbEntry::sx));
+        set_entry(index_of(writable_code[0]), small_page(writable_code[0], Layout::code + frame * 0x1000, rw));
+        set_entry(index_of(writable_code[1]),
+                  small_page(writable_code[1], Layout::code + random_.below(code_frames) * 0x1000, rw));
+        if (random_.chance(60)) pair_->both([](Machine& machine) { machine.engine().flush(); });
+        for (unsigned turns = random_.between(3, 8); turns != 0; --turns) {
+            const bool poke = random_.chance(60);
+            // Never to where a store's isync is.
+            const std::uint32_t target = random_.any(writable_code) + ((position & ~7U) + random_.below(4)) * 4;
+            const std::uint32_t word = generator_.instruction(position & 63, 64);
+            pair_->both([&](Machine& machine) {
+                machine.vcpu().set_msr(isa::msr::fp);
+                machine.state().pc = poke ? poke_code : executed + (position & ~7U) * 4;
+                machine.state().gpr[alias_register] = poke ? target : writable_code[0];
+                machine.state().gpr[word_register] = word;
+            });
+            pair_->run(poke ? 2 : random_.between(1, 8), "code rewritten");
+        }
     }
 
     void device_write() {

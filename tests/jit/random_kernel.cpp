@@ -40,7 +40,7 @@ std::uint32_t RandomKernel::random_pointer(Random& random) {
 }
 
 std::vector<TlbEntry> RandomKernel::fixed_entries() {
-    constexpr std::uint32_t size_64k = 0x30;
+    constexpr std::uint32_t size_64k = 0x30, size_4k = 0x10;
     const auto entry = [](std::uint32_t ea, bool space, std::uint64_t real, std::uint32_t attributes) {
         return TlbEntry{.word0 = ea | TlbEntry::valid_bit | (space ? TlbEntry::ts_bit : 0) | size_64k,
                         .word1 = static_cast<std::uint32_t>(real),
@@ -48,15 +48,17 @@ std::vector<TlbEntry> RandomKernel::fixed_entries() {
     };
     constexpr std::uint32_t executable = TlbEntry::sx | TlbEntry::sr | TlbEntry::ux | TlbEntry::ur;
     constexpr std::uint32_t writable = TlbEntry::sw | TlbEntry::sr | TlbEntry::uw | TlbEntry::ur;
+    const auto process_page = [](std::uint8_t pid) {
+        return TlbEntry{.word0 = process_base | TlbEntry::valid_bit | size_4k,
+                        .word1 = static_cast<std::uint32_t>(Layout::code) + 0xF000 + 0x1000U * pid,
+                        .word2 = executable,
+                        .tid = pid};
+    };
     return {
-        entry(code_base, false, Layout::code, executable),
-        entry(code_base + 0x10000, false, Layout::code + 0x10000, executable),
-        entry(code_base, true, Layout::code, executable),
-        entry(code_base + 0x10000, true, Layout::code + 0x10000, executable),
-        entry(data_base, false, Layout::data, writable),
-        entry(data_base, true, Layout::data + 0x10000, writable),
-        entry(device_base, false, Layout::hole, writable),
-        entry(writable_code_base, false, Layout::code, writable),
+        entry(code_base, false, Layout::code, executable), process_page(1),
+        entry(code_base, true, Layout::code, executable),  process_page(2),
+        entry(data_base, false, Layout::data, writable),   entry(data_base, true, Layout::data + 0x10000, writable),
+        entry(device_base, false, Layout::hole, writable), entry(writable_code_base, false, Layout::code, writable),
     };
 }
 
@@ -69,6 +71,7 @@ RandomKernel::RandomKernel(Random& random)
     // The main part first: a handler may have to know where it ends.
     next_ = (main_base - code_base) / 4;
     main_part();
+    process_pages();
     for (unsigned which = 0; which < isa::interrupt_count; ++which) {
         next_ = which * handler_words;
         handler(static_cast<Interrupt>(which));
@@ -375,6 +378,33 @@ void RandomKernel::modify_code() {
     emit(first);
 }
 
+// Both pages hold the same instructions but for a constant, so that it shows in which process one ran.
+void RandomKernel::process_pages() {
+    for (unsigned position = 0; position < 256; ++position) {
+        const std::uint32_t word = position % 8 == 7   ? match(Op::bclr) | always
+                                   : position % 8 == 2 ? match(Op::mtspr) | field_rt(t2) | field_spr(spr::pid)
+                                                       : 0;
+        for (const unsigned pid : {1U, 2U}) {
+            next_ = (0xF000 + 0x1000 * pid) / 4 + position;
+            emit(word != 0 ? word : immediate(Op::addi, t1, t1, pid << position % 8));
+        }
+    }
+}
+
+void RandomKernel::call_process_page() {
+    emit(immediate(Op::addi, t1, 0, 0));
+    const std::uint32_t routine = random_.below(4) * 32;
+    for (unsigned calls = 3; calls != 0; --calls) {
+        emit(immediate(Op::addi, t0, 0, random_.between(1, 2)));
+        to_spr(spr::pid, t0);
+        emit(immediate(Op::addi, t2, 0, random_.between(1, 2)));
+        emit(match(Op::b) | (process_base + routine - here()) | 1);
+    }
+    // What they left in t1 is kept until somebody compares.
+    load_constant(t0, data_base + random_.below(0x4000) * 4);
+    emit(immediate(Op::stw, t1, t0, 0));
+}
+
 void RandomKernel::forward_branch() {
     branches_.push_back({next_, random_.between(2, 5)});
     emit(random_.chance(15) ? match(Op::bc) | always
@@ -398,8 +428,10 @@ void RandomKernel::sequence() {
         devices();
     else if (kind < 75)
         forward_branch();
-    else if (kind < 78)
+    else if (kind < 77)
         modify_code();
+    else if (kind < 79)
+        call_process_page();
     else if (kind < 82)
         for (unsigned gpr = 0; gpr < 32; ++gpr) {
             if ((use_.pointers >> gpr & 1) != 0 && random_.chance(50)) load_constant(gpr, random_pointer(random_));

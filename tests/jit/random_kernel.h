@@ -17,6 +17,7 @@ class RandomKernel {
   public:
     // Effective addresses. Code and data are mapped for good, in both address spaces.
     static constexpr std::uint32_t code_base = 0xC0000000, main_base = code_base + 0x2000;
+    static constexpr std::uint32_t process_base = code_base + 0x10000; // a page of code, another one for each PID
     static constexpr std::uint32_t data_base = 0xD0000000, device_base = 0xD0020000;
     static constexpr std::uint32_t writable_code_base = 0xD0040000; // code_base as data
     static constexpr std::uint32_t window_base = 0xE0000000;        // tlbwe of the main part
@@ -70,6 +71,8 @@ class RandomKernel {
     void timers();
     void devices();
     void modify_code();
+    void process_pages();
+    void call_process_page();
     void forward_branch();
     std::uint32_t random_mode();
 
