@@ -75,7 +75,7 @@ class RunLoop {
     Step handle(const Trap& trap);
     Step emulate(std::uint32_t word);
     const plan::Patch* note_trap();
-    Step continue_sequence(std::uint32_t first, std::uint32_t end);
+    Step continue_sequence(std::uint32_t first, std::uint32_t end, std::uint32_t mode);
     std::uint64_t budget() const;
 
     Vcpu& vcpu_;
@@ -214,7 +214,7 @@ RunLoop::Step RunLoop::emulate(std::uint32_t word) {
     const Instruction insn = isa::decode(word);
     const plan::Patch* patch = vcpu_.patches.levels() != 0 ? note_trap() : nullptr;
     const unsigned span = patch != nullptr && patch->level == 3 ? patch->span : 1;
-    const std::uint32_t site = state_.pc;
+    const std::uint32_t site = state_.pc, mode = state_.page.msr & msr::mode;
     const bool watched = debug::completion_watched(state_);
     vcpu_.exits.count(emulator_.reason(insn));
     switch (emulator_.execute(insn)) {
@@ -226,7 +226,7 @@ RunLoop::Step RunLoop::emulate(std::uint32_t word) {
         vcpu_.unfinished_word_ = word;
         return leave(RunExit::dcr);
     }
-    return span > 1 ? continue_sequence(site, site + 4 * span) : Step::go_on;
+    return span > 1 ? continue_sequence(site, site + 4 * span, mode) : Step::go_on;
 }
 
 // Tells the registry of the trap at pc. The patch there, if any.
@@ -249,10 +249,10 @@ const plan::Patch* RunLoop::note_trap() {
 }
 
 // Level 3: goes on behind an emulated instruction within the same exit, as long as pc moves forward in (first, end).
-// Stops early where anything but plain progress would happen; the engine then meets that instruction as always.
-RunLoop::Step RunLoop::continue_sequence(std::uint32_t first, std::uint32_t end) {
+// Stops early where anything but plain progress would happen, a change of mode (the one at the site) included; the
+// engine then meets that instruction as always.
+RunLoop::Step RunLoop::continue_sequence(std::uint32_t first, std::uint32_t end, std::uint32_t mode) {
     Timers& timers = vcpu_.timers;
-    const std::uint32_t mode = state_.page.msr & msr::mode;
     for (bool privileged_before = true; state_.pc > first && state_.pc < end;) {
         first = state_.pc;
         if (privileged_before && (debug::stepping(state_) || (state_.page.msr & msr::mode) != mode)) break;
