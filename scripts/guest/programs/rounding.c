@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The FPU's corners: every arithmetic operation in all four rounding modes over special and random operands, with
-// the status bits (FPSCR sticky bits, FPRF, FI) and the record bit's CR1 taken after each. FR stays out of it: qemu-ppc
-// does not model it, and this output is compared with qemu-ppc's.
+// the status bits (FPSCR sticky bits, FPRF, FI) and the record bit's CR1 taken after each. The output is compared with
+// qemu-ppc's, so what that is known to do otherwise than the architecture stays out: FR, FPRF of single results, NaNs
+// wider than a single in single arithmetic, fnmadd and fnmsub in the directed rounding modes, FPSCR after compares.
+// tests/fp compares all of that exactly.
 #include "checksum.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 static double from_bits(uint64_t bits) {
@@ -56,7 +59,7 @@ OPERATION(negative_absolute, "fnabs. %0, %2")
 
 static const uint64_t special[] = {
     0x0000000000000000u, 0x8000000000000000u, 0x3ff0000000000000u, 0xbff0000000000001u, 0x7ff0000000000000u,
-    0xfff0000000000000u, 0x7ff8000000000000u, 0x7ff0000000000001u, 0xfff8123456789abcu, 0x0000000000000001u,
+    0xfff0000000000000u, 0x7ff8000000000000u, 0x7ff0000020000000u, 0xfff8123460000000u, 0x0000000000000001u,
     0x800fffffffffffffu, 0x0010000000000000u, 0x7fefffffffffffffu, 0x47efffffe0000000u, 0x36a0000000000000u,
     0x380fffffffffffffu, 0x41dfffffffe00000u, 0xc1e0000000100000u, 0x3fe0000000000000u, 0x4330000000000001u,
 };
@@ -74,28 +77,30 @@ int main(int argc, char** argv) {
     static const struct {
         const char* name;
         double (*run)(double, double, double);
+        unsigned modes;
+        bool is_single;
     } operations[] = {
-        {"fadd", add},
-        {"fadds", add_single},
-        {"fsub", subtract},
-        {"fmul", multiply},
-        {"fmuls", multiply_single},
-        {"fdiv", divide},
-        {"fdivs", divide_single},
-        {"fmadd", multiply_add},
-        {"fmsubs", multiply_subtract_single},
-        {"fnmadd", negative_multiply_add},
-        {"fnmsubs", negative_multiply_subtract_single},
-        {"frsp", round_to_single},
-        {"fctiw", to_integer},
-        {"fctiwz", to_integer_truncated},
-        {"fneg", negate},
-        {"fabs", absolute},
-        {"fnabs", negative_absolute},
+        {"fadd", add, 4, false},
+        {"fadds", add_single, 4, true},
+        {"fsub", subtract, 4, false},
+        {"fmul", multiply, 4, false},
+        {"fmuls", multiply_single, 4, true},
+        {"fdiv", divide, 4, false},
+        {"fdivs", divide_single, 4, true},
+        {"fmadd", multiply_add, 4, false},
+        {"fmsubs", multiply_subtract_single, 4, true},
+        {"fnmadd", negative_multiply_add, 2, false},
+        {"fnmsubs", negative_multiply_subtract_single, 2, true},
+        {"frsp", round_to_single, 4, true},
+        {"fctiw", to_integer, 4, false},
+        {"fctiwz", to_integer_truncated, 4, false},
+        {"fneg", negate, 4, false},
+        {"fabs", absolute, 4, false},
+        {"fnabs", negative_absolute, 4, false},
     };
     for (size_t n = 0; n < sizeof operations / sizeof *operations; ++n) {
         checksum_state = 0x811c9dc5u;
-        for (uint32_t mode = 0; mode < 4; ++mode) {
+        for (uint32_t mode = 0; mode < operations[n].modes; ++mode) {
             for (unsigned i = 0; i < specials + 8; ++i) {
                 for (unsigned j = 0; j < specials + 8; ++j) {
                     const double a = operand(i), b = operand(j), c = operand((i + j) % (specials + 4));
@@ -109,6 +114,7 @@ int main(int argc, char** argv) {
                         bits &= 0xffffffffu;
                         status &= ~(uint32_t)result_flags;
                     }
+                    if (operations[n].is_single) status &= ~(uint32_t)result_flags;
                     checksum_double_word(bits);
                     checksum_word(status);
                 }
@@ -123,10 +129,8 @@ int main(int argc, char** argv) {
             uint32_t ordered, unordered;
             set_fpscr(0);
             __asm__ volatile("fcmpo 5, %1, %2\n\tmfcr %0" : "=r"(ordered) : "f"(operand(i)), "f"(operand(j)) : "cr5");
-            checksum_word(fpscr());
             set_fpscr(0);
             __asm__ volatile("fcmpu 6, %1, %2\n\tmfcr %0" : "=r"(unordered) : "f"(operand(i)), "f"(operand(j)) : "cr6");
-            checksum_word(fpscr());
             checksum_word((ordered & 0xf00u) | (unordered & 0xf0u));
         }
     }
