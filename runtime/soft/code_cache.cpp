@@ -56,9 +56,11 @@ void CodeCache::publish(Block& block) {
 void CodeCache::link(x64::ExitLink& link, Block& target, std::uint8_t tlb_index) {
     if (!static_cast<Block*>(link.owner)->live) return;
     link.target = &target;
-    link.tlb_index = tlb_index;
     target.incoming.push_back(&link);
-    if (tlb_index != x64::ExitLink::no_entry) links_by_entry_[tlb_index].push_back(&link);
+    // A link that was undone for another reason is still in the list of its entry, and must not fill it by returning.
+    if (tlb_index != x64::ExitLink::no_entry && link.tlb_index != tlb_index)
+        links_by_entry_[tlb_index].push_back(&link);
+    link.tlb_index = tlb_index;
     x64::set_jump(link.site, target.code);
 }
 
@@ -72,8 +74,11 @@ void CodeCache::unlink(x64::ExitLink& link) {
 
 void CodeCache::unlink_entry(unsigned tlb_index) {
     auto& links = links_by_entry_[tlb_index];
-    for (x64::ExitLink* link : links)
-        if (link->tlb_index == tlb_index) unlink(*link);
+    for (x64::ExitLink* link : links) {
+        if (link->tlb_index != tlb_index) continue;
+        unlink(*link);
+        link->tlb_index = x64::ExitLink::no_entry;
+    }
     links.clear();
 }
 
