@@ -57,5 +57,11 @@ constexpr std::uint32_t field_ra(unsigned value) { return value << 16; }
 constexpr std::uint32_t field_rb(unsigned value) { return value << 11; }
 constexpr std::uint32_t field_spr(unsigned number) { return (number & 31) << 16 | (number & 0x3E0) << 6; }
 inline std::uint32_t match(isa::Op op) { return isa::instruction_table[static_cast<std::size_t>(op)].match; }
+inline std::uint32_t immediate(isa::Op op, unsigned rt, unsigned ra, std::uint32_t value) {
+    return match(op) | field_rt(rt) | field_ra(ra) | (value & 0xFFFF);
+}
+inline std::uint32_t rotate_and_mask(unsigned ra, unsigned rs, unsigned sh, unsigned mb, unsigned me) {
+    return match(isa::Op::rlwinm) | field_rt(rs) | field_ra(ra) | field_rb(sh) | mb << 6 | me << 1;
+}
 
 } // namespace untrap::tests
