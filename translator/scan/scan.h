@@ -33,8 +33,8 @@ void scan(const std::uint8_t* code, std::size_t bytes, std::uint32_t address, un
         unsigned length = 0;
         for (std::size_t next = offset; next < end && length < plan::sequence_window; next += 4)
             window[length++] = word_at(next);
-        visit(Site{address + static_cast<std::uint32_t>(offset), instruction,
-                   plan::make_patch(window, length, levels)});
+        visit(
+            Site{address + static_cast<std::uint32_t>(offset), instruction, plan::make_patch(window, length, levels)});
     }
 }
 

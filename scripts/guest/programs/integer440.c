@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Instructions particular to the 440 and its embedded relatives: the 16-bit multiplications, dlmzb, and
 // lwarx with stwcx.; rotates, masks, bit counts and condition register logic beside them. The output is compared with
-// qemu-ppc's, which gets the mac and nmac instructions wrong (no result, inverted saturation): those are checked against
-// wide arithmetic in tests/interp.
+// qemu-ppc's, which gets the mac and nmac instructions wrong (no result, inverted saturation): those are checked
+// against wide arithmetic in tests/interp.
 #include "checksum.h"
 
 #include <string.h>
 
-#define MULTIPLY(name)                                                                                               \
+#define MULTIPLY(name)                                                                                                 \
     do {                                                                                                               \
         uint32_t result = c, flags, xer;                                                                               \
         __asm__ volatile("mtxer %5\n\t" name " %0, %3, %4\n\tmfcr %1\n\tmfxer %2"                                      \
