@@ -3,8 +3,31 @@
 
 namespace untrap::mmu {
 
+void GuestTlb::changed(unsigned index) {
+    const TlbEntry& entry = entries_[index];
+    const bool usable = entry.valid() && entry.page_shift() != 0;
+    match_.page[index] = entry.epn();
+    match_.page_mask[index] = entry.page_mask() & 0xFFFFFC00;
+    match_.context[index] = usable ? context_of(entry.ts(), entry.tid) : no_context;
+    match_.context_mask[index] = !usable ? no_context : entry.tid == 0 ? context_of(1, 0) : context_of(1, 0xFF);
+    ++version_;
+}
+
+void GuestTlb::set(unsigned index, const TlbEntry& value) {
+    index &= entry_count - 1;
+    entries_[index] = value;
+    changed(index);
+}
+
+void GuestTlb::clear() {
+    entries_ = {};
+    match_ = nothing_matches();
+    ++version_;
+}
+
 void GuestTlb::write_word(unsigned index, unsigned ws, std::uint32_t value, std::uint32_t mmucr) {
-    TlbEntry& entry = entries_[index & (entry_count - 1)];
+    index &= entry_count - 1;
+    TlbEntry& entry = entries_[index];
     switch (ws) {
     case 0:
         entry.word0 = value & TlbEntry::word0_mask;
@@ -12,8 +35,9 @@ void GuestTlb::write_word(unsigned index, unsigned ws, std::uint32_t value, std:
         break;
     case 1: entry.word1 = value & TlbEntry::word1_mask; break;
     case 2: entry.word2 = value & TlbEntry::word2_mask; break;
-    default: break;
+    default: return;
     }
+    changed(index);
 }
 
 std::uint32_t GuestTlb::read_word(unsigned index, unsigned ws) const {
@@ -27,8 +51,19 @@ std::uint32_t GuestTlb::read_word(unsigned index, unsigned ws) const {
 }
 
 int GuestTlb::search(std::uint32_t ea, unsigned space, unsigned pid) const {
-    for (unsigned index = 0; index < entry_count; ++index)
-        if (entries_[index].matches(ea, space, pid)) return static_cast<int>(index);
+    const std::uint32_t context = context_of(space, pid);
+    // In groups without a branch per entry, which compilers turn into vector code.
+    constexpr unsigned group = 8;
+    for (unsigned first = 0; first < entry_count; first += group) {
+        std::uint32_t hits = 0;
+        for (unsigned i = 0; i < group; ++i) {
+            const unsigned index = first + i;
+            const std::uint32_t difference = ((ea ^ match_.page[index]) & match_.page_mask[index]) |
+                                             ((context ^ match_.context[index]) & match_.context_mask[index]);
+            hits |= (difference == 0 ? 1U : 0U) << i;
+        }
+        if (hits != 0) return static_cast<int>(first) + __builtin_ctz(hits);
+    }
     return -1;
 }
 

@@ -32,8 +32,10 @@ class GuestTlb {
     // tlbre: reads word ws; word 0 also gives the TID, for MMUCR[STID].
     std::uint32_t read_word(unsigned index, unsigned ws) const;
     // Sets a whole entry (reset mapping, KVM state transfer).
-    void set(unsigned index, const TlbEntry& value) { entries_[index & (entry_count - 1)] = value; }
-    void clear() { entries_ = {}; }
+    void set(unsigned index, const TlbEntry& value);
+    void clear();
+    // Counts changes: what was looked up is good while this and the context stay.
+    std::uint32_t version() const { return version_; }
 
     // The first entry that translates ea, or -1. Several matches are a programming error of the guest (the manual
     // leaves the result open); the lowest index wins here.
@@ -45,7 +47,25 @@ class GuestTlb {
     static bool permits(const TlbEntry& entry, bool problem_state, Access access);
 
   private:
+    // What a search compares, worked out when an entry is written. An effective address and a context (TS above the
+    // PID) match where both differences vanish under their masks.
+    struct Match {
+        std::array<std::uint32_t, entry_count> page{}, page_mask{}, context{}, context_mask{};
+    };
+    static constexpr std::uint32_t no_context = 0xFFFF;
+    static constexpr std::uint32_t context_of(unsigned space, unsigned pid) { return space << 8 | (pid & 0xFF); }
+    void changed(unsigned index);
+
     std::array<TlbEntry, entry_count> entries_{};
+    Match match_ = nothing_matches();
+    std::uint32_t version_ = 0;
+
+    static constexpr Match nothing_matches() {
+        Match match;
+        match.context.fill(no_context);
+        match.context_mask.fill(no_context);
+        return match;
+    }
 };
 
 } // namespace untrap::mmu

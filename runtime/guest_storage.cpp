@@ -135,7 +135,18 @@ bool GuestStorage::store_across(std::uint32_t ea, unsigned size, std::uint64_t v
     return true;
 }
 
+std::uint32_t GuestStorage::fetch_context() const {
+    return (state_.page.msr & (isa::msr::pr | isa::msr::is)) << 8 | (state_.page.pid & 0xFF);
+}
+
 bool GuestStorage::fetch(std::uint32_t pc, std::uint32_t& word, Trap& trap) {
+    constexpr unsigned page_shift = 12; // slots and all but the smallest guest pages are made of these
+    constexpr std::uint32_t offset_mask = (1U << page_shift) - 1;
+    if (fetched_.page == (pc & ~offset_mask) && fetched_.context == fetch_context() &&
+        fetched_.tlb_version == tlb_.version() && fetched_.memory_version == memory_.version()) {
+        word = static_cast<std::uint32_t>(load_big_endian(fetched_.host + (pc & offset_mask), 4));
+        return true;
+    }
     const Resolved at = resolve(pc, Access::fetch);
     switch (at.status) {
     case Status::ok: break;
@@ -148,7 +159,12 @@ bool GuestStorage::fetch(std::uint32_t pc, std::uint32_t& word, Trap& trap) {
     }
     // Pages and slots are aligned, so an aligned word that begins in memory ends there.
     word = static_cast<std::uint32_t>(load_big_endian(at.host, 4));
-    if (at.little_endian) word = __builtin_bswap32(word);
+    if (at.little_endian) {
+        word = __builtin_bswap32(word);
+    } else if (at.page_shift >= page_shift) {
+        fetched_ = {pc & ~offset_mask, fetch_context(), tlb_.version(), memory_.version(),
+                    at.host - (pc & offset_mask)};
+    }
     return true;
 }
 

@@ -78,11 +78,20 @@ class GuestStorage final : public interp::Storage {
         if (engine_ != nullptr) engine_->memory_written(real, length);
     }
 
+    // The page fetched from last: emulation and the interpreter mostly go on in it.
+    struct FetchedPage {
+        std::uint32_t page = 1; // effective; no page is odd
+        std::uint32_t context = 0, tlb_version = 0, memory_version = 0;
+        const std::uint8_t* host = nullptr;
+    };
+    std::uint32_t fetch_context() const;
+
     isa::CpuState& state_;
     const mmu::GuestTlb& tlb_;
     const PhysicalMemory& memory_;
     Timers& timers_;
     Engine* engine_ = nullptr;
+    FetchedPage fetched_;
     unsigned logged_ = 0, replayed_ = 0;
     std::array<MmioAccess, log_capacity> log_{};
 };

@@ -12,6 +12,7 @@ constexpr std::uint64_t slot_granule = 4096;
 
 bool PhysicalMemory::set_slot(unsigned slot, const Memslot& region) {
     if (slot >= slot_count) return false;
+    ++version_;
     if (region.size == 0) {
         slots_[slot] = {};
         return true;

@@ -24,6 +24,8 @@ class PhysicalMemory {
     // Sets or frees (size 0) a slot. False if the slot number is out of range, base or size is not a multiple of
     // 4 KB, the region wraps or leaves 36 bits, or it overlaps another slot; nothing is changed then.
     bool set_slot(unsigned slot, const Memslot& region);
+    // Counts changes of slots.
+    std::uint32_t version() const { return version_; }
     const Memslot& slot(unsigned index) const { return slots_[index]; }
 
     // Host address of [real, real + length), or nullptr unless all of it lies in one slot (writable, if asked).
@@ -33,6 +35,7 @@ class PhysicalMemory {
 
   private:
     std::array<Memslot, slot_count> slots_{};
+    std::uint32_t version_ = 0;
 };
 
 } // namespace untrap::runtime

@@ -25,6 +25,7 @@ ShadowTlb::DataContext& ShadowTlb::data_context(std::uint32_t key) {
         data_[pid] = std::make_unique<DataContext>();
     else if (fresh)
         *data_[pid] = DataContext{};
+    data_[pid]->pid = static_cast<std::uint8_t>(key);
     return *data_[pid];
 }
 
@@ -36,6 +37,7 @@ ShadowTlb::InstructionContext& ShadowTlb::instruction_context(std::uint32_t key)
         instructions_[pid]->jumps.fill({});
         instructions_[pid]->fetch.fill({});
     }
+    instructions_[pid]->pid = static_cast<std::uint8_t>(key);
     return *instructions_[pid];
 }
 
@@ -49,6 +51,7 @@ bool holds(const x64::SoftTlbEntry& entry, std::uint32_t page) {
 
 bool ShadowTlb::recall(DataContext& context, std::uint32_t ea, bool store) {
     const std::uint32_t page = ea & page_mask;
+    if (!context.has_victims) return false;
     for (x64::SoftTlbEntry& victim : context.victims) {
         if ((store ? victim.write_tag : victim.read_tag) != page) continue;
         std::swap(victim, context.entries[x64::soft_tlb_index(ea)]);
@@ -72,6 +75,7 @@ void ShadowTlb::fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* 
         }
         if (place == &context.victims[context.next_victim])
             context.next_victim = (context.next_victim + 1) % DataContext::victim_count;
+        context.has_victims |= entry.read_tag != no_tag || entry.write_tag != no_tag;
         *place = entry;
         entry = known;
     }
@@ -113,17 +117,18 @@ void ShadowTlb::drop(const mmu::TlbEntry& before) {
     const std::uint32_t first = before.epn() & page_mask;
     const std::uint32_t pages =
         before.page_shift() <= x64::soft_tlb_page_shift ? 1 : 1U << (before.page_shift() - x64::soft_tlb_page_shift);
-    for (std::uint32_t i = 0; i < pages; ++i) {
-        const std::uint32_t page = first + i * page_bytes;
+    const auto concerns = [&before](std::uint8_t pid) { return before.tid == 0 || before.tid == pid; };
+    for (std::uint32_t page = first, left = pages; left != 0; --left, page += page_bytes) {
         for (auto& context : data_) {
-            if (!context) continue;
+            if (!context || !concerns(context->pid)) continue;
             x64::SoftTlbEntry& entry = context->entries[x64::soft_tlb_index(page)];
             if (holds(entry, page)) entry = {};
+            if (!context->has_victims) continue;
             for (x64::SoftTlbEntry& victim : context->victims)
                 if (holds(victim, page)) victim = {};
         }
         for (auto& context : instructions_) {
-            if (!context) continue;
+            if (!context || !concerns(context->pid)) continue;
             FetchEntry& entry = context->fetch[fetch_index(page)];
             if (entry.tag != page) continue;
             drop_jumps(*context, page);
@@ -145,8 +150,12 @@ void ShadowTlb::write_protect(const std::uint8_t* host_page) {
 }
 
 void ShadowTlb::clear() {
-    for (auto& context : data_)
-        if (context) *context = DataContext{};
+    for (auto& context : data_) {
+        if (!context) continue;
+        const std::uint8_t pid = context->pid;
+        *context = DataContext{};
+        context->pid = pid;
+    }
     for (auto& context : instructions_) {
         if (!context) continue;
         context->jumps.fill({});

@@ -31,14 +31,18 @@ class ShadowTlb {
         std::array<x64::SoftTlbEntry, x64::soft_tlb_entries> entries{};
         std::array<x64::SoftTlbEntry, victim_count> victims{};
         unsigned next_victim = 0;
+        bool has_victims = false;
+        std::uint8_t pid = 0; // guest PID
     };
     struct InstructionContext {
         std::array<x64::JumpCacheEntry, x64::jump_cache_entries> jumps{};
         std::array<FetchEntry, fetch_entries> fetch{};
+        std::uint8_t pid = 0; // guest PID
     };
 
     ShadowTlb();
 
+    // The guest PID is the low byte of a key.
     DataContext& data_context(std::uint32_t key);
     InstructionContext& instruction_context(std::uint32_t key);
 
