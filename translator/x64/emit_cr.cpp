@@ -104,16 +104,16 @@ void BlockWriter::jump_on_cr_bit(unsigned bit, bool value, const Label& target) 
 }
 
 void BlockWriter::condition_logic(Instruction insn) {
-    auto bit_to_ecx = [&](unsigned bit) {
+    auto bit_to_eax = [&](unsigned bit) {
         a_.mov(host::rax, cr_field(bit >> 2));
         a_.call(thunks_.decode_cr);
         if (3 - (bit & 3) != 0) a_.shr(host::eax, 3 - (bit & 3));
     };
-    // The scratch registers do not outlive the second decode: the first bit waits on the stack of state scratch.
+    // Decoding clobbers the scratch registers: the first bit waits in the state page's scratch area.
     const Mem waiting = state32(static_cast<std::size_t>(page_offset(offsetof(isa::StatePage, scratch))));
-    bit_to_ecx(insn.ba());
+    bit_to_eax(insn.ba());
     a_.mov(waiting, host::eax);
-    bit_to_ecx(insn.bb());
+    bit_to_eax(insn.bb());
     a_.mov(host::ecx, host::eax);
     a_.mov(host::eax, waiting);
     switch (insn.op) {
