@@ -261,7 +261,12 @@ void RandomKernel::modify_code() {
     emit(random_.chance(50) ? match(Op::icbi) | field_rb(t0) : match(Op::msync));
     emit(match(Op::isync));
     emit(first);
+    leave_code_alone();
 }
+
+// A store through the pointer left in t0 could change code that is being executed, without isync: then the
+// architecture leaves open which of the two runs, and engines may differ.
+void RandomKernel::leave_code_alone() { load_constant(t0, data_base + random_.below(0x4000) * 4); }
 
 // Both pages hold the same instructions but for a constant, so that it shows in which process one ran.
 void RandomKernel::process_pages() {

@@ -71,6 +71,7 @@ class RandomKernel {
     void timers();
     void devices();
     void modify_code();
+    void leave_code_alone();
     void process_pages();
     void call_process_page();
     void forward_branch();

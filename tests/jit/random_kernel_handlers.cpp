@@ -27,6 +27,7 @@ void RandomKernel::return_to_end(unsigned pc_spr, unsigned msr_spr) {
     to_spr(pc_spr, h0);
     load_constant(h0, msr::me | msr::ce);
     to_spr(msr_spr, h0);
+    leave_code_alone(); // it may have been about to be changed
 }
 
 // Maps a page of the refill area in address space 0, as a kernel's handler does; other misses are stepped over.
