@@ -54,6 +54,13 @@ Resolved GuestStorage::resolve(std::uint32_t ea, Access access) const {
     return result;
 }
 
+std::uint8_t* GuestStorage::in_one_piece(const Resolved& at, unsigned size, bool write) const {
+    constexpr unsigned offset_mask = (1U << Memslot::page_shift) - 1;
+    if (at.status == Status::ok && (static_cast<unsigned>(at.real) & offset_mask) + size <= offset_mask + 1)
+        return at.host;
+    return memory_.find(at.real, size, write);
+}
+
 bool GuestStorage::load(std::uint32_t ea, unsigned size, std::uint64_t& value, Trap& trap) {
     const Resolved at = resolve(ea, Access::load);
     if (!translated(at.status)) {
@@ -61,7 +68,7 @@ bool GuestStorage::load(std::uint32_t ea, unsigned size, std::uint64_t& value, T
         return false;
     }
     if (leaves_page(ea, size, at.page_shift)) return load_across(ea, size, value, trap);
-    if (const std::uint8_t* host = memory_.find(at.real, size, false)) {
+    if (const std::uint8_t* host = in_one_piece(at, size, false)) {
         value = load_big_endian(host, size);
     } else {
         if (at.status == Status::ok || memory_.find(at.real + size - 1, 1, false) != nullptr)
@@ -79,7 +86,7 @@ bool GuestStorage::store(std::uint32_t ea, unsigned size, std::uint64_t value, T
         return false;
     }
     if (leaves_page(ea, size, at.page_shift)) return store_across(ea, size, value, trap);
-    std::uint8_t* host = memory_.find(at.real, size, true);
+    std::uint8_t* host = in_one_piece(at, size, true);
     if (host == nullptr && (at.status == Status::ok || memory_.find(at.real + size - 1, 1, true) != nullptr))
         return store_across(ea, size, value, trap);
     if (at.little_endian) value = reverse_bytes(value, size);
@@ -89,7 +96,8 @@ bool GuestStorage::store(std::uint32_t ea, unsigned size, std::uint64_t value, T
     return true;
 }
 
-// An access that lies in two pages, or half in memory: byte by byte. The first page's byte order is the access's.
+// An access that lies in two pages, in two pieces of host memory, or half in memory: byte by byte. The first page's
+// byte order is the access's.
 bool GuestStorage::load_across(std::uint32_t ea, unsigned size, std::uint64_t& value, Trap& trap) {
     std::array<Resolved, 8> bytes;
     for (unsigned i = 0; i < size; ++i) {
@@ -140,7 +148,7 @@ std::uint32_t GuestStorage::fetch_context() const {
 }
 
 bool GuestStorage::fetch(std::uint32_t pc, std::uint32_t& word, Trap& trap) {
-    constexpr unsigned page_shift = 12; // slots and all but the smallest guest pages are made of these
+    constexpr unsigned page_shift = Memslot::page_shift; // all but the smallest guest pages are made of these
     constexpr std::uint32_t offset_mask = (1U << page_shift) - 1;
     if (fetched_.page == (pc & ~offset_mask) && fetched_.context == fetch_context() &&
         fetched_.tlb_version == tlb_.version() && fetched_.memory_version == memory_.version()) {
@@ -178,7 +186,7 @@ bool GuestStorage::check(std::uint32_t ea, bool store, Trap& trap) {
 void GuestStorage::code_invalidated(std::uint32_t ea) {
     constexpr unsigned cache_line = 32;
     const Resolved at = resolve(ea & ~(cache_line - 1), Access::load);
-    if (at.status == Status::ok) written(at.real, cache_line);
+    if (at.status == Status::ok && engine_ != nullptr) engine_->memory_written(at.real, cache_line);
 }
 
 bool GuestStorage::access_mmio(std::uint64_t real, unsigned size, bool is_write, std::uint64_t& value, std::uint32_t ea,

@@ -50,7 +50,7 @@ class GuestStorage final : public interp::Storage {
     GuestStorage(isa::CpuState& state, const mmu::GuestTlb& tlb, const PhysicalMemory& memory, Timers& timers)
         : state_(state), tlb_(tlb), memory_(memory), timers_(timers) {}
 
-    // Told of every store done here (memory_written).
+    // Told of every store done here, and of icbi (memory_written).
     void set_engine(Engine* engine) { engine_ = engine; }
 
     bool load(std::uint32_t ea, unsigned size, std::uint64_t& value, isa::Trap& trap) override;
@@ -61,6 +61,8 @@ class GuestStorage final : public interp::Storage {
     std::uint64_t timebase() override { return timers_.timebase(); }
 
     Resolved resolve(std::uint32_t ea, mmu::Access access) const;
+    // Whether stores to real have to be done here, for a dirty log.
+    bool logs_stores(std::uint64_t real) const { return memory_.logged(real); }
 
     // The MMIO log. begin_instruction() before each (re-)execution of the instruction, complete() when userspace has
     // done the access reported last, clear() when the instruction completed or gave way to an interrupt.
@@ -74,7 +76,10 @@ class GuestStorage final : public interp::Storage {
                      isa::Trap& trap);
     bool load_across(std::uint32_t ea, unsigned size, std::uint64_t& value, isa::Trap& trap);
     bool store_across(std::uint32_t ea, unsigned size, std::uint64_t value, isa::Trap& trap);
+    // The host address of what begins at `at`, nullptr if that is not all memory in one piece.
+    std::uint8_t* in_one_piece(const Resolved& at, unsigned size, bool write) const;
     void written(std::uint64_t real, std::uint64_t length) {
+        memory_.mark_dirty(real, length);
         if (engine_ != nullptr) engine_->memory_written(real, length);
     }
 

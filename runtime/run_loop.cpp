@@ -233,15 +233,18 @@ RunLoop::Step RunLoop::emulate(std::uint32_t word) {
 const plan::Patch* RunLoop::note_trap() {
     const Resolved at = vcpu_.storage.resolve(state_.pc, mmu::Access::fetch);
     if (at.status != Resolved::Status::ok || at.little_endian) return nullptr;
-    // The window ends with the guest page, and with the memory slot.
-    const std::uint64_t page_left = (std::uint64_t{1} << at.page_shift) - (state_.pc & ((1U << at.page_shift) - 1));
-    std::uint64_t bytes = page_left < 4 * plan::sequence_window ? page_left : 4 * plan::sequence_window;
-    if (const Memslot* slot = vcpu_.memory.slot_of(at.real); slot->base + slot->size - at.real < bytes)
-        bytes = slot->base + slot->size - at.real;
+    // The window ends with the guest page, and with the memory slot, whose pages may lie apart.
+    const std::uint32_t page_left = (1U << at.page_shift) - (state_.pc & ((1U << at.page_shift) - 1));
+    const unsigned limit = page_left < 4 * plan::sequence_window ? page_left / 4 : plan::sequence_window;
+    constexpr unsigned offset_mask = (1U << Memslot::page_shift) - 1;
     std::array<std::uint32_t, plan::sequence_window> window;
-    const auto length = static_cast<unsigned>(bytes) / 4;
-    for (unsigned index = 0; index < length; ++index)
-        window[index] = static_cast<std::uint32_t>(load_big_endian(at.host + 4 * index, 4));
+    const std::uint8_t* host = at.host;
+    unsigned length = 0;
+    for (std::uint64_t real = at.real; length < limit; real += 4, host += 4) {
+        if (length != 0 && (static_cast<unsigned>(real) & offset_mask) == 0) host = vcpu_.memory.find(real, 4, false);
+        if (host == nullptr) break;
+        window[length++] = static_cast<std::uint32_t>(load_big_endian(host, 4));
+    }
     bool newly_patched = false;
     const plan::Patch* patch = vcpu_.patches.note_trap(at.real, window.data(), length, newly_patched);
     if (newly_patched) vcpu_.engine().site_changed(at.real);

@@ -80,7 +80,7 @@ struct Guest {
 
     Guest() : patches(std::make_unique<untrap::runtime::PatchRegistry>()), vcpu(memory, *patches, host) {
         ram.resize(bytes);
-        memory.set_slot(0, {0, bytes, ram.data(), false, false});
+        memory.set_slot(0, {0, bytes, ram.data(), false});
         vcpu.set_engine(engine);
         vcpu.set_clock(untrap::runtime::Clock::guest, false);
         vcpu.state.pc = origin;

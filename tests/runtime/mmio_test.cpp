@@ -137,7 +137,7 @@ TEST_CASE("half memory, half device") {
 TEST_CASE("a store to read-only memory goes to userspace, a load does not") {
     Fixture f;
     std::vector<std::uint8_t> rom(0x1000, 0x5A);
-    REQUIRE(f.memory.set_slot(1, {0x200000, 0x1000, rom.data(), true, false}));
+    REQUIRE(f.memory.set_slot(1, {0x200000, 0x1000, rom.data(), true}));
     f.vcpu.state.gpr[5] = 0x200000;
     f.put(Guest::origin, {code::lwz(4, 5, 0), code::stw(4, 5, 8), END_BY_RESET(31)});
     REQUIRE(f.Device::run(f) == RunExit::reset);
