@@ -1,27 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "mmu/guest_tlb.h"
 
+#include <bit>
+
 namespace untrap::mmu {
 
+// Word 0 or the TID of an entry changed.
 void GuestTlb::changed(unsigned index) {
     const TlbEntry& entry = entries_[index];
-    const bool usable = entry.valid() && entry.page_shift() != 0;
-    match_.page[index] = entry.epn();
-    match_.page_mask[index] = entry.page_mask() & 0xFFFFFC00;
-    match_.context[index] = usable ? context_of(entry.ts(), entry.tid) : no_context;
-    match_.context_mask[index] = !usable ? no_context : entry.tid == 0 ? context_of(1, 0) : context_of(1, 0xFF);
-    ++version_;
+    const unsigned shift = entry.valid() ? entry.page_shift() : 0;
+    const std::uint32_t page = page_bits & (0 - (std::uint32_t{1} << shift));
+    const unsigned set = shift == 0 ? set_of_nothing : shift <= 12 ? page_set(entry.word0) : segment_set(entry.word0);
+    const unsigned word = index / 32;
+    const std::uint32_t bit = 0x80000000 >> (index & 31);
+    sets_[set_of_[index]][word] &= ~bit;
+    sets_[set][word] |= bit;
+    set_of_[index] = static_cast<std::uint8_t>(set);
+    page_shift_[index] = static_cast<std::uint8_t>(shift);
+    match_[index] = {key_of(entry.word0 & page, entry.ts(), entry.tid),
+                     page | (entry.tid == 0 ? context_bits & ~0xFFU : context_bits)};
 }
 
 void GuestTlb::set(unsigned index, const TlbEntry& value) {
     index &= entry_count - 1;
     entries_[index] = value;
     changed(index);
+    ++version_;
 }
 
 void GuestTlb::clear() {
     entries_ = {};
-    match_ = nothing_matches();
+    match_ = {};
+    sets_ = {};
+    set_of_ = in_no_set();
     ++version_;
 }
 
@@ -32,12 +43,13 @@ void GuestTlb::write_word(unsigned index, unsigned ws, std::uint32_t value, std:
     case 0:
         entry.word0 = value & TlbEntry::word0_mask;
         entry.tid = static_cast<std::uint8_t>(mmucr & 0xFF);
+        changed(index);
         break;
     case 1: entry.word1 = value & TlbEntry::word1_mask; break;
     case 2: entry.word2 = value & TlbEntry::word2_mask; break;
     default: return;
     }
-    changed(index);
+    ++version_;
 }
 
 std::uint32_t GuestTlb::read_word(unsigned index, unsigned ws) const {
@@ -50,45 +62,50 @@ std::uint32_t GuestTlb::read_word(unsigned index, unsigned ws) const {
     }
 }
 
-int GuestTlb::search(std::uint32_t ea, unsigned space, unsigned pid) const {
-    const std::uint32_t context = context_of(space, pid);
-    // In groups without a branch per entry, which compilers turn into vector code.
-    constexpr unsigned group = 8;
-    for (unsigned first = 0; first < entry_count; first += group) {
-        std::uint32_t hits = 0;
-        for (unsigned i = 0; i < group; ++i) {
-            const unsigned index = first + i;
-            const std::uint32_t difference = ((ea ^ match_.page[index]) & match_.page_mask[index]) |
-                                             ((context ^ match_.context[index]) & match_.context_mask[index]);
-            hits |= (difference == 0 ? 1U : 0U) << i;
-        }
-        if (hits != 0) return static_cast<int>(first) + __builtin_ctz(hits);
+// The first entry of a set whose most significant bit is entry `first`.
+inline int GuestTlb::first_match(std::uint32_t candidates, unsigned first, std::uint32_t key) const {
+    while (candidates != 0) {
+        const auto leading = static_cast<unsigned>(std::countl_zero(candidates));
+        const Match& match = match_[first + leading];
+        if (((key ^ match.key) & match.mask) == 0) return static_cast<int>(first + leading);
+        candidates &= ~(0x80000000 >> leading);
     }
     return -1;
 }
 
-bool GuestTlb::permits(const TlbEntry& entry, bool problem_state, Access access) {
-    std::uint32_t needed = TlbEntry::sr;
-    if (access == Access::store) needed = TlbEntry::sw;
-    if (access == Access::fetch) needed = TlbEntry::sx;
-    if (problem_state) needed <<= 3;
-    return (entry.word2 & needed) != 0;
+int GuestTlb::search(std::uint32_t ea, unsigned space, unsigned pid) const {
+    const std::uint32_t key = key_of(ea, space, pid);
+    const EntrySet& page = sets_[page_set(ea)];
+    const EntrySet& segment = sets_[segment_set(ea)];
+    static_assert(entry_count == 64);
+    const int found = first_match(page[0] | segment[0], 0, key);
+    return found >= 0 ? found : first_match(page[1] | segment[1], 32, key);
 }
 
+bool GuestTlb::permits(const TlbEntry& entry, bool problem_state, Access access) {
+    return (entry.word2 >> (static_cast<unsigned>(access) + (problem_state ? 3 : 0)) & 1) != 0;
+}
+
+static_assert(TlbEntry::sr == 1U << static_cast<unsigned>(Access::load) &&
+              TlbEntry::sw == 1U << static_cast<unsigned>(Access::store) &&
+              TlbEntry::sx == 1U << static_cast<unsigned>(Access::fetch));
 static_assert(TlbEntry::sr << 3 == TlbEntry::ur && TlbEntry::sw << 3 == TlbEntry::uw &&
               TlbEntry::sx << 3 == TlbEntry::ux);
 
 Translation GuestTlb::translate(std::uint32_t ea, unsigned space, unsigned pid, bool problem_state,
                                 Access access) const {
-    Translation result;
     const int index = search(ea, space, pid);
-    if (index < 0) return result;
+    if (index < 0) return {};
     const TlbEntry& found = entries_[static_cast<unsigned>(index)];
+    const std::uint8_t page_shift = page_shift_[static_cast<unsigned>(index)];
+    const std::uint32_t offset_mask = (std::uint32_t{1} << page_shift) - 1;
+    Translation result;
     result.index = static_cast<std::uint8_t>(index);
     result.little_endian = found.little_endian();
-    result.page_shift = static_cast<std::uint8_t>(found.page_shift());
+    result.page_shift = page_shift;
     result.status = permits(found, problem_state, access) ? Translation::Status::ok : Translation::Status::denied;
-    result.real = found.translate(ea);
+    result.real =
+        std::uint64_t{found.word1 & 0xF} << 32 | ((found.word1 & 0xFFFFFC00 & ~offset_mask) | (ea & offset_mask));
     return result;
 }
 

@@ -47,24 +47,43 @@ class GuestTlb {
     static bool permits(const TlbEntry& entry, bool problem_state, Access access);
 
   private:
-    // What a search compares, worked out when an entry is written. An effective address and a context (TS above the
-    // PID) match where both differences vanish under their masks.
+    // What a search compares, worked out when an entry is written: the page number above the context, which takes no
+    // more bits than the smallest page has offsets. They match where the difference vanishes under the mask.
     struct Match {
-        std::array<std::uint32_t, entry_count> page{}, page_mask{}, context{}, context_mask{};
+        std::uint32_t key, mask;
     };
-    static constexpr std::uint32_t no_context = 0xFFFF;
-    static constexpr std::uint32_t context_of(unsigned space, unsigned pid) { return space << 8 | (pid & 0xFF); }
+    static constexpr std::uint32_t context_bits = 0x1FF; // TS above the PID
+    static constexpr std::uint32_t page_bits = 0xFFFFFC00;
+    static constexpr std::uint32_t key_of(std::uint32_t ea, unsigned space, unsigned pid) {
+        return (ea & page_bits) | (space << 8 & 0x100) | (pid & 0xFF);
+    }
+    static_assert((context_bits & page_bits) == 0);
+
+    // A set of entries, entry 0 in the most significant bit: the first of the zeros before a one is the lowest index.
+    using EntrySet = std::array<std::uint32_t, entry_count / 32>;
+
+    // The sets that entries are in: those of up to 4 KB by the number of their 4 KB page, larger ones by the 256 MB of
+    // address space that they lie in; the unusable in one that is never looked at. So a search looks at two sets.
+    static constexpr unsigned page_sets = 128, segment_sets = 16;
+    static constexpr unsigned set_of_nothing = page_sets + segment_sets;
+    static constexpr unsigned page_set(std::uint32_t ea) { return ea >> 12 & (page_sets - 1); }
+    static constexpr unsigned segment_set(std::uint32_t ea) { return page_sets + (ea >> 28); }
+
     void changed(unsigned index);
+    int first_match(std::uint32_t candidates, unsigned first, std::uint32_t key) const;
 
     std::array<TlbEntry, entry_count> entries_{};
-    Match match_ = nothing_matches();
+    std::array<Match, entry_count> match_{};
+    std::array<EntrySet, set_of_nothing + 1> sets_{};
+    std::array<std::uint8_t, entry_count> set_of_ = in_no_set(); // the one that an entry is in
+    std::array<std::uint8_t, entry_count> page_shift_{};         // of the usable entries
     std::uint32_t version_ = 0;
 
-    static constexpr Match nothing_matches() {
-        Match match;
-        match.context.fill(no_context);
-        match.context_mask.fill(no_context);
-        return match;
+    static_assert(set_of_nothing <= 0xFF);
+    static constexpr std::array<std::uint8_t, entry_count> in_no_set() {
+        std::array<std::uint8_t, entry_count> none{};
+        for (std::uint8_t& set : none) set = set_of_nothing;
+        return none;
     }
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <catch2/catch_test_macros.hpp>
+#include <random>
 
 #include "mmu/guest_tlb.h"
 
@@ -96,4 +97,49 @@ TEST_CASE("tlbwe writes one word, word 0 takes the TID from MMUCR") {
     const TlbEntry before = tlb.entry(9);
     tlb.write_word(9, 3, 0, 0);
     CHECK(tlb.entry(9) == before);
+}
+
+TEST_CASE("a search finds what looking at every entry finds") {
+    std::minstd_rand random(440);
+    const auto below = [&](unsigned limit) { return static_cast<unsigned>(random() / 16 % limit); };
+    // Few addresses and processes, so that much of it overlaps.
+    const auto address = [&] {
+        constexpr std::uint32_t bases[] = {0, 0x10000000, 0x10080000, 0xBFFFF000, 0xC0000000, 0xFFFFF000};
+        return bases[below(6)] + (below(2) != 0 ? below(64) * 0x400 : below(4) * 0x01000000);
+    };
+    GuestTlb tlb;
+    unsigned hits = 0, rewritten = 0;
+    for (unsigned round = 0; round < 200'000; ++round) {
+        if (round % 4 == 0) {
+            const unsigned index = below(64);
+            const unsigned code = below(3) != 0 ? below(2) : below(16);
+            const std::uint32_t word0 = (address() & 0xFFFFFC00) | (below(8) != 0 ? TlbEntry::valid_bit : 0) |
+                                        (below(4) == 0 ? TlbEntry::ts_bit : 0) | code << 4;
+            const std::uint8_t tid = static_cast<std::uint8_t>(below(3));
+            if (below(2) != 0) {
+                tlb.write_word(index, below(3), word0, tid);
+            } else {
+                tlb.set(index, {word0, 0x1000 * index, 0x3F, tid});
+            }
+            ++rewritten;
+            if (below(2000) == 0) tlb.clear();
+        }
+        const std::uint32_t ea = address() + below(0x400);
+        const unsigned space = below(4) == 0 ? 1 : 0, pid = below(4);
+        int expected = -1;
+        for (unsigned index = GuestTlb::entry_count; index-- != 0;)
+            if (tlb.entry(index).matches(ea, space, pid)) expected = static_cast<int>(index);
+        REQUIRE(tlb.search(ea, space, pid) == expected);
+        const Translation found = tlb.translate(ea, space, pid, false, Access::load);
+        REQUIRE((found.status == Status::miss) == (expected < 0));
+        if (expected < 0) continue;
+        ++hits;
+        const TlbEntry& entry = tlb.entry(static_cast<unsigned>(expected));
+        REQUIRE(found.index == expected);
+        REQUIRE(found.real == entry.translate(ea));
+        REQUIRE(found.page_shift == entry.page_shift());
+    }
+    CHECK(rewritten == 50'000);
+    CHECK(hits > 10'000);
+    CHECK(hits < 190'000);
 }
