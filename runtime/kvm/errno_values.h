@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+// Error numbers of Linux, the same on x86 and PowerPC: the core has no <cerrno>.
+namespace untrap::runtime::errno_values {
+
+inline constexpr int eintr = 4;
+inline constexpr int eio = 5;
+inline constexpr int e2big = 7;
+inline constexpr int enomem = 12;
+inline constexpr int ebusy = 16;
+inline constexpr int eexist = 17;
+inline constexpr int enodev = 19;
+inline constexpr int einval = 22;
+
+} // namespace untrap::runtime::errno_values
