@@ -17,8 +17,11 @@ namespace {
 // Primary opcodes with a ten-bit extended opcode in bits 21-30; the others are decoded by the primary opcode alone.
 constexpr std::array<unsigned, 5> extended_primaries = {4, 19, 31, 59, 63};
 
+constexpr std::uint8_t first_group = 0x100 - extended_primaries.size();
+static_assert(op_count < first_group);
+
 struct DecodeTables {
-    std::array<std::uint8_t, 64> primary{};
+    std::array<std::uint8_t, 64> primary{}; // the Op, or first_group + n: the extended table n knows
     std::array<std::array<std::uint8_t, 1024>, extended_primaries.size()> extended{};
     bool unambiguous = true;
 };
@@ -35,6 +38,7 @@ constexpr DecodeTables build_tables() {
         for (std::size_t group = 0; group < extended_primaries.size(); ++group) {
             if (extended_primaries[group] != primary) continue;
             has_extension = true;
+            tables.primary[primary] = static_cast<std::uint8_t>(first_group + group);
             for (std::uint32_t xo = 0; xo < 1024; ++xo) {
                 if ((((xo << 1) ^ info.match) & info.mask & 0x7FE) != 0) continue;
                 if (tables.extended[group][xo] != illegal) tables.unambiguous = false;
@@ -54,10 +58,8 @@ static_assert(tables.unambiguous, "two rows of the instruction table match the s
 } // namespace
 
 Instruction decode(std::uint32_t word) {
-    const unsigned primary = word >> 26;
-    std::uint8_t op = tables.primary[primary];
-    for (std::size_t group = 0; group < extended_primaries.size(); ++group)
-        if (extended_primaries[group] == primary) op = tables.extended[group][(word >> 1) & 0x3FF];
+    std::uint8_t op = tables.primary[word >> 26];
+    if (op >= first_group) op = tables.extended[op - first_group][(word >> 1) & 0x3FF];
     // Only stwcx. has its Rc bit as part of the opcode.
     if (op != static_cast<std::uint8_t>(Op::illegal) &&
         ((word ^ instruction_table[op].match) & instruction_table[op].mask) != 0)
