@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The host CPU is a 440: runtime/native/hardware.h in instructions.
+#include "runtime/native/hardware.h"
+
+#include "kmod/core_load.h"
+#include "runtime/native/world.h"
+
+namespace untrap::runtime::native::hardware {
+
+namespace {
+
+constexpr unsigned sprn_mmucr = 0x3B2;
+
+void set_search_pid(unsigned pid) { asm volatile("mtspr %0,%1" : : "i"(sprn_mmucr), "r"(pid) : "memory"); }
+
+constexpr std::uint32_t msr_fp = 0x2000, msr_ee = 0x8000;
+
+std::uint32_t read_msr() {
+    std::uint32_t value;
+    asm volatile("mfmsr %0" : "=r"(value));
+    return value;
+}
+void write_msr(std::uint32_t value) { asm volatile("mtmsr %0; isync" : : "r"(value) : "memory"); }
+
+} // namespace
+
+void write_tlb(unsigned index, std::uint32_t word0, std::uint32_t word1, std::uint32_t word2, unsigned pid) {
+    set_search_pid(pid);
+    asm volatile("tlbwe %0,%3,0\n\ttlbwe %1,%3,1\n\ttlbwe %2,%3,2\n\tisync"
+                 :
+                 : "r"(word0), "r"(word1), "r"(word2), "r"(index)
+                 : "memory");
+}
+
+std::uint32_t read_tlb(unsigned index, unsigned& pid) {
+    std::uint32_t word0, control;
+    asm volatile("tlbre %0,%2,0\n\tmfspr %1,%3" : "=&r"(word0), "=r"(control) : "r"(index), "i"(sprn_mmucr) : "memory");
+    pid = control & 0xFF;
+    return word0 & mmu::TlbEntry::word0_mask;
+}
+
+void invalidate_tlb(unsigned index) {
+    set_search_pid(0);
+    asm volatile("tlbwe %0,%1,0\n\tisync" : : "r"(0), "r"(index) : "memory");
+}
+
+void invalidate_instruction_cache() { asm volatile("sync; iccci 0,0; isync" : : : "memory"); }
+
+std::uint64_t timebase() {
+    std::uint32_t high, low, again;
+    do {
+        asm volatile("mftbu %0\n\tmftb %1\n\tmftbu %2" : "=r"(high), "=r"(low), "=r"(again));
+    } while (high != again);
+    return std::uint64_t{high} << 32 | low;
+}
+
+std::uint32_t ticks() {
+    std::uint32_t low;
+    asm volatile("mftb %0" : "=r"(low));
+    return low;
+}
+
+std::uint32_t irq_save() {
+    const std::uint32_t saved = read_msr();
+    asm volatile("wrteei 0" : : : "memory");
+    return saved & msr_ee;
+}
+
+void irq_restore(std::uint32_t saved) { asm volatile("wrtee %0" : : "r"(saved) : "memory"); }
+
+void load_user_registers(std::uint32_t usprg0) { asm volatile("mtspr 256,%0" : : "r"(usprg0)); }
+
+std::uint32_t read_usprg0() {
+    std::uint32_t value;
+    asm volatile("mfspr %0,256" : "=r"(value));
+    return value;
+}
+
+// The module is built without the FPU; these functions alone use it.
+#define UNTRAP_FPR(access, n) #access " " #n ",8*" #n "(%0)\n\t"
+#define UNTRAP_FPRS(a)                                                                                                 \
+    UNTRAP_FPR(a, 0)                                                                                                   \
+    UNTRAP_FPR(a, 1) UNTRAP_FPR(a, 2) UNTRAP_FPR(a, 3) UNTRAP_FPR(a, 4) UNTRAP_FPR(a, 5) UNTRAP_FPR(a, 6)              \
+        UNTRAP_FPR(a, 7) UNTRAP_FPR(a, 8) UNTRAP_FPR(a, 9) UNTRAP_FPR(a, 10) UNTRAP_FPR(a, 11) UNTRAP_FPR(a, 12)       \
+            UNTRAP_FPR(a, 13) UNTRAP_FPR(a, 14) UNTRAP_FPR(a, 15) UNTRAP_FPR(a, 16) UNTRAP_FPR(a, 17)                  \
+                UNTRAP_FPR(a, 18) UNTRAP_FPR(a, 19) UNTRAP_FPR(a, 20) UNTRAP_FPR(a, 21) UNTRAP_FPR(a, 22)              \
+                    UNTRAP_FPR(a, 23) UNTRAP_FPR(a, 24) UNTRAP_FPR(a, 25) UNTRAP_FPR(a, 26) UNTRAP_FPR(a, 27)          \
+                        UNTRAP_FPR(a, 28) UNTRAP_FPR(a, 29) UNTRAP_FPR(a, 30) UNTRAP_FPR(a, 31)
+
+void load_fpu(const std::uint64_t* fpr, std::uint32_t fpscr) {
+    const std::uint32_t msr = read_msr();
+    write_msr(msr | msr_fp);
+    const std::uint64_t status = fpscr;
+    asm volatile(".machine push; .machine \"any\"\n\tlfd 0,0(%1)\n\tmtfsf 255,0\n\t" UNTRAP_FPRS(lfd) ".machine pop"
+                 :
+                 : "b"(fpr), "b"(&status)
+                 : "memory");
+    write_msr(msr & ~msr_fp);
+}
+
+void store_fpu(std::uint64_t* fpr, std::uint32_t& fpscr) {
+    const std::uint32_t msr = read_msr();
+    write_msr(msr | msr_fp);
+    std::uint64_t status;
+    asm volatile(".machine push; .machine \"any\"\n\t" UNTRAP_FPRS(stfd) "mffs 0\n\tstfd 0,0(%1)\n\t.machine pop"
+                 :
+                 : "b"(fpr), "b"(&status)
+                 : "memory");
+    fpscr = static_cast<std::uint32_t>(status);
+    write_msr(msr & ~msr_fp);
+}
+
+void enter_guest(void* world) { world_entry()(static_cast<World*>(world)); }
+
+} // namespace untrap::runtime::native::hardware

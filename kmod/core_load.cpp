@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Module load: the guest's vectors and world switch are laid into pinned memory, the host's TLB is looked at.
+#include "kmod/core_load.h"
+
+#include "kmod/core_api.h"
+#include "runtime/kvm/errno_values.h"
+#include "runtime/native/hardware.h"
+#include "translator/isa/msr.h"
+
+extern "C" {
+extern const std::uint32_t untrap_world_vector[], untrap_world_vector_end[];
+extern const std::uint32_t untrap_world_code[], untrap_world_left[], untrap_world_code_end[];
+std::uint32_t untrap_core_trace;
+}
+
+namespace untrap::runtime::native {
+
+namespace {
+
+LoadedWorld world_facts;
+ShadowTlb the_shadow_tlb;
+
+// IVORn of the host; the number of an SPR is part of the instruction.
+std::uint32_t host_ivor(unsigned which) {
+    std::uint32_t value = 0;
+    switch (which) {
+#define UNTRAP_IVOR(n)                                                                                                 \
+    case n: asm volatile("mfspr %0," #n "+400" : "=r"(value)); break
+        UNTRAP_IVOR(0);
+        UNTRAP_IVOR(1);
+        UNTRAP_IVOR(2);
+        UNTRAP_IVOR(3);
+        UNTRAP_IVOR(4);
+        UNTRAP_IVOR(5);
+        UNTRAP_IVOR(6);
+        UNTRAP_IVOR(7);
+        UNTRAP_IVOR(8);
+        UNTRAP_IVOR(9);
+        UNTRAP_IVOR(10);
+        UNTRAP_IVOR(11);
+        UNTRAP_IVOR(12);
+        UNTRAP_IVOR(13);
+        UNTRAP_IVOR(14);
+        UNTRAP_IVOR(15);
+#undef UNTRAP_IVOR
+    default: break;
+    }
+    return value & 0xFFF0;
+}
+
+std::uint32_t host_ivpr() {
+    std::uint32_t value;
+    asm volatile("mfspr %0,63" : "=r"(value));
+    return value & 0xFFFF0000;
+}
+
+std::uint32_t processor_version() {
+    std::uint32_t value;
+    asm volatile("mfspr %0,287" : "=r"(value));
+    return value;
+}
+
+void copy_words(std::uint32_t* to, const std::uint32_t* from, const std::uint32_t* end) {
+    while (from != end) *to++ = *from++;
+}
+
+// I-form branch from one place to another.
+std::uint32_t branch(const void* from, const void* to) {
+    const auto distance =
+        static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(from));
+    return 0x48000000U | (distance & 0x03FFFFFC);
+}
+
+// Written as data, to be fetched as instructions.
+void publish_code(const std::uint8_t* first, std::uint32_t bytes) {
+    constexpr std::uint32_t line = 32;
+    for (std::uint32_t offset = 0; offset < bytes; offset += line) asm volatile("dcbst 0,%0" : : "r"(first + offset));
+    asm volatile("sync" : : : "memory");
+    for (std::uint32_t offset = 0; offset < bytes; offset += line) asm volatile("icbi 0,%0" : : "r"(first + offset));
+    asm volatile("sync; isync" : : : "memory");
+}
+
+// The host's pinned entries are its linear mapping: 256 MB each, at the end of the TLB. Returns the first of them, or
+// the size of the TLB if there is none; the vectors must lie in one.
+unsigned first_pinned_entry(std::uint32_t vectors) {
+    unsigned first = ShadowTlb::slot_count;
+    bool covered = false;
+    for (unsigned index = 0; index < ShadowTlb::slot_count; ++index) {
+        unsigned pid = 0;
+        mmu::TlbEntry entry;
+        entry.word0 = hardware::read_tlb(index, pid);
+        if (!entry.valid() || entry.ts() != 0 || entry.page_shift() != 28) continue;
+        if (first == ShadowTlb::slot_count) first = index;
+        if (entry.epn() <= vectors && vectors - entry.epn() <= 0x0FFFFFFF - (VECTORS_BYTES - 1)) covered = true;
+    }
+    return covered ? first : ShadowTlb::slot_count;
+}
+
+} // namespace
+
+const LoadedWorld& loaded_world() { return world_facts; }
+ShadowTlb& shadow_tlb() { return the_shadow_tlb; }
+
+} // namespace untrap::runtime::native
+
+using namespace untrap::runtime::native;
+namespace errno_values = untrap::runtime::errno_values;
+
+size_t untrap_core_vectors_bytes(void) { return VECTORS_BYTES; }
+
+int untrap_core_load(void* vectors) {
+    constexpr unsigned interrupts = untrap::isa::interrupt_count;
+    const auto base = reinterpret_cast<std::uintptr_t>(vectors);
+    auto* const bytes = static_cast<std::uint8_t*>(vectors);
+    if ((base & (VECTORS_BYTES - 1)) != 0) return -errno_values::einval;
+    // 476 cores have another TLB.
+    if (const std::uint32_t version = processor_version() >> 16; version == 0x11A5 || version == 0x7FF5)
+        return -errno_values::enodev;
+    const std::uint32_t saved = hardware::irq_save();
+    const unsigned pinned = first_pinned_entry(static_cast<std::uint32_t>(base));
+    hardware::irq_restore(saved);
+    // With fewer entries a guest instruction and its operands might not fit at once.
+    if (pinned == ShadowTlb::slot_count || pinned < 16) return -errno_values::enodev;
+
+    auto* const code = reinterpret_cast<std::uint32_t*>(bytes + VECTORS_CODE);
+    if (VECTORS_CODE + 4 * (untrap_world_code_end - untrap_world_code) > VECTORS_WORLD) return -errno_values::enodev;
+    copy_words(code, untrap_world_code, untrap_world_code_end);
+    const std::uint32_t* const left = code + (untrap_world_left - untrap_world_code);
+
+    const auto vector_bytes = static_cast<std::uint32_t>(4 * (untrap_world_vector_end - untrap_world_vector));
+    for (unsigned which = 0; which < interrupts; ++which) {
+        const std::uint32_t offset = host_ivor(which);
+        if (offset + VECTOR_BYTES > VECTORS_CODE) return -errno_values::enodev;
+        for (unsigned other = 0; other < which; ++other) {
+            const std::uint32_t taken = host_ivor(other);
+            if (offset < taken + vector_bytes && taken < offset + vector_bytes) return -errno_values::enodev;
+        }
+        auto* const at = reinterpret_cast<std::uint32_t*>(bytes + offset);
+        copy_words(at, untrap_world_vector, untrap_world_vector_end);
+        at[1] |= static_cast<std::uint32_t>((base + VECTORS_BYTES) >> 16);
+        at[4] |= which;
+        at[5] = branch(&at[5], left);
+    }
+    publish_code(bytes, VECTORS_BYTES);
+
+    world_facts.host_ivpr = host_ivpr();
+    world_facts.guest_ivpr = static_cast<std::uint32_t>(base);
+    world_facts.enter = reinterpret_cast<void (*)(World*)>(code);
+    shadow_tlb().start(pinned);
+    return 0;
+}
+
+void untrap_core_unload(void) {
+    const std::uint32_t saved = hardware::irq_save();
+    for (unsigned index = 0; index < shadow_tlb().slots(); ++index) {
+        unsigned pid = 0;
+        untrap::mmu::TlbEntry entry;
+        entry.word0 = hardware::read_tlb(index, pid);
+        if (entry.valid() && entry.ts() != 0) hardware::invalidate_tlb(index);
+    }
+    hardware::invalidate_instruction_cache();
+    hardware::irq_restore(saved);
+}

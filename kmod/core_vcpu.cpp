@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// A vCPU of the module: running it, and what others may ask of it.
+#include <new>
+
+#include "kmod/core_load.h"
+#include "kmod/core_vm.h"
+#include "runtime/kvm/errno_values.h"
+#include "runtime/kvm/exits.h"
+#include "runtime/kvm/registers.h"
+#include "runtime/native/hardware.h"
+
+namespace abi = untrap::abi;
+namespace errno_values = untrap::runtime::errno_values;
+namespace hardware = untrap::runtime::native::hardware;
+using untrap::runtime::native::NativeEngine;
+using untrap::runtime::native::NativeVcpu;
+using untrap::runtime::native::NativeVm;
+using untrap::runtime::native::World;
+
+namespace untrap::runtime::native {
+
+std::uint64_t LinuxHost::now() { return hardware::timebase(); }
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Winvalid-offsetof" // no virtual bases here: GCC knows the offsets
+static_assert(offsetof(NativeVcpu, world) == 0);
+static_assert(offsetof(NativeVcpu, core) + offsetof(Vcpu, state) == WORLD_BYTES);
+#pragma GCC diagnostic pop
+
+NativeVcpu::NativeVcpu(NativeVm& owner, void* linux_host)
+    : core(owner.memory, owner.patches, host), host(linux_host), engine(core, world, shadow_tlb(), host), vm(owner) {
+    host.set_vcpu(core);
+    core.set_engine(engine);
+}
+
+} // namespace untrap::runtime::native
+
+// Called by the world switch with interrupts off and the host's world restored. Not 0: back into the guest.
+extern "C" unsigned untrap_world_exit(World* world, unsigned vector) {
+    return reinterpret_cast<NativeVcpu*>(world)->engine.quick_exit(vector) ? 1 : 0;
+}
+
+size_t untrap_core_vcpu_bytes(void) { return sizeof(untrap_core_vcpu); }
+
+untrap_core_vcpu* untrap_core_vcpu_create(void* memory, untrap_core_vm* vm, void* host) {
+    auto* const vcpu = new (memory) untrap_core_vcpu(*vm, host);
+    const auto& facts = untrap::runtime::native::loaded_world();
+    vcpu->world.host_ivpr = facts.host_ivpr;
+    vcpu->world.guest_ivpr = facts.guest_ivpr;
+    vcpu->world.exit = static_cast<u32>(reinterpret_cast<std::uintptr_t>(&untrap_world_exit));
+    vm->vcpu = vcpu;
+    return vcpu;
+}
+
+void untrap_core_vcpu_destroy(untrap_core_vcpu* vcpu) {
+    vcpu->engine.flush();
+    vcpu->vm.vcpu = nullptr;
+    vcpu->~untrap_core_vcpu();
+}
+
+int untrap_core_run(untrap_core_vcpu* vcpu, kvm_run* user_run) {
+    auto& run = *reinterpret_cast<abi::kvm_run*>(user_run);
+    if (!vcpu->clock_started) {
+        vcpu->clock_started = true;
+        vcpu->vm.started = true;
+        vcpu->core.set_clock(untrap::runtime::Clock::host, false);
+        vcpu->core.timers.set_timebase(hardware::timebase()); // what the guest reads from the CPU
+    }
+    untrap::runtime::kvm_exits::complete_access(vcpu->core, run);
+    for (;;) {
+        if (__atomic_load_n(&run.immediate_exit, __ATOMIC_RELAXED) != 0) vcpu->core.request_stop();
+        const untrap::runtime::RunExit exit = vcpu->core.run();
+        if (exit == untrap::runtime::RunExit::mmio) {
+            const untrap::runtime::MmioAccess& access = vcpu->core.mmio();
+            if (access.is_write &&
+                untrap_host_mmio_write(vcpu->host.cookie(), access.real, access.size, access.value) != 0) {
+                vcpu->core.complete_mmio(0);
+                continue;
+            }
+        }
+        const int result = untrap::runtime::kvm_exits::report(vcpu->core, exit, run);
+        // The core reset is the kernel's: a client only sees KVM_EXIT_SHUTDOWN.
+        if (exit == untrap::runtime::RunExit::reset) vcpu->core.reset();
+        return result;
+    }
+}
+
+// -- registers -----------------------------------------------------------------------------------------------------
+
+namespace registers = untrap::runtime::kvm_registers;
+
+void untrap_core_get_regs(untrap_core_vcpu* vcpu, kvm_regs* regs) {
+    registers::get(vcpu->core, *reinterpret_cast<abi::kvm_regs*>(regs));
+}
+void untrap_core_set_regs(untrap_core_vcpu* vcpu, const kvm_regs* regs) {
+    registers::set(vcpu->core, *reinterpret_cast<const abi::kvm_regs*>(regs));
+}
+void untrap_core_get_sregs(untrap_core_vcpu* vcpu, kvm_sregs* sregs) {
+    registers::get(vcpu->core, *reinterpret_cast<abi::kvm_sregs*>(sregs));
+}
+int untrap_core_set_sregs(untrap_core_vcpu* vcpu, const kvm_sregs* sregs) {
+    return registers::set(vcpu->core, *reinterpret_cast<const abi::kvm_sregs*>(sregs));
+}
+void untrap_core_get_fpu(untrap_core_vcpu* vcpu, kvm_fpu* fpu) {
+    registers::get(vcpu->core, *reinterpret_cast<abi::kvm_fpu*>(fpu));
+}
+void untrap_core_set_fpu(untrap_core_vcpu* vcpu, const kvm_fpu* fpu) {
+    registers::set(vcpu->core, *reinterpret_cast<const abi::kvm_fpu*>(fpu));
+}
+int untrap_core_get_one_reg(untrap_core_vcpu* vcpu, u64 id, u64* value) {
+    return registers::get_one(vcpu->core, id, *value);
+}
+int untrap_core_set_one_reg(untrap_core_vcpu* vcpu, u64 id, u64 value) {
+    return registers::set_one(vcpu->core, id, value);
+}
+u32 untrap_core_reg_count(void) { return registers::register_count(); }
+u64 untrap_core_reg_id(u32 index) { return registers::register_id(index); }
+void untrap_core_translate(untrap_core_vcpu* vcpu, kvm_translation* translation) {
+    registers::translate(vcpu->core, *reinterpret_cast<abi::kvm_translation*>(translation));
+}
+u32 untrap_core_get_mp_state(untrap_core_vcpu* vcpu) { return registers::get_mp_state(vcpu->core); }
+int untrap_core_set_mp_state(untrap_core_vcpu* vcpu, u32 mp_state) {
+    return registers::set_mp_state(vcpu->core, mp_state);
+}
+int untrap_core_set_guest_debug(untrap_core_vcpu* vcpu, const kvm_guest_debug* debug) {
+    return registers::set_guest_debug(vcpu->core, *reinterpret_cast<const abi::kvm_guest_debug*>(debug));
+}
+
+// -- from outside --------------------------------------------------------------------------------------------------
+
+int untrap_core_interrupt(untrap_core_vcpu* vcpu, u32 irq) {
+    switch (irq) {
+    case abi::interrupt_set: vcpu->core.pulse_external(); break;
+    case abi::interrupt_set_level: vcpu->core.set_interrupt_line(false, true); break;
+    case abi::interrupt_unset: vcpu->core.set_interrupt_line(false, false); break;
+    default: return -errno_values::einval;
+    }
+    untrap_core_attention(vcpu);
+    return 0;
+}
+
+void untrap_core_attention(untrap_core_vcpu* vcpu) { __atomic_store_n(&vcpu->world.attention, 1U, __ATOMIC_RELEASE); }
+
+int untrap_core_wake_requested(untrap_core_vcpu* vcpu) { return vcpu->core.wake_requested() ? 1 : 0; }
+
+// -- statistics ----------------------------------------------------------------------------------------------------
+
+u32 untrap_core_exit_reason_count(void) { return untrap::runtime::exit_reason_count; }
+
+const char* untrap_core_exit_name(u32 reason) {
+    return reason < untrap::runtime::exit_reason_count ? untrap::runtime::exit_reason_names[reason] : "?";
+}
+
+void untrap_core_statistics(untrap_core_vcpu* vcpu, struct untrap_core_statistics* statistics) {
+    const auto& tlb = untrap::runtime::native::shadow_tlb();
+    const NativeEngine::Times& times = vcpu->engine.times();
+    statistics->exits_total = 0;
+    for (unsigned reason = 0; reason < untrap::runtime::exit_reason_count; ++reason) {
+        statistics->exits[reason] = vcpu->core.exits.by_reason[reason] + vcpu->engine.uncounted(reason);
+        statistics->exits_total += statistics->exits[reason];
+        statistics->time_min[reason] = times.min[reason];
+        statistics->time_max[reason] = times.max[reason];
+        statistics->time_sum[reason] = times.sum[reason];
+        statistics->time_squares[reason] = times.squares[reason];
+    }
+    statistics->time_in_guest = times.guest;
+    statistics->shadow_refills = tlb.inserted;
+    statistics->shadow_drops = tlb.dropped;
+    statistics->large_refills = tlb.large;
+    statistics->shadow_pid_recycles = tlb.recycled;
+    statistics->patched_sites = vcpu->vm.patches.patched_sites();
+    statistics->host_instructions = 0;
+}
+
+void untrap_core_set_timing(untrap_core_vcpu* vcpu, int on) { vcpu->engine.set_timing(on != 0); }

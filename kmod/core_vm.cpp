@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// A VM of the module: its memory slots and settings.
+#include <new>
+
+#include "kmod/core_vm.h"
+
+#include "runtime/kvm/errno_values.h"
+#include "runtime/kvm/untrap_abi.h"
+
+namespace abi = untrap::abi;
+namespace errno_values = untrap::runtime::errno_values;
+using untrap::runtime::Memslot;
+using untrap::runtime::PhysicalMemory;
+
+namespace {
+
+constexpr u64 real_space = u64{1} << 36;
+// Bit n: level n can be asked for.
+constexpr u64 available_levels = 0;
+
+} // namespace
+
+size_t untrap_core_vm_bytes(void) { return sizeof(untrap_core_vm); }
+
+untrap_core_vm* untrap_core_vm_create(void* memory) { return new (memory) untrap_core_vm; }
+
+void untrap_core_vm_destroy(untrap_core_vm* vm) { vm->~untrap_core_vm(); }
+
+u32 untrap_core_slot_count(void) { return PhysicalMemory::slot_count; }
+
+int untrap_core_set_slot(untrap_core_vm* vm, u32 number, const untrap_core_slot* slot) {
+    if (number >= PhysicalMemory::slot_count) return -errno_values::einval;
+    Memslot region;
+    region.base = slot->base;
+    region.size = slot->size;
+    region.pages = slot->pages;
+    region.frames = slot->frames;
+    region.dirty = slot->dirty;
+    region.read_only = slot->read_only != 0;
+    if (region.size != 0 && (region.base >= real_space || region.size > real_space - region.base))
+        return -errno_values::einval;
+    if (!vm->memory.set_slot(number, region)) return -errno_values::eexist;
+    if (vm->vcpu != nullptr) vm->vcpu->engine.flush();
+    return 0;
+}
+
+void untrap_core_dirty_log_taken(untrap_core_vm* vm, u32) {
+    if (vm->vcpu != nullptr) vm->vcpu->engine.flush();
+}
+
+int untrap_core_check_extension(u32 capability) {
+    switch (capability) {
+    case abi::cap_untrap_levels: return static_cast<int>(available_levels);
+    case abi::cap_untrap_clock:
+    case abi::cap_untrap_threshold: return 1;
+    default: return 0;
+    }
+}
+
+int untrap_core_enable_cap(untrap_core_vm* vm, u32 capability, const u64* args) {
+    bool good = false;
+    switch (capability) {
+    case abi::cap_untrap_levels: good = (args[0] & ~available_levels) == 0; break;
+    // The guest reads the timebase of the CPU: there is no other clock.
+    case abi::cap_untrap_clock: good = args[0] == abi::untrap_clock_host && args[1] <= 1; break;
+    case abi::cap_untrap_threshold: good = args[0] >= 1 && args[0] <= 0xFFFFFFFF; break;
+    default: break;
+    }
+    if (!good) return -errno_values::einval;
+    if (vm->started) return -errno_values::ebusy;
+    if (capability == abi::cap_untrap_threshold)
+        vm->patches.configure(vm->patches.levels(), static_cast<unsigned>(args[0]));
+    return 0;
+}
+
+int untrap_core_memory_written(untrap_core_vm*, u64 base, u64 bytes) {
+    // Nothing is made from guest code at level 0, and the CPU's caches see the write.
+    return base >= real_space || bytes > real_space - base ? -errno_values::einval : 0;
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include "kmod/core_api.h"
+#include "runtime/native/native_engine.h"
+#include "runtime/native/world.h"
+#include "runtime/patch_registry.h"
+#include "runtime/physical_memory.h"
+#include "runtime/vcpu.h"
+
+namespace untrap::runtime::native {
+
+// Linux, as the core sees it.
+class LinuxHost final : public NativeHost {
+  public:
+    explicit LinuxHost(void* host) : host_(host) {}
+    // Whom between_slices() tells that KVM_RUN shall end.
+    void set_vcpu(Vcpu& vcpu) { vcpu_ = &vcpu; }
+    void* cookie() const { return host_; }
+
+    std::uint64_t now() override;
+    void warn(const char* message, std::uint32_t pc, std::uint32_t word) override {
+        untrap_host_warn(host_, message, pc, word);
+    }
+    void wait(std::uint64_t until) override { untrap_host_wait(host_, until); }
+    void between_slices() override {
+        if (poll()) vcpu_->request_stop();
+    }
+    bool poll() override { return untrap_host_poll(host_) != 0; }
+    void arm_timer(std::uint64_t until) override { untrap_host_arm_timer(host_, until); }
+    void take_fpu() override { untrap_host_fpu_take(host_); }
+    void give_fpu() override { untrap_host_fpu_give(host_); }
+    void trace_entry(std::uint32_t pc, std::uint32_t msr, std::uint32_t pid) override {
+        untrap_host_trace_entry(host_, pc, msr, pid);
+    }
+    void trace_exit(unsigned reason, std::uint32_t pc, std::uint32_t word) override {
+        untrap_host_trace_exit(host_, reason, pc, word);
+    }
+
+  private:
+    void* host_;
+    Vcpu* vcpu_ = nullptr;
+};
+
+struct NativeVcpu;
+
+struct NativeVm {
+    PhysicalMemory memory;
+    PatchRegistry patches;
+    NativeVcpu* vcpu = nullptr;
+    bool started = false; // the vCPU has run: what cannot change any more is fixed
+};
+
+// World first, the vCPU's CpuState directly behind it: the world switch finds both by one pointer.
+struct NativeVcpu {
+    NativeVcpu(NativeVm& owner, void* linux_host);
+
+    World world;
+    Vcpu core;
+    LinuxHost host;
+    NativeEngine engine;
+    NativeVm& vm;
+    bool clock_started = false;
+};
+
+} // namespace untrap::runtime::native
+
+struct untrap_core_vm : untrap::runtime::native::NativeVm {};
+struct untrap_core_vcpu : untrap::runtime::native::NativeVcpu {
+    using NativeVcpu::NativeVcpu;
+};

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "runtime/native/native_engine.h"
+
+#include "runtime/native/hardware.h"
+#include "translator/isa/table.h"
+
+namespace untrap::runtime::native {
+
+using isa::Interrupt;
+using isa::Trap;
+using isa::TrapKind;
+namespace esr = isa::esr;
+namespace msr = isa::msr;
+
+namespace {
+
+// Problem state in address space 1, host interrupts on. Critical interrupts wait for the next exit: their vectors would
+// have to cope with being taken inside the world switch.
+constexpr std::uint32_t base_msr = msr::pr | msr::ee | msr::me | msr::is | msr::ds;
+
+constexpr bool is_host_interrupt(Interrupt which) {
+    return which == Interrupt::external_input || which == Interrupt::decrementer ||
+           which == Interrupt::fixed_interval_timer || which == Interrupt::watchdog ||
+           which == Interrupt::critical_input;
+}
+
+// An instruction that the interpreter is to execute where the vCPU stands.
+Trap interpret() {
+    Trap trap;
+    trap.kind = TrapKind::mmio;
+    return trap;
+}
+
+} // namespace
+
+NativeEngine::NativeEngine(Vcpu& vcpu, World& world, ShadowTlb& tlb, NativeHost& host)
+    : vcpu_(vcpu), world_(world), tlb_(tlb), contexts_(tlb), host_(host) {}
+
+// -- registers
+// ---------------------------------------------------------------------------------------------------------
+
+void NativeEngine::to_core() {
+    vcpu_.state.set_cr(world_.cr);
+    vcpu_.state.set_xer(world_.xer);
+    vcpu_.state.usprg0 = hardware::read_usprg0();
+}
+
+void NativeEngine::from_core() {
+    world_.cr = vcpu_.state.cr();
+    world_.xer = vcpu_.state.xer();
+}
+
+void NativeEngine::select_context() {
+    const std::uint32_t guest = vcpu_.state.page.msr;
+    world_.shadow_pid =
+        contexts_.pid(ShadowContexts::key(vcpu_.state.page.pid, (guest & msr::is) != 0, (guest & msr::pr) != 0));
+}
+
+void NativeEngine::update_run_msr() {
+    const std::uint32_t guest = vcpu_.state.page.msr;
+    std::uint32_t run = base_msr;
+    if (fpu_loaded_) run |= guest & msr::fp;
+    if ((run & msr::fp) != 0) run |= guest & (msr::fe0 | msr::fe1);
+    world_.run_msr = run;
+}
+
+void NativeEngine::take_fpu() {
+    host_.take_fpu();
+    hardware::load_fpu(vcpu_.state.fpr.data(), vcpu_.state.fpscr);
+    fpu_loaded_ = true;
+    host_.give_fpu(); // the right to use it ends here, the registers stay: interrupts are off until give_fpu()
+}
+
+void NativeEngine::give_fpu() {
+    if (!fpu_loaded_) return;
+    hardware::store_fpu(vcpu_.state.fpr.data(), vcpu_.state.fpscr);
+    fpu_loaded_ = false;
+}
+
+// -- running
+// -----------------------------------------------------------------------------------------------------------
+
+Trap NativeEngine::run(Vcpu& vcpu, std::uint64_t budget) {
+    isa::CpuState& state = vcpu.state;
+    // Instructions and data in different spaces: one PID register cannot serve both.
+    if (((state.page.msr & msr::is) != 0) != ((state.page.msr & msr::ds) != 0)) {
+        return interpreter_.run(vcpu, budget);
+    }
+    from_core();
+    quick_ = (state.dbcr0 & isa::dbcr0::idm) == 0;
+    if (const std::uint64_t deadline = vcpu.timers.next_deadline(); deadline != armed_for_) {
+        armed_for_ = deadline;
+        host_.arm_timer(deadline == Timers::never ? deadline : host_.now() + (deadline - vcpu.timers.now()));
+    }
+
+    Trap trap;
+    for (;;) {
+        const std::uint32_t saved = hardware::irq_save();
+        if (world_.attention != 0) {
+            world_.attention = 0;
+            armed_for_ = 0; // it may have been the timer, a tick early
+            hardware::irq_restore(saved);
+            trap.kind = TrapKind::budget;
+            break;
+        }
+        select_context();
+        update_run_msr();
+        hardware::load_user_registers(state.usprg0);
+        const std::uint32_t entered_at = state.pc;
+        hardware::enter_guest(&world_);
+        state.usprg0 = hardware::read_usprg0();
+        // What tells a guest that runs from one that faults at its own handlers for ever (Vcpu::note_delivery).
+        if (state.pc != entered_at) ++state.retired;
+        const auto which = static_cast<Interrupt>(world_.vector);
+        give_fpu();
+        hardware::irq_restore(saved); // the host's pending interrupts are taken here
+        if (is_host_interrupt(which)) {
+            count(ExitReason::extint); // DEC counts the guest's own
+            if (host_.poll()) {
+                vcpu.request_stop();
+                world_.attention = 1;
+            }
+            continue;
+        }
+        trap = trap_of(world_.vector);
+        break;
+    }
+    to_core();
+    count_exits();
+    return trap;
+}
+
+Trap NativeEngine::program_trap() {
+    Trap trap;
+    trap.word = world_.word;
+    const isa::Instruction insn = isa::decode(world_.word);
+    if ((world_.esr & esr::ptr) != 0) {
+        trap.kind = TrapKind::trap_condition;
+    } else if (insn.privileged()) {
+        // Problem state: or what the host's CPU does not know though a 440 has it.
+        if (insn.op == isa::Op::iccci) hardware::invalidate_instruction_cache();
+        trap.kind = TrapKind::privileged;
+    } else if ((world_.esr & esr::fp) != 0) {
+        trap.kind = TrapKind::fp_exception;
+    } else if ((world_.esr & esr::ppr) != 0 || insn.op == isa::Op::illegal) {
+        trap.kind = (world_.esr & esr::ppr) != 0 ? TrapKind::privileged : TrapKind::illegal;
+    } else {
+        return interpret(); // a 440 instruction that this host lacks
+    }
+    return trap;
+}
+
+Trap NativeEngine::data_trap() {
+    Trap trap;
+    trap.ea = world_.dear;
+    trap.is_store = (world_.esr & esr::st) != 0;
+    const Resolved at = vcpu_.storage.resolve(trap.ea, trap.is_store ? mmu::Access::store : mmu::Access::load);
+    switch (at.status) {
+    case Resolved::Status::miss: trap.kind = TrapKind::data_miss; break;
+    case Resolved::Status::denied: trap.kind = TrapKind::data_denied; break;
+    case Resolved::Status::ok:
+    case Resolved::Status::no_memory: return interpret();
+    }
+    return trap;
+}
+
+// An interrupt that was no quick exit, as the run loop takes it.
+Trap NativeEngine::trap_of(unsigned vector) {
+    Trap trap;
+    switch (static_cast<Interrupt>(vector)) {
+    case Interrupt::program: return program_trap();
+    case Interrupt::system_call:
+        vcpu_.state.pc -= 4; // the core counts from the sc itself
+        trap.kind = TrapKind::system_call;
+        return trap;
+    case Interrupt::fp_unavailable: trap.kind = TrapKind::fp_unavailable; return trap;
+    case Interrupt::data_storage:
+    case Interrupt::data_tlb_error: return data_trap();
+    case Interrupt::instruction_storage:
+    case Interrupt::instruction_tlb_error: {
+        switch (vcpu_.storage.resolve(vcpu_.state.pc, mmu::Access::fetch).status) {
+        case Resolved::Status::miss: trap.kind = TrapKind::fetch_miss; return trap;
+        case Resolved::Status::denied: trap.kind = TrapKind::fetch_denied; return trap;
+        case Resolved::Status::no_memory: trap.kind = TrapKind::fetch_bus_error; return trap;
+        case Resolved::Status::ok: break;
+        }
+        return interpret();
+    }
+    case Interrupt::alignment: return interpret(); // the core knows what a 440EP does with it
+    default: break;
+    }
+    host_.warn("the guest caused an interrupt that has no meaning here", vcpu_.state.pc, vector);
+    return interpret();
+}
+
+void NativeEngine::count_exits() {
+    for (unsigned reason = 0; reason < exit_reason_count; ++reason) {
+        vcpu_.exits.by_reason[reason] += exits_[reason];
+        vcpu_.exits.total += exits_[reason];
+        exits_[reason] = 0;
+    }
+}
+
+// -- changes
+// -----------------------------------------------------------------------------------------------------------
+
+void NativeEngine::tlb_entry_changed(unsigned index, const mmu::TlbEntry&) {
+    const std::uint32_t saved = hardware::irq_save();
+    contexts_.drop_guest_entry(index);
+    hardware::irq_restore(saved);
+}
+
+void NativeEngine::flush() {
+    const std::uint32_t saved = hardware::irq_save();
+    contexts_.clear();
+    hardware::irq_restore(saved);
+    interpreter_.flush();
+}
+
+void NativeEngine::set_timing(bool on) {
+    times_ = {};
+    timing_ = on;
+}
+
+// From leaving the guest to entering it again.
+void NativeEngine::time_exit(ExitReason reason) {
+    const std::uint32_t ticks = hardware::ticks() - world_.ticks;
+    const auto index = static_cast<unsigned>(reason);
+    if (times_.sum[index] == 0 || ticks < times_.min[index]) times_.min[index] = ticks;
+    if (ticks > times_.max[index]) times_.max[index] = ticks;
+    times_.sum[index] += ticks;
+    times_.squares[index] += std::uint64_t{ticks} * ticks;
+}
+
+} // namespace untrap::runtime::native

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/host.h"
+
+namespace untrap::runtime::native {
+
+// What the 440 engine asks of Linux beside runtime::Host.
+class NativeHost : public Host {
+  public:
+    // Interrupts on: lets the scheduler have the CPU. True: KVM_RUN shall end.
+    virtual bool poll() = 0;
+    // World::attention is set at this host tick, replacing what was asked before; UINT64_MAX: never.
+    virtual void arm_timer(std::uint64_t until) = 0;
+    // The host's own use of the FPU is saved and MSR[FP] is on; and off again. Interrupts are off.
+    virtual void take_fpu() = 0;
+    virtual void give_fpu() = 0;
+    virtual void trace_entry(std::uint32_t pc, std::uint32_t msr, std::uint32_t pid) = 0;
+    virtual void trace_exit(unsigned reason, std::uint32_t pc, std::uint32_t word) = 0;
+
+  protected:
+    ~NativeHost() = default;
+};
+
+} // namespace untrap::runtime::native

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The exits that a guest kernel causes by the thousand, handled with interrupts off between leaving the guest and
+// entering it again. Each function either does all that the run loop would do, or changes nothing and returns false:
+// then the run loop does it. Every instruction here is paid by each exit; figures are in docs/performance.md.
+#include <array>
+#include <cstddef>
+
+#include "runtime/interrupts.h"
+#include "runtime/native/hardware.h"
+#include "runtime/native/native_engine.h"
+#include "translator/isa/spr.h"
+
+namespace untrap::runtime::native {
+
+using isa::Interrupt;
+using mmu::Access;
+using mmu::TlbEntry;
+namespace esr = isa::esr;
+namespace msr = isa::msr;
+namespace spr = isa::spr;
+
+namespace {
+
+// A register that is no more than a word of CpuState.
+struct PlainSpr {
+    std::uint16_t offset = 0; // 0: not such a register (the first word is GPR 0)
+    bool writable = false;
+    bool address = false; // bits 30 and 31 are not there
+};
+
+constexpr std::array<PlainSpr, 1024> plain_sprs = [] {
+    std::array<PlainSpr, 1024> table{};
+    constexpr std::size_t page = offsetof(isa::CpuState, page);
+    const auto word = [&](unsigned number, std::size_t offset, bool address = false) {
+        table[number] = {static_cast<std::uint16_t>(page + offset), true, address};
+    };
+    for (unsigned i = 0; i < 8; ++i) word(spr::sprg0 + i, offsetof(isa::StatePage, sprg) + 4 * i);
+    word(spr::srr0, offsetof(isa::StatePage, srr0), true);
+    word(spr::srr1, offsetof(isa::StatePage, srr1));
+    word(spr::csrr0, offsetof(isa::StatePage, csrr0), true);
+    word(spr::csrr1, offsetof(isa::StatePage, csrr1));
+    word(spr::dear, offsetof(isa::StatePage, dear));
+    word(spr::esr, offsetof(isa::StatePage, esr));
+    word(spr::mmucr, offsetof(isa::StatePage, mmucr));
+    word(spr::pid, offsetof(isa::StatePage, pid));
+    table[spr::mmucr].writable = table[spr::pid].writable = false; // masked, and PID changes the context
+    table[spr::pvr].offset = offsetof(isa::CpuState, pvr);
+    return table;
+}();
+
+std::uint32_t& word_at(isa::CpuState& state, std::uint16_t offset) {
+    return *reinterpret_cast<std::uint32_t*>(reinterpret_cast<char*>(&state) + offset);
+}
+
+// Extended opcodes of primary opcode 31.
+constexpr unsigned xo_mfmsr = 83, xo_wrtee = 131, xo_mtmsr = 146, xo_wrteei = 163, xo_mfspr = 339, xo_mtspr = 467,
+                   xo_tlbwe = 978;
+constexpr std::uint32_t word_rfi = 0x4C000064;
+
+constexpr std::uint32_t ee_ce_me = msr::ee | msr::ce | msr::me;
+
+} // namespace
+
+bool NativeEngine::quick_exit(unsigned vector) {
+    switch (static_cast<Interrupt>(vector)) {
+    case Interrupt::program: return quick_ && program_interrupt();
+    case Interrupt::system_call: return quick_ && system_call();
+    case Interrupt::data_tlb_error:
+        return tlb_miss(world_.dear, (world_.esr & esr::st) != 0 ? Access::store : Access::load);
+    case Interrupt::instruction_tlb_error: return tlb_miss(vcpu_.state.pc, Access::fetch);
+    case Interrupt::data_storage: return (world_.esr & esr::st) != 0 && storage_interrupt(world_.dear);
+    case Interrupt::fp_unavailable:
+        if ((vcpu_.state.page.msr & msr::fp) == 0 || fpu_loaded_) return false;
+        count(ExitReason::fp_unavail);
+        take_fpu();
+        update_run_msr();
+        return true;
+    default: return false;
+    }
+}
+
+// -- emulation
+// ---------------------------------------------------------------------------------------------------------
+
+bool NativeEngine::program_interrupt() {
+    if ((world_.esr & esr::ppr) == 0 || (vcpu_.state.page.msr & msr::pr) != 0) return false;
+    return emulate_quickly(world_.word);
+}
+
+bool NativeEngine::emulate_quickly(std::uint32_t word) {
+    isa::CpuState& state = vcpu_.state;
+    if (word == word_rfi) return return_from_interrupt();
+    if (word >> 26 != 31) return false;
+    std::uint32_t& rt = state.gpr[word >> 21 & 31];
+    const unsigned number = (word >> 16 & 31) | (word >> 6 & 0x3E0);
+    switch (word >> 1 & 0x3FF) {
+    case xo_mfspr: {
+        const PlainSpr& plain = plain_sprs[number];
+        if (plain.offset == 0) return false;
+        rt = word_at(state, plain.offset);
+        count(ExitReason::emul_mfspr);
+        break;
+    }
+    case xo_mtspr:
+        if (!write_spr(number, rt)) return false;
+        count(ExitReason::emul_mtspr);
+        break;
+    case xo_mfmsr:
+        rt = state.page.msr;
+        count(ExitReason::emul_mfmsr);
+        break;
+    case xo_wrtee:
+        if (!write_msr((state.page.msr & ~msr::ee) | (rt & msr::ee))) return false;
+        count(ExitReason::emul_wrtee);
+        break;
+    case xo_wrteei:
+        if (!write_msr((state.page.msr & ~msr::ee) | (word & msr::ee))) return false;
+        count(ExitReason::emul_wrtee);
+        break;
+    case xo_mtmsr:
+        if (!write_msr(rt & msr::defined)) return false;
+        count(ExitReason::emul_mtmsr);
+        break;
+    case xo_tlbwe:
+        vcpu_.write_tlb_word(state.gpr[word >> 16 & 31] & 63, word >> 11 & 31, rt);
+        count(ExitReason::emul_tlbwe);
+        break;
+    default: return false;
+    }
+    next();
+    return true;
+}
+
+bool NativeEngine::write_spr(unsigned number, std::uint32_t value) {
+    isa::CpuState& state = vcpu_.state;
+    const PlainSpr& plain = plain_sprs[number];
+    if (plain.writable) {
+        word_at(state, plain.offset) = plain.address ? value & ~3U : value;
+        return true;
+    }
+    if (number == spr::pid) {
+        state.page.pid = value & 0xFF;
+        select_context();
+        return true;
+    }
+    if (number == spr::mmucr) {
+        state.page.mmucr = value & isa::mmucr::writable;
+        return true;
+    }
+    return false;
+}
+
+// Whether something waits that the MSR to be written lets through.
+bool NativeEngine::interrupt_would_come(std::uint32_t new_msr) const {
+    const std::uint32_t waiting = vcpu_.state.page.pending;
+    if (waiting == 0) return false;
+    return ((waiting & isa::pending::external) != 0 && (new_msr & msr::ee) != 0) ||
+           ((waiting & ~isa::pending::external) != 0 && (new_msr & (msr::ce | msr::de)) != 0);
+}
+
+bool NativeEngine::write_msr(std::uint32_t value) {
+    std::uint32_t& guest = vcpu_.state.page.msr;
+    if (((value ^ guest) & ~ee_ce_me) != 0 || interrupt_would_come(value)) return false;
+    guest = value;
+    return true;
+}
+
+bool NativeEngine::return_from_interrupt() {
+    isa::CpuState& state = vcpu_.state;
+    const std::uint32_t value = state.page.srr1 & msr::defined;
+    if ((value & (msr::we | msr::de)) != 0 || ((value & msr::is) != 0) != ((value & msr::ds) != 0)) return false;
+    if (interrupt_would_come(value)) return false;
+    count(ExitReason::emul_rfi);
+    state.page.msr = value;
+    state.pc = state.page.srr0 & ~3U;
+    state.reserve_valid = 0;
+    select_context();
+    update_run_msr();
+    return true;
+}
+
+// -- reflection
+// --------------------------------------------------------------------------------------------------------
+
+// Enters a handler of the guest. False, with nothing done, if it would only fault again where it stands: the run loop
+// keeps count of that.
+bool NativeEngine::deliver(Interrupt which, std::uint32_t return_address) {
+    isa::CpuState& state = vcpu_.state;
+    const std::uint32_t handler = state.ivpr | state.ivor[static_cast<unsigned>(which)];
+    if (return_address == handler) return false;
+    state.page.srr0 = return_address;
+    state.page.srr1 = state.page.msr;
+    state.page.msr &= interrupts::surviving_msr(which);
+    state.pc = handler;
+    state.reserve_valid = 0;
+    select_context();
+    update_run_msr();
+    return true;
+}
+
+bool NativeEngine::system_call() {
+    if (!deliver(Interrupt::system_call, vcpu_.state.pc)) return false;
+    count(ExitReason::syscall);
+    return true;
+}
+
+bool NativeEngine::tlb_miss(std::uint32_t ea, Access access) {
+    isa::StatePage& page = vcpu_.state.page;
+    const bool fetch = access == Access::fetch;
+    const int index = vcpu_.tlb.search(ea, (page.msr & msr::ds) != 0 ? 1 : 0, page.pid);
+    if (index < 0) {
+        if (!quick_) return false;
+        if (!deliver(fetch ? Interrupt::instruction_tlb_error : Interrupt::data_tlb_error, vcpu_.state.pc))
+            return false;
+        if (!fetch) {
+            page.dear = ea;
+            page.esr = world_.esr & (esr::st | esr::fp);
+        }
+        count(fetch ? ExitReason::itlb_real : ExitReason::dtlb_real);
+        return true;
+    }
+    const TlbEntry& entry = vcpu_.tlb.entry(static_cast<unsigned>(index));
+    if (!mmu::GuestTlb::permits(entry, (page.msr & msr::pr) != 0, access)) return false;
+    if (!map(ea, static_cast<unsigned>(index), access)) return false;
+    count(fetch ? ExitReason::itlb_virt : ExitReason::dtlb_virt);
+    return true;
+}
+
+// A store where the shadow entry does not allow one though the guest's does: a page that is clean in the dirty log.
+bool NativeEngine::storage_interrupt(std::uint32_t ea) {
+    const isa::StatePage& page = vcpu_.state.page;
+    const int index = vcpu_.tlb.search(ea, (page.msr & msr::ds) != 0 ? 1 : 0, page.pid);
+    if (index < 0) return false;
+    const TlbEntry& entry = vcpu_.tlb.entry(static_cast<unsigned>(index));
+    if (!mmu::GuestTlb::permits(entry, (page.msr & msr::pr) != 0, Access::store)) return false;
+    const Memslot* slot = vcpu_.memory.slot_of(entry.translate(ea));
+    if (slot == nullptr || slot->read_only || slot->dirty == nullptr) return false;
+    contexts_.drop_guest_entry(static_cast<unsigned>(index)); // the read-only one
+    if (!map(ea, static_cast<unsigned>(index), Access::store)) return false;
+    count(ExitReason::dtlb_virt);
+    return true;
+}
+
+// -- the shadow entry
+// --------------------------------------------------------------------------------------------------
+
+bool NativeEngine::map(std::uint32_t ea, unsigned guest_index, Access access) {
+    const TlbEntry& entry = vcpu_.tlb.entry(guest_index);
+    const std::uint64_t real = entry.translate(ea);
+    const Memslot* slot = vcpu_.memory.slot_of(real);
+    if (slot == nullptr || slot->frames == nullptr) return false;
+    if (slot->read_only && access == Access::store) return false;
+    const auto page = static_cast<std::uint32_t>((real - slot->base) >> 12);
+    const std::uint32_t frame = slot->frames[page];
+
+    // The whole guest page if the host's memory is in one piece there, else as much as is.
+    unsigned shift = entry.page_shift();
+    if ((frame & 0xFF) < shift) shift = frame & 0xFF;
+    bool writable = !slot->read_only;
+    if (slot->dirty != nullptr) {
+        if (shift > 12) shift = 12;
+        if (access == Access::store) slot->dirty[page / 32] |= 1U << (page & 31);
+        writable = writable && (slot->dirty[page / 32] >> (page & 31) & 1) != 0;
+    }
+    const std::uint32_t offset_mask = (1U << shift) - 1;
+
+    ShadowTlb::Mapping mapping;
+    mapping.word0 = (ea & ~offset_mask) | TlbEntry::valid_bit | TlbEntry::ts_bit | (shift - 10) / 2 << 4;
+    // 1 KB pages: the part of the 4 KB frame.
+    const std::uint32_t low = frame >> 8 << 12 | (static_cast<std::uint32_t>(real) & 0xFFF);
+    mapping.word1 = (low & ~offset_mask & 0xFFFFFC00) | frame >> 28;
+    // The guest's permissions for the state it is in are the hardware's for problem state. SR is for the world switch,
+    // which reads the instruction that trapped. Memory is cached as the host has it; byte order and guard are kept.
+    const bool problem = (vcpu_.state.page.msr & msr::pr) != 0;
+    std::uint32_t allowed = problem ? entry.word2 & 0x38 : (entry.word2 & 0x07) << 3;
+    if (!writable) allowed &= ~TlbEntry::uw;
+    mapping.word2 = allowed | TlbEntry::sr | (entry.word2 & (TlbEntry::attr_e | TlbEntry::attr_g));
+    mapping.pid = static_cast<std::uint8_t>(world_.shadow_pid);
+    mapping.guest_index = static_cast<std::uint8_t>(guest_index);
+    const bool fetch = access == Access::fetch;
+    const unsigned used = contexts_.insert(mapping, fetch ? ShadowTlb::slot_count : executed_slot_);
+    if (fetch) executed_slot_ = used;
+    return true;
+}
+
+} // namespace untrap::runtime::native

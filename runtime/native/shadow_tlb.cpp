@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "runtime/native/shadow_tlb.h"
+
+#include "runtime/native/hardware.h"
+
+namespace untrap::runtime::native {
+
+using mmu::TlbEntry;
+
+namespace {
+
+constexpr std::uint32_t small_page = 0x10; // SIZE of 4 KB
+constexpr std::uint32_t size_field = 0xF0;
+
+} // namespace
+
+void ShadowTlb::start(unsigned slots) {
+    slots_ = slots;
+    entries_ = {};
+    pids_ = {};
+    free_ = {};
+    next_ = 0;
+    next_pid_ = 1;
+}
+
+// The note of what a slot holds goes; the hardware is the caller's.
+void ShadowTlb::forget(unsigned slot) {
+    Entry& entry = entries_[slot];
+    if (entry.owner == nullptr) return;
+    entry.owner->slots_[entry.mapping.guest_index].remove(slot);
+    entry.owner = nullptr;
+}
+
+unsigned ShadowTlb::insert(ShadowContexts& owner, const Mapping& mapping, unsigned spare) {
+    // An entry that was taken out comes first; the host may have used it since, which costs it no more than any other.
+    unsigned slot = free_.take(spare);
+    if (slot == SlotSet::slot_limit) {
+        slot = next_ != spare ? next_ : next_ + 1 < slots_ ? next_ + 1 : 0;
+        next_ = slot + 1 < slots_ ? slot + 1 : 0;
+    }
+    forget(slot);
+    hardware::write_tlb(slot, mapping.word0, mapping.word1, mapping.word2, mapping.pid);
+    entries_[slot] = {&owner, mapping};
+    ++inserted;
+    if ((mapping.word0 & size_field) > small_page) ++large;
+    return slot;
+}
+
+void ShadowTlb::drop(ShadowContexts& owner, unsigned slot) {
+    Entry& entry = entries_[slot];
+    if (entry.owner != &owner) return;
+    unsigned pid = 0;
+    const std::uint32_t word0 = hardware::read_tlb(slot, pid);
+    // Otherwise the host has taken the slot, and keeps it.
+    if (word0 == entry.mapping.word0 && pid == entry.mapping.pid) {
+        hardware::invalidate_tlb(slot);
+        free_.add(slot);
+    }
+    forget(slot);
+    ++dropped;
+}
+
+std::uint8_t ShadowTlb::allocate_pid(ShadowContexts& owner, std::uint16_t key) {
+    const unsigned pid = next_pid_;
+    next_pid_ = pid + 1 < pid_count ? pid + 1 : 1;
+    Pid& use = pids_[pid];
+    if (use.owner != nullptr) {
+        ++recycled;
+        release_pid(static_cast<std::uint8_t>(pid));
+    }
+    use = {&owner, key};
+    owner.pids_[key] = static_cast<std::uint8_t>(pid);
+    return static_cast<std::uint8_t>(pid);
+}
+
+// Its mappings go, and the instructions cached under it.
+void ShadowTlb::release_pid(std::uint8_t pid) {
+    Pid& use = pids_[pid];
+    if (use.owner == nullptr) return;
+    for (unsigned slot = 0; slot < slots_; ++slot)
+        if (entries_[slot].owner == use.owner && entries_[slot].mapping.pid == pid) drop(*use.owner, slot);
+    use.owner->pids_[use.key] = 0;
+    use.owner = nullptr;
+    hardware::invalidate_instruction_cache();
+}
+
+void ShadowTlb::release(const ShadowContexts& owner) {
+    for (unsigned pid = 1; pid < pid_count; ++pid)
+        if (pids_[pid].owner == &owner) release_pid(static_cast<std::uint8_t>(pid));
+}
+
+unsigned ShadowContexts::insert(const ShadowTlb::Mapping& mapping, unsigned spare) {
+    const unsigned slot = tlb_.insert(*this, mapping, spare);
+    slots_[mapping.guest_index].add(slot);
+    return slot;
+}
+
+void ShadowContexts::drop_slots(unsigned index) {
+    slots_[index].drain([&](unsigned slot) { tlb_.drop(*this, slot); });
+}
+
+} // namespace untrap::runtime::native

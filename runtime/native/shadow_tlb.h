@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "mmu/tlb_entry.h"
+
+namespace untrap::runtime::native {
+
+class ShadowContexts;
+
+// A set of hardware TLB entries, entry 0 in the most significant bit.
+class SlotSet {
+  public:
+    void add(unsigned slot) { words_[slot >> 5] |= bit(slot); }
+    void remove(unsigned slot) { words_[slot >> 5] &= ~bit(slot); }
+    bool has(unsigned slot) const { return (words_[slot >> 5] & bit(slot)) != 0; }
+    bool empty() const { return (words_[0] | words_[1]) == 0; }
+    // Takes the first one out, other than `spare`; slot_limit if there is none.
+    static constexpr unsigned slot_limit = 64;
+    unsigned take(unsigned spare) {
+        for (unsigned word = 0; word < 2; ++word) {
+            const std::uint32_t left = words_[word] & ~(spare >> 5 == word ? bit(spare) : 0);
+            if (left == 0) continue;
+            const auto lead = static_cast<unsigned>(__builtin_clz(left));
+            words_[word] &= ~(0x80000000U >> lead);
+            return word * 32 + lead;
+        }
+        return slot_limit;
+    }
+    // Calls action(slot) for each and leaves the set empty.
+    template <typename Action>
+    void drain(Action&& action) {
+        for (unsigned word = 0; word < 2; ++word) {
+            std::uint32_t left = words_[word];
+            words_[word] = 0;
+            while (left != 0) {
+                const auto lead = static_cast<unsigned>(__builtin_clz(left));
+                left &= ~(0x80000000U >> lead);
+                action(word * 32 + lead);
+            }
+        }
+    }
+
+  private:
+    static constexpr std::uint32_t bit(unsigned slot) { return 0x80000000U >> (slot & 31); }
+    std::array<std::uint32_t, 2> words_{};
+};
+
+// The hardware TLB as far as guests use it, one for the machine (the 440 is a uniprocessor). Guest mappings are in
+// address space 1, so that they live beside the host's, which are in space 0. The host replaces any entry below its
+// pinned ones when it likes, as this class does: what is noted here may be gone from the TLB, but nothing of a guest is
+// in the TLB that is not noted here. Called with interrupts off.
+class ShadowTlb {
+  public:
+    static constexpr unsigned slot_count = 64;
+    static constexpr unsigned pid_count = 256; // 0 is never used: TID 0 would match every process
+
+    // slots: entries below this number may be replaced. The others are the host's pinned ones.
+    void start(unsigned slots);
+    unsigned slots() const { return slots_; }
+
+    // A mapping of a guest. guest_index: the guest TLB entry it comes from.
+    struct Mapping {
+        std::uint32_t word0, word1, word2; // as the hardware takes them; word0 with TS
+        std::uint8_t pid;
+        std::uint8_t guest_index;
+    };
+    // Writes a mapping over the next entry, but not over entry `spare` (the page being executed). Returns the slot.
+    unsigned insert(ShadowContexts& owner, const Mapping& mapping, unsigned spare);
+    // Takes a mapping of this owner out, if it is still there.
+    void drop(ShadowContexts& owner, unsigned slot);
+
+    // A shadow PID for a context of owner; another context may lose it, its mappings with it.
+    std::uint8_t allocate_pid(ShadowContexts& owner, std::uint16_t key);
+    void release_pid(std::uint8_t pid);
+    // All shadow PIDs of an owner, and with them all its mappings.
+    void release(const ShadowContexts& owner);
+
+    bool owned(const ShadowContexts& owner, unsigned slot) const { return entries_[slot].owner == &owner; }
+    const Mapping& mapping(unsigned slot) const { return entries_[slot].mapping; }
+
+    std::uint64_t inserted = 0, dropped = 0, large = 0, recycled = 0;
+
+  private:
+    struct Entry {
+        ShadowContexts* owner = nullptr;
+        Mapping mapping{};
+    };
+    struct Pid {
+        ShadowContexts* owner = nullptr;
+        std::uint16_t key = 0;
+    };
+    void forget(unsigned slot);
+
+    std::array<Entry, slot_count> entries_{};
+    std::array<Pid, pid_count> pids_{};
+    SlotSet free_;
+    unsigned slots_ = 0;
+    unsigned next_ = 0;
+    unsigned next_pid_ = 1;
+};
+
+// One vCPU's part of the shadow TLB: its contexts and which slots hold what.
+//
+// A context is what decides which guest mappings are visible and with which permissions: guest PID, address space and
+// privilege. Each has a shadow PID of its own, so that neither a system call nor a guest PID change (Linux writes PID
+// around every access to user memory to protect itself) costs more than a write of the PID register.
+class ShadowContexts {
+  public:
+    static constexpr unsigned key_count = 1024;
+    static constexpr std::uint16_t key(unsigned pid, bool space, bool problem_state) {
+        return static_cast<std::uint16_t>((pid & 0xFF) << 2 | (space ? 2U : 0U) | (problem_state ? 1U : 0U));
+    }
+
+    explicit ShadowContexts(ShadowTlb& tlb) : tlb_(tlb) {}
+
+    // The shadow PID of a context.
+    std::uint8_t pid(std::uint16_t key) {
+        const std::uint8_t known = pids_[key];
+        return known != 0 ? known : tlb_.allocate_pid(*this, key);
+    }
+    // Maps for the context of `pid`. spare: see ShadowTlb::insert.
+    unsigned insert(const ShadowTlb::Mapping& mapping, unsigned spare);
+    // The guest TLB entry changed: what was made from it goes. Free when it was never used.
+    void drop_guest_entry(unsigned index) {
+        if (!slots_[index].empty()) drop_slots(index);
+    }
+    // Everything goes, shadow PIDs too.
+    void clear() { tlb_.release(*this); }
+
+  private:
+    friend class ShadowTlb;
+    void drop_slots(unsigned index);
+
+    ShadowTlb& tlb_;
+    std::array<std::uint8_t, key_count> pids_{};
+    std::array<SlotSet, 64> slots_{}; // by guest TLB index
+};
+
+} // namespace untrap::runtime::native
