@@ -42,8 +42,10 @@ void Vcpu::reset() {
     const std::uint32_t asked = state.dbcr0 & isa::dbcr0::rst;
     const std::uint32_t by_watchdog = std::uint32_t{timers.watchdog_reset()} << 28;
     const auto engine_slots = state.engine_slots;
+    const std::uint64_t retired = state.retired;
     state.reset();
     state.engine_slots = engine_slots;
+    state.retired = retired;
     timers.reset();
     state.pc = reset_vector;
     state.pvr = isa::spr::pvr_440ep;
@@ -53,7 +55,7 @@ void Vcpu::reset() {
     storage.clear_log();
     unfinished_ = Unfinished::nothing;
     fruitless_ = 0;
-    retired_at_delivery_ = 0;
+    retired_at_delivery_ = retired;
     debug_data_ = 0;
     dead_reason_ = "";
     update_pending();

@@ -54,6 +54,7 @@ class Vcpu {
     // otherwise idle time is skipped.
     void set_clock(Clock clock, bool pace_idle);
     // Core reset: registers as the 440 leaves reset, and the boot mapping (256 MB at EA 0 -> real 0, supervisor rwx).
+    // Statistics go on, the count of retired instructions included, and input lines stay as they are.
     void reset();
 
     RunExit run();

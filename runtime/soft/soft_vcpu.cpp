@@ -11,10 +11,13 @@
 #include <new>
 #include <utility>
 
-#include "runtime/byte_order.h"
-#include "runtime/soft/vcpu_registers.h"
+#include "runtime/kvm/errno_values.h"
+#include "runtime/kvm/exits.h"
+#include "runtime/kvm/registers.h"
 
 namespace untrap::runtime::soft {
+
+namespace registers = kvm_registers;
 
 namespace {
 
@@ -32,6 +35,7 @@ abi::kvm_run* new_run_page() {
     return static_cast<abi::kvm_run*>(page);
 }
 static_assert(sizeof(abi::kvm_run) <= SoftVcpu::run_bytes);
+static_assert(errno_values::eintr == EINTR && errno_values::einval == EINVAL);
 
 } // namespace
 
@@ -93,56 +97,15 @@ bool SoftVcpu::start() {
 
 int SoftVcpu::run() {
     if (!start()) return -ENOMEM;
-    complete_access();
+    kvm_exits::complete_access(core_, *run_);
     // The access that userspace was asked for is finished first, then the request to leave is honoured.
     if (exit_asked()) core_.request_stop();
     try {
-        return report(core_.run());
+        return kvm_exits::report(core_, core_.run(), *run_);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "untrap: %s\n", error.what());
         return -EIO;
     }
-}
-
-// The answer to the exit that KVM_RUN returned last; without such an exit the core ignores it.
-void SoftVcpu::complete_access() {
-    if (run_->exit_reason == abi::exit_mmio)
-        core_.complete_mmio(load_big_endian(run_->mmio.data, core_.mmio().size != 0 ? core_.mmio().size : 1));
-    else if (run_->exit_reason == abi::exit_dcr)
-        core_.complete_dcr(run_->dcr.data);
-}
-
-int SoftVcpu::report(RunExit exit) {
-    switch (exit) {
-    case RunExit::mmio: {
-        const MmioAccess& access = core_.mmio();
-        run_->exit_reason = abi::exit_mmio;
-        run_->mmio = {};
-        run_->mmio.phys_addr = access.real;
-        run_->mmio.len = access.size;
-        run_->mmio.is_write = access.is_write;
-        if (access.is_write) store_big_endian(run_->mmio.data, access.size, access.value);
-        return 0;
-    }
-    case RunExit::dcr:
-        run_->exit_reason = abi::exit_dcr;
-        run_->dcr = {core_.dcr().number, core_.dcr().value, core_.dcr().is_write};
-        return 0;
-    case RunExit::interrupted: run_->exit_reason = abi::exit_intr; return -EINTR;
-    case RunExit::reset: run_->exit_reason = abi::exit_shutdown; return 0;
-    case RunExit::dead: break;
-    }
-    run_->exit_reason = abi::exit_internal_error;
-    abi::kvm_exit_internal& internal = run_->internal;
-    internal = {};
-    internal.suberror = abi::internal_error_emulation;
-    internal.data[0] = core_.state.pc;
-    internal.data[1] = core_.state.page.msr;
-    const std::size_t room = sizeof(internal.data) - 2 * sizeof(internal.data[0]) - 1;
-    const std::size_t length = std::min(std::strlen(core_.dead_reason()), room);
-    std::memcpy(&internal.data[2], core_.dead_reason(), length);
-    internal.ndata = static_cast<std::uint32_t>(2 + (length + sizeof(internal.data[0])) / sizeof(internal.data[0]));
-    return 0;
 }
 
 // -- other ioctls
@@ -210,8 +173,56 @@ int SoftVcpu::ioctl(std::uint32_t request, void* arg) {
     return locked_ioctl(request, arg);
 }
 
+namespace {
+
+// The value of KVM_GET_ONE_REG and KVM_SET_ONE_REG lies at an address of its own, in the size that the identifier
+// tells.
+int get_one_reg(Vcpu& core, const abi::kvm_one_reg& request) {
+    std::uint64_t value = 0;
+    if (const int result = registers::get_one(core, request.id, value); result != 0) return result;
+    auto* where = reinterpret_cast<void*>(request.addr);
+    if (where == nullptr) return -EFAULT;
+    if (abi::reg_size_bytes(request.id) == sizeof(std::uint32_t)) {
+        const auto word = static_cast<std::uint32_t>(value);
+        std::memcpy(where, &word, sizeof word);
+    } else {
+        std::memcpy(where, &value, sizeof value);
+    }
+    return 0;
+}
+
+int set_one_reg(Vcpu& core, const abi::kvm_one_reg& request) {
+    const std::size_t size = abi::reg_size_bytes(request.id);
+    if (size != sizeof(std::uint32_t) && size != sizeof(std::uint64_t)) return -EINVAL;
+    const auto* where = reinterpret_cast<const void*>(request.addr);
+    if (where == nullptr) return -EFAULT;
+    std::uint64_t value = 0;
+    std::uint32_t word = 0;
+    if (size == sizeof word) {
+        std::memcpy(&word, where, sizeof word);
+        value = word;
+    } else {
+        std::memcpy(&value, where, sizeof value);
+    }
+    return registers::set_one(core, request.id, value);
+}
+
+// The identifiers follow the structure.
+int list_registers(abi::kvm_reg_list& list) {
+    const std::uint64_t room = list.n;
+    list.n = registers::register_count();
+    if (room < list.n) return -E2BIG;
+    auto* to = reinterpret_cast<unsigned char*>(&list + 1);
+    for (unsigned index = 0; index < registers::register_count(); ++index) {
+        const std::uint64_t id = registers::register_id(index);
+        std::memcpy(to + index * sizeof id, &id, sizeof id);
+    }
+    return 0;
+}
+
+} // namespace
+
 int SoftVcpu::locked_ioctl(std::uint32_t request, void* arg) {
-    namespace registers = vcpu_registers;
     switch (request) {
     case abi::ioctl_run: return run();
     case abi::ioctl_get_regs: registers::get(core_, *static_cast<abi::kvm_regs*>(arg)); return 0;
@@ -220,22 +231,15 @@ int SoftVcpu::locked_ioctl(std::uint32_t request, void* arg) {
     case abi::ioctl_set_sregs: return registers::set(core_, *static_cast<const abi::kvm_sregs*>(arg));
     case abi::ioctl_get_fpu: registers::get(core_, *static_cast<abi::kvm_fpu*>(arg)); return 0;
     case abi::ioctl_set_fpu: registers::set(core_, *static_cast<const abi::kvm_fpu*>(arg)); return 0;
-    case abi::ioctl_get_one_reg: return registers::get_one(core_, *static_cast<const abi::kvm_one_reg*>(arg));
-    case abi::ioctl_set_one_reg: return registers::set_one(core_, *static_cast<const abi::kvm_one_reg*>(arg));
-    case abi::ioctl_get_reg_list: return registers::list(*static_cast<abi::kvm_reg_list*>(arg));
+    case abi::ioctl_get_one_reg: return get_one_reg(core_, *static_cast<const abi::kvm_one_reg*>(arg));
+    case abi::ioctl_set_one_reg: return set_one_reg(core_, *static_cast<const abi::kvm_one_reg*>(arg));
+    case abi::ioctl_get_reg_list: return list_registers(*static_cast<abi::kvm_reg_list*>(arg));
     case abi::ioctl_translate: registers::translate(core_, *static_cast<abi::kvm_translation*>(arg)); return 0;
-    case abi::ioctl_get_mp_state: {
-        const bool waits = (core_.state.page.msr & isa::msr::we) != 0;
-        static_cast<abi::kvm_mp_state*>(arg)->mp_state = waits ? abi::mp_state_halted : abi::mp_state_runnable;
+    case abi::ioctl_get_mp_state:
+        static_cast<abi::kvm_mp_state*>(arg)->mp_state = registers::get_mp_state(core_);
         return 0;
-    }
-    case abi::ioctl_set_mp_state: {
-        const std::uint32_t asked = static_cast<const abi::kvm_mp_state*>(arg)->mp_state;
-        const std::uint32_t msr = core_.state.page.msr;
-        if (asked != abi::mp_state_runnable && asked != abi::mp_state_halted) return -EINVAL;
-        core_.set_msr(asked == abi::mp_state_halted ? msr | isa::msr::we : msr & ~isa::msr::we);
-        return 0;
-    }
+    case abi::ioctl_set_mp_state:
+        return registers::set_mp_state(core_, static_cast<const abi::kvm_mp_state*>(arg)->mp_state);
     case abi::untrap_get_stats: get_stats(*static_cast<abi::UntrapStats*>(arg)); return 0;
     default: return -ENOTTY;
     }

@@ -39,8 +39,6 @@ class SoftVcpu final : private Host {
 
     int run();
     bool start();
-    void complete_access();
-    int report(RunExit exit);
     bool exit_asked() const;
     int interrupt(const abi::kvm_interrupt& request);
     int locked_ioctl(std::uint32_t request, void* arg);

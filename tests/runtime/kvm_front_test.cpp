@@ -376,6 +376,44 @@ TEST_CASE("bad arguments get their error, and nothing happens") {
     CHECK(m.enable(abi::cap_untrap_levels, 1) == -EINVAL);
 }
 
+TEST_CASE("after a reset the vCPU is as new, but for the registers of KVM_SET_REGS") {
+    for (const std::uint64_t engine : {abi::untrap_engine_interpreter, abi::untrap_engine_jit}) {
+        Machine m(engine);
+        // Loses the boot mapping for one of 4 KB, sets a timer, then resets.
+        m.put(origin, {code::li(4, 0x210), code::li(5, 7), code::li(6, 0), code::mtspr(22, 5), code::mtspr(54, 5),
+                       code::tlbwe(4, 6, 0), END_BY_RESET(31)});
+        m.put(0x1800, {code::li(20, 5), END_BY_RESET(31)});
+        abi::kvm_regs regs = m.regs();
+        // All of the program is within the page at 0, which the entry then maps, except for what runs after the reset.
+        for (std::uint32_t address = 0; address < 0x40; address += 4)
+            runtime::store_big_endian(m.ram + address, 4, runtime::load_big_endian(m.ram + origin + address, 4));
+        regs.pc = 0;
+        REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_set_regs, &regs) == 0);
+        REQUIRE(m.go() == 0);
+        REQUIRE(m.run->exit_reason == abi::exit_shutdown);
+        CHECK(m.regs().gpr[5] == 7);
+        abi::kvm_sregs sregs{};
+        REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_get_sregs, &sregs) == 0);
+        CHECK(sregs.u.e.decar == 0);
+        CHECK(sregs.u.e.dec == 0);
+        CHECK(sregs.u.e.ivpr == 0);
+        CHECK(sregs.u.e.dbcr[0] == 0);
+        abi::kvm_translation translation{};
+        translation.linear_address = 0x00234567;
+        REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_translate, &translation) == 0);
+        CHECK(translation.valid == 1);
+        regs = {};
+        regs.pc = 0x1800;
+        REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_set_regs, &regs) == 0);
+        REQUIRE(m.go() == 0);
+        REQUIRE(m.run->exit_reason == abi::exit_shutdown);
+        CHECK(m.regs().gpr[20] == 5);
+        abi::UntrapStats stats{};
+        REQUIRE(m.kvm.ioctl(m.vcpu, abi::untrap_get_stats, &stats) == 0);
+        CHECK(stats.guest_instructions == 8 + 3);
+    }
+}
+
 TEST_CASE("memory does not change under a running vCPU") {
     Machine m(abi::untrap_engine_interpreter, false);
     m.put(origin, {code::b(0)});

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "runtime/soft/vcpu_registers.h"
+#include "runtime/kvm/registers.h"
 
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
+#include <array>
+#include <cstddef>
 
 #include "runtime/debug.h"
+#include "runtime/kvm/errno_values.h"
 
-namespace untrap::runtime::soft::vcpu_registers {
+namespace untrap::runtime::kvm_registers {
 
 namespace {
 
@@ -16,6 +16,16 @@ constexpr std::uint32_t low(std::uint64_t value) { return static_cast<std::uint3
 
 // No 440 instruction: a client that plants it in code gets the program interrupt for it.
 constexpr std::uint32_t breakpoint_word = 0x00DDDD00;
+
+// Arrays of the architecture's registers to those of the interface, and back under a mask.
+template <typename To, std::size_t Count>
+void copy(const std::array<std::uint32_t, Count>& from, To (&to)[Count]) {
+    for (std::size_t index = 0; index < Count; ++index) to[index] = from[index];
+}
+template <typename From, std::size_t Count>
+void copy(const From (&from)[Count], std::array<std::uint32_t, Count>& to, std::uint32_t mask = 0xFFFFFFFF) {
+    for (std::size_t index = 0; index < Count; ++index) to[index] = low(from[index]) & mask;
+}
 
 constexpr std::uint32_t sections = abi::sregs_e_base | abi::sregs_e_ivor | abi::sregs_e_mcivpr | abi::sregs_e_debug;
 
@@ -33,8 +43,8 @@ void get(Vcpu& vcpu, abi::kvm_regs& regs) {
     regs.srr0 = state.page.srr0;
     regs.srr1 = state.page.srr1;
     regs.pid = state.page.pid;
-    std::ranges::copy(state.page.sprg, regs.sprg);
-    std::ranges::copy(state.gpr, regs.gpr);
+    copy(state.page.sprg, regs.sprg);
+    copy(state.gpr, regs.gpr);
 }
 
 void set(Vcpu& vcpu, const abi::kvm_regs& regs) {
@@ -49,14 +59,14 @@ void set(Vcpu& vcpu, const abi::kvm_regs& regs) {
     state.page.srr0 = low(regs.srr0) & instruction_address;
     state.page.srr1 = low(regs.srr1);
     vcpu.set_pid(low(regs.pid));
-    std::ranges::transform(regs.sprg, state.page.sprg.begin(), low);
-    std::ranges::transform(regs.gpr, state.gpr.begin(), low);
+    copy(regs.sprg, state.page.sprg);
+    copy(regs.gpr, state.gpr);
     state.reserve_valid = 0;
 }
 
 void get(Vcpu& vcpu, abi::kvm_sregs& sregs) {
     const isa::CpuState& state = vcpu.state;
-    std::memset(&sregs, 0, sizeof(sregs));
+    __builtin_memset(&sregs, 0, sizeof(sregs));
     sregs.pvr = state.pvr;
     abi::kvm_sregs_booke& e = sregs.u.e;
     e.features = sections;
@@ -76,14 +86,14 @@ void get(Vcpu& vcpu, abi::kvm_sregs& sregs) {
     e.tb = vcpu.timers.timebase();
     e.vrsave = state.usprg0;
     e.ivpr = state.ivpr;
-    std::ranges::copy(state.ivor, e.ivor_low);
+    copy(state.ivor, e.ivor_low);
     e.dbsr = state.dbsr;
     e.dbcr[0] = state.dbcr0;
     e.dbcr[1] = state.dbcr1;
     e.dbcr[2] = state.dbcr2;
-    std::ranges::copy(state.iac, e.iac);
-    std::ranges::copy(state.dac, e.dac);
-    std::ranges::copy(state.dvc, e.dvc);
+    copy(state.iac, e.iac);
+    copy(state.dac, e.dac);
+    copy(state.dvc, e.dvc);
     e.num_iac = 4;
     e.num_dac = 2;
     e.num_dvc = 2;
@@ -92,7 +102,7 @@ void get(Vcpu& vcpu, abi::kvm_sregs& sregs) {
 int set(Vcpu& vcpu, const abi::kvm_sregs& sregs) {
     isa::CpuState& state = vcpu.state;
     const abi::kvm_sregs_booke& e = sregs.u.e;
-    if (sregs.pvr != state.pvr || (e.features & ~sections) != 0) return -EINVAL;
+    if (sregs.pvr != state.pvr || (e.features & ~sections) != 0) return -errno_values::einval;
     vcpu.abandon_instruction();
     if ((e.features & abi::sregs_e_base) != 0) {
         state.page.csrr0 = low(e.csrr0) & instruction_address;
@@ -113,25 +123,28 @@ int set(Vcpu& vcpu, const abi::kvm_sregs& sregs) {
     }
     if ((e.features & abi::sregs_e_ivor) != 0) {
         state.ivpr = low(e.ivpr) & 0xFFFF0000;
-        std::ranges::transform(e.ivor_low, state.ivor.begin(), [](std::uint32_t value) { return value & 0xFFF0; });
+        copy(e.ivor_low, state.ivor, 0xFFF0);
     }
     if ((e.features & abi::sregs_e_debug) != 0) {
         if ((e.update_special & abi::sregs_e_update_dbsr) != 0) state.dbsr = e.dbsr;
         state.dbcr0 = e.dbcr[0] & ~isa::dbcr0::rst; // a reset is no state
         state.dbcr1 = e.dbcr[1];
         state.dbcr2 = e.dbcr[2];
-        std::ranges::transform(e.iac, state.iac.begin(),
-                               [](std::uint32_t value) { return value & instruction_address; });
-        std::ranges::copy(e.dac, state.dac.begin());
-        std::ranges::copy(e.dvc, state.dvc.begin());
+        copy(e.iac, state.iac, instruction_address);
+        copy(e.dac, state.dac);
+        copy(e.dvc, state.dvc);
         debug::control_changed(vcpu);
     }
     vcpu.update_pending();
     return 0;
 }
 
-void get(const Vcpu& vcpu, abi::kvm_fpu& fpu) { std::ranges::copy(vcpu.state.fpr, fpu.fpr); }
-void set(Vcpu& vcpu, const abi::kvm_fpu& fpu) { std::ranges::copy(fpu.fpr, vcpu.state.fpr.begin()); }
+void get(const Vcpu& vcpu, abi::kvm_fpu& fpu) {
+    static_assert(sizeof(fpu.fpr) == sizeof(vcpu.state.fpr));
+    __builtin_memcpy(fpu.fpr, vcpu.state.fpr.data(), sizeof(fpu.fpr));
+}
+
+void set(Vcpu& vcpu, const abi::kvm_fpu& fpu) { __builtin_memcpy(vcpu.state.fpr.data(), fpu.fpr, sizeof(fpu.fpr)); }
 
 namespace {
 
@@ -139,11 +152,11 @@ namespace {
 bool read_one(Vcpu& vcpu, std::uint64_t id, std::uint64_t& value) {
     const isa::CpuState& state = vcpu.state;
     if (id >= abi::reg_ppc_fpr0 && id <= abi::reg_ppc_fpr31) {
-        value = state.fpr[id - abi::reg_ppc_fpr0];
+        value = state.fpr[low(id - abi::reg_ppc_fpr0)];
         return true;
     }
     if (id >= abi::reg_ppc_iac1 && id <= abi::reg_ppc_iac4) {
-        value = state.iac[id - abi::reg_ppc_iac1];
+        value = state.iac[low(id - abi::reg_ppc_iac1)];
         return true;
     }
     switch (id) {
@@ -163,11 +176,11 @@ bool read_one(Vcpu& vcpu, std::uint64_t id, std::uint64_t& value) {
 bool write_one(Vcpu& vcpu, std::uint64_t id, std::uint64_t value) {
     isa::CpuState& state = vcpu.state;
     if (id >= abi::reg_ppc_fpr0 && id <= abi::reg_ppc_fpr31) {
-        state.fpr[id - abi::reg_ppc_fpr0] = value;
+        state.fpr[low(id - abi::reg_ppc_fpr0)] = value;
         return true;
     }
     if (id >= abi::reg_ppc_iac1 && id <= abi::reg_ppc_iac4) {
-        state.iac[id - abi::reg_ppc_iac1] = low(value) & instruction_address;
+        state.iac[low(id - abi::reg_ppc_iac1)] = low(value) & instruction_address;
         return true;
     }
     switch (id) {
@@ -190,64 +203,35 @@ bool write_one(Vcpu& vcpu, std::uint64_t id, std::uint64_t value) {
     return true;
 }
 
-bool is_word(std::uint64_t id) { return (id & abi::reg_size_mask) == abi::reg_size_u32; }
+constexpr std::uint64_t registers_but_fprs[] = {
+    abi::reg_ppc_iac1, abi::reg_ppc_iac2,   abi::reg_ppc_iac3, abi::reg_ppc_iac4, abi::reg_ppc_dac1,
+    abi::reg_ppc_dac2, abi::reg_ppc_fpscr,  abi::reg_ppc_tcr,  abi::reg_ppc_tsr,  abi::reg_ppc_debug_inst,
+    abi::reg_ppc_pid,  abi::reg_ppc_vrsave, abi::reg_ppc_dbsr};
+constexpr unsigned fprs = 32;
+constexpr unsigned others = sizeof(registers_but_fprs) / sizeof(registers_but_fprs[0]);
 
 } // namespace
 
-int get_one(Vcpu& vcpu, const abi::kvm_one_reg& request) {
-    std::uint64_t value = 0;
-    if (!read_one(vcpu, request.id, value)) return -EINVAL;
-    auto* where = reinterpret_cast<void*>(request.addr);
-    if (where == nullptr) return -EFAULT;
-    const std::uint32_t word = low(value);
-    if (is_word(request.id))
-        std::memcpy(where, &word, sizeof word);
-    else
-        std::memcpy(where, &value, sizeof value);
-    return 0;
+int get_one(Vcpu& vcpu, std::uint64_t id, std::uint64_t& value) {
+    return read_one(vcpu, id, value) ? 0 : -errno_values::einval;
 }
 
-int set_one(Vcpu& vcpu, const abi::kvm_one_reg& request) {
-    const std::uint64_t size = request.id & abi::reg_size_mask;
-    if (size != abi::reg_size_u32 && size != abi::reg_size_u64) return -EINVAL;
-    const auto* where = reinterpret_cast<const void*>(request.addr);
-    if (where == nullptr) return -EFAULT;
-    std::uint64_t value = 0;
-    if (is_word(request.id)) {
-        std::uint32_t word = 0;
-        std::memcpy(&word, where, sizeof word);
-        value = word;
-    } else {
-        std::memcpy(&value, where, sizeof value);
-    }
-    return write_one(vcpu, request.id, value) ? 0 : -EINVAL;
+int set_one(Vcpu& vcpu, std::uint64_t id, std::uint64_t value) {
+    return write_one(vcpu, id, value) ? 0 : -errno_values::einval;
 }
 
-int list(abi::kvm_reg_list& registers) {
-    constexpr std::uint64_t others[] = {
-        abi::reg_ppc_iac1, abi::reg_ppc_iac2,   abi::reg_ppc_iac3, abi::reg_ppc_iac4, abi::reg_ppc_dac1,
-        abi::reg_ppc_dac2, abi::reg_ppc_fpscr,  abi::reg_ppc_tcr,  abi::reg_ppc_tsr,  abi::reg_ppc_debug_inst,
-        abi::reg_ppc_pid,  abi::reg_ppc_vrsave, abi::reg_ppc_dbsr};
-    constexpr unsigned fprs = 32;
-    const std::uint64_t room = registers.n;
-    registers.n = fprs + std::size(others);
-    if (room < registers.n) return -E2BIG;
-    // The identifiers follow the structure.
-    auto* to = reinterpret_cast<unsigned char*>(&registers + 1);
-    const auto put = [&to](std::uint64_t id) {
-        std::memcpy(to, &id, sizeof id);
-        to += sizeof id;
-    };
-    for (unsigned n = 0; n < fprs; ++n) put(abi::reg_ppc_fpr(n));
-    for (const std::uint64_t id : others) put(id);
-    return 0;
+unsigned register_count() { return fprs + others; }
+
+std::uint64_t register_id(unsigned index) {
+    if (index < fprs) return abi::reg_ppc_fpr(index);
+    return index < fprs + others ? registers_but_fprs[index - fprs] : 0;
 }
 
 void translate(const Vcpu& vcpu, abi::kvm_translation& translation) {
     const std::uint64_t address = translation.linear_address;
     const auto ea = low(address);
-    const unsigned space = address >> 40 & 1;
-    const unsigned pid = address >> 32 & 0xFF;
+    const auto space = static_cast<unsigned>(address >> 40 & 1);
+    const auto pid = static_cast<unsigned>(address >> 32 & 0xFF);
     translation = {};
     translation.linear_address = address;
     const int index = vcpu.tlb.search(ea, space, pid);
@@ -259,4 +243,15 @@ void translate(const Vcpu& vcpu, abi::kvm_translation& translation) {
     translation.usermode = (entry.word2 & (mmu::TlbEntry::ux | mmu::TlbEntry::uw | mmu::TlbEntry::ur)) != 0;
 }
 
-} // namespace untrap::runtime::soft::vcpu_registers
+std::uint32_t get_mp_state(const Vcpu& vcpu) {
+    return (vcpu.state.page.msr & isa::msr::we) != 0 ? abi::mp_state_halted : abi::mp_state_runnable;
+}
+
+int set_mp_state(Vcpu& vcpu, std::uint32_t mp_state) {
+    if (mp_state != abi::mp_state_runnable && mp_state != abi::mp_state_halted) return -errno_values::einval;
+    const std::uint32_t msr = vcpu.state.page.msr;
+    vcpu.set_msr(mp_state == abi::mp_state_halted ? msr | isa::msr::we : msr & ~isa::msr::we);
+    return 0;
+}
+
+} // namespace untrap::runtime::kvm_registers
