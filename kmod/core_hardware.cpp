@@ -80,12 +80,13 @@ std::uint32_t read_usprg0() {
 #define UNTRAP_FPR(access, n) #access " " #n ",8*" #n "(%0)\n\t"
 #define UNTRAP_FPRS(a)                                                                                                 \
     UNTRAP_FPR(a, 0)                                                                                                   \
-    UNTRAP_FPR(a, 1) UNTRAP_FPR(a, 2) UNTRAP_FPR(a, 3) UNTRAP_FPR(a, 4) UNTRAP_FPR(a, 5) UNTRAP_FPR(a, 6)              \
-        UNTRAP_FPR(a, 7) UNTRAP_FPR(a, 8) UNTRAP_FPR(a, 9) UNTRAP_FPR(a, 10) UNTRAP_FPR(a, 11) UNTRAP_FPR(a, 12)       \
-            UNTRAP_FPR(a, 13) UNTRAP_FPR(a, 14) UNTRAP_FPR(a, 15) UNTRAP_FPR(a, 16) UNTRAP_FPR(a, 17)                  \
-                UNTRAP_FPR(a, 18) UNTRAP_FPR(a, 19) UNTRAP_FPR(a, 20) UNTRAP_FPR(a, 21) UNTRAP_FPR(a, 22)              \
-                    UNTRAP_FPR(a, 23) UNTRAP_FPR(a, 24) UNTRAP_FPR(a, 25) UNTRAP_FPR(a, 26) UNTRAP_FPR(a, 27)          \
-                        UNTRAP_FPR(a, 28) UNTRAP_FPR(a, 29) UNTRAP_FPR(a, 30) UNTRAP_FPR(a, 31)
+    UNTRAP_FPR(a, 1)                                                                                                   \
+    UNTRAP_FPR(a, 2) UNTRAP_FPR(a, 3) UNTRAP_FPR(a, 4) UNTRAP_FPR(a, 5) UNTRAP_FPR(a, 6) UNTRAP_FPR(a, 7)              \
+        UNTRAP_FPR(a, 8) UNTRAP_FPR(a, 9) UNTRAP_FPR(a, 10) UNTRAP_FPR(a, 11) UNTRAP_FPR(a, 12) UNTRAP_FPR(a, 13)      \
+            UNTRAP_FPR(a, 14) UNTRAP_FPR(a, 15) UNTRAP_FPR(a, 16) UNTRAP_FPR(a, 17) UNTRAP_FPR(a, 18)                  \
+                UNTRAP_FPR(a, 19) UNTRAP_FPR(a, 20) UNTRAP_FPR(a, 21) UNTRAP_FPR(a, 22) UNTRAP_FPR(a, 23)              \
+                    UNTRAP_FPR(a, 24) UNTRAP_FPR(a, 25) UNTRAP_FPR(a, 26) UNTRAP_FPR(a, 27) UNTRAP_FPR(a, 28)          \
+                        UNTRAP_FPR(a, 29) UNTRAP_FPR(a, 30) UNTRAP_FPR(a, 31)
 
 void load_fpu(const std::uint64_t* fpr, std::uint32_t fpscr) {
     const std::uint32_t msr = read_msr();

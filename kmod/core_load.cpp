@@ -9,7 +9,8 @@
 
 extern "C" {
 extern const std::uint32_t untrap_world_vector[], untrap_world_vector_end[];
-extern const std::uint32_t untrap_world_code[], untrap_world_left[], untrap_world_code_end[];
+extern const std::uint32_t untrap_world_code[], untrap_world_code_end[];
+extern const std::uint32_t untrap_world_left[], untrap_world_program[], untrap_world_system_call[];
 std::uint32_t untrap_core_trace;
 }
 
@@ -125,7 +126,12 @@ int untrap_core_load(void* vectors) {
     auto* const code = reinterpret_cast<std::uint32_t*>(bytes + VECTORS_CODE);
     if (VECTORS_CODE + 4 * (untrap_world_code_end - untrap_world_code) > VECTORS_WORLD) return -errno_values::enodev;
     copy_words(code, untrap_world_code, untrap_world_code_end);
-    const std::uint32_t* const left = code + (untrap_world_left - untrap_world_code);
+    const auto landing = [&](unsigned which) {
+        const std::uint32_t* const linked = which == 6   ? untrap_world_program
+                                            : which == 8 ? untrap_world_system_call
+                                                         : untrap_world_left;
+        return code + (linked - untrap_world_code);
+    };
 
     const auto vector_bytes = static_cast<std::uint32_t>(4 * (untrap_world_vector_end - untrap_world_vector));
     for (unsigned which = 0; which < interrupts; ++which) {
@@ -139,7 +145,7 @@ int untrap_core_load(void* vectors) {
         copy_words(at, untrap_world_vector, untrap_world_vector_end);
         at[1] |= static_cast<std::uint32_t>((base + VECTORS_BYTES) >> 16);
         at[4] |= which;
-        at[5] = branch(&at[5], left);
+        at[5] = branch(&at[5], landing(which));
     }
     publish_code(bytes, VECTORS_BYTES);
 

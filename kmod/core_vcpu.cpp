@@ -37,7 +37,7 @@ NativeVcpu::NativeVcpu(NativeVm& owner, void* linux_host)
 
 // Called by the world switch with interrupts off and the host's world restored. Not 0: back into the guest.
 extern "C" unsigned untrap_world_exit(World* world, unsigned vector) {
-    return reinterpret_cast<NativeVcpu*>(world)->engine.quick_exit(vector) ? 1 : 0;
+    return reinterpret_cast<NativeVcpu*>(world)->engine.exit(vector) ? 1 : 0;
 }
 
 size_t untrap_core_vcpu_bytes(void) { return sizeof(untrap_core_vcpu); }
@@ -78,10 +78,7 @@ int untrap_core_run(untrap_core_vcpu* vcpu, kvm_run* user_run) {
                 continue;
             }
         }
-        const int result = untrap::runtime::kvm_exits::report(vcpu->core, exit, run);
-        // The core reset is the kernel's: a client only sees KVM_EXIT_SHUTDOWN.
-        if (exit == untrap::runtime::RunExit::reset) vcpu->core.reset();
-        return result;
+        return untrap::runtime::kvm_exits::report(vcpu->core, exit, run);
     }
 }
 
@@ -123,7 +120,8 @@ int untrap_core_set_mp_state(untrap_core_vcpu* vcpu, u32 mp_state) {
     return registers::set_mp_state(vcpu->core, mp_state);
 }
 int untrap_core_set_guest_debug(untrap_core_vcpu* vcpu, const kvm_guest_debug* debug) {
-    return registers::set_guest_debug(vcpu->core, *reinterpret_cast<const abi::kvm_guest_debug*>(debug));
+    (void)vcpu, (void)debug;
+    return -errno_values::einval;
 }
 
 // -- from outside --------------------------------------------------------------------------------------------------
@@ -158,10 +156,10 @@ void untrap_core_statistics(untrap_core_vcpu* vcpu, struct untrap_core_statistic
     for (unsigned reason = 0; reason < untrap::runtime::exit_reason_count; ++reason) {
         statistics->exits[reason] = vcpu->core.exits.by_reason[reason] + vcpu->engine.uncounted(reason);
         statistics->exits_total += statistics->exits[reason];
-        statistics->time_min[reason] = times.min[reason];
-        statistics->time_max[reason] = times.max[reason];
-        statistics->time_sum[reason] = times.sum[reason];
-        statistics->time_squares[reason] = times.squares[reason];
+        statistics->time_min[reason] = times.reasons[reason].min;
+        statistics->time_max[reason] = times.reasons[reason].max;
+        statistics->time_sum[reason] = times.reasons[reason].sum;
+        statistics->time_squares[reason] = times.reasons[reason].squares;
     }
     statistics->time_in_guest = times.guest;
     statistics->shadow_refills = tlb.inserted;

@@ -30,12 +30,18 @@ class LinuxHost final : public NativeHost {
     void arm_timer(std::uint64_t until) override { untrap_host_arm_timer(host_, until); }
     void take_fpu() override { untrap_host_fpu_take(host_); }
     void give_fpu() override { untrap_host_fpu_give(host_); }
+    std::uint32_t traces() override { return untrap_core_trace; }
     void trace_entry(std::uint32_t pc, std::uint32_t msr, std::uint32_t pid) override {
         untrap_host_trace_entry(host_, pc, msr, pid);
     }
     void trace_exit(unsigned reason, std::uint32_t pc, std::uint32_t word) override {
         untrap_host_trace_exit(host_, reason, pc, word);
     }
+    void trace_tlb(unsigned index, const std::uint32_t (&words)[3], unsigned pid, bool written) override {
+        untrap_host_trace_tlb(host_, index, words[0], words[1], words[2], pid, written ? 1 : 0);
+    }
+    static_assert(traces_entry == UNTRAP_TRACE_ENTRY && traces_exit == UNTRAP_TRACE_EXIT &&
+                  traces_tlb == UNTRAP_TRACE_TLB && traces_patch == UNTRAP_TRACE_PATCH);
 
   private:
     void* host_;

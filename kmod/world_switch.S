@@ -20,8 +20,11 @@
 #define FRAME_CR 8
 #define FRAME_R13 12
 #define MSR_DS_BIT 0x10
+#define MSR_PR_BIT 0x4000
+#define ESR_PPR_HIGH 0x0400
+#define RFI_HIGH 0x4C00
+#define RFI_LOW 0x0064
 #define MSR_CE_BIT 14
-#define INTERRUPT_PROGRAM 6
 
 	.text
 
@@ -33,7 +36,7 @@ untrap_world_vector:
 	lwz	r4,-16(r4)		/* struct World */
 	stw	r3,WORLD_GPR(3)(r4)
 	li	r3,0			/* the interrupt */
-	b	.			/* untrap_world_left */
+	b	.			/* untrap_world_left, untrap_world_program or untrap_world_system_call */
 	.globl untrap_world_vector_end
 untrap_world_vector_end:
 
@@ -95,6 +98,135 @@ enter_guest:
 	lwz	r4,WORLD_GPR(4)(r4)
 	rfi
 
+/*
+ * The two exits of every system call, without leaving the guest's world: nothing but pinned memory is used, and the few
+ * registers that they need. What is out of the ordinary goes to the C++ side with everything as the vector left it.
+ *
+ * sc: deliver the system call interrupt.
+ */
+	.globl untrap_world_system_call
+untrap_world_system_call:
+	stw	r5,WORLD_GPR(5)(r4)
+	stw	r6,WORLD_GPR(6)(r4)
+	mfcr	r5
+	lwz	r6,WORLD_QUICK(r4)
+	lwz	r3,WORLD_PID(r4)
+	cmpwi	r6,0
+	beq	2f
+	lwz	r6,WORLD_PIDS(r4)
+	slwi	r3,r3,2			/* ShadowContexts::key: supervisor, address space 0 */
+	lbzx	r6,r6,r3
+	cmpwi	r6,0
+	beq	2f
+	mtspr	SPRN_PID,r6
+	stw	r6,WORLD_SHADOW_PID(r4)
+	mfspr	r3,SPRN_SRR0
+	lwz	r6,WORLD_MSR(r4)
+	stw	r3,WORLD_SRR0(r4)
+	stw	r6,WORLD_SRR1(r4)
+	lis	r3,SURVIVING_MSR_HIGH
+	ori	r3,r3,SURVIVING_MSR_LOW
+	and	r6,r6,r3
+	lwz	r3,WORLD_IVPR(r4)
+	stw	r6,WORLD_MSR(r4)
+	lwz	r6,WORLD_IVOR(8)(r4)
+	or	r3,r3,r6
+	mtspr	SPRN_SRR0,r3
+	li	r6,0
+	stw	r6,WORLD_RESERVE_VALID(r4)
+	ori	r6,r6,RUN_MSR_LOW	/* FP is off in the handler */
+	stw	r6,WORLD_RUN_MSR(r4)
+	mtspr	SPRN_SRR1,r6
+	lwz	r3,WORLD_EXITS+4*EXIT_SYSCALL(r4)
+	mtcr	r5
+	addi	r3,r3,1
+	stw	r3,WORLD_EXITS+4*EXIT_SYSCALL(r4)
+	lwz	r5,WORLD_GPR(5)(r4)
+	lwz	r6,WORLD_GPR(6)(r4)
+	lwz	r3,WORLD_GPR(3)(r4)
+	mfspr	r4,SPRN_SPRG0
+	rfi
+2:	mtcr	r5
+	lwz	r5,WORLD_GPR(5)(r4)
+	lwz	r6,WORLD_GPR(6)(r4)
+	li	r3,8
+	b	untrap_world_left
+
+/* A program interrupt: fetches the instruction for whoever emulates it, and returns from interrupts itself. */
+	.globl untrap_world_program
+untrap_world_program:
+	stw	r5,WORLD_GPR(5)(r4)
+	stw	r6,WORLD_GPR(6)(r4)
+	/*
+	 * Through the very entry that it was fetched by: it is still in the TLB, since nothing was written there yet,
+	 * and every shadow entry allows supervisor reads.
+	 */
+	mfspr	r5,SPRN_SRR0
+	mfmsr	r6
+	ori	r3,r6,MSR_DS_BIT
+	mtmsr	r3
+	isync
+	lwz	r5,0(r5)
+	mtmsr	r6
+	isync
+	mfcr	r6
+	stw	r5,WORLD_WORD(r4)
+	xoris	r3,r5,RFI_HIGH
+	cmplwi	r3,RFI_LOW
+	bne	3f
+	/* r6: CR. An rfi: of a guest in supervisor state? */
+	lwz	r5,WORLD_MSR(r4)
+	lwz	r3,WORLD_QUICK(r4)
+	andi.	r5,r5,MSR_PR_BIT
+	bne	3f
+	cmpwi	r3,0
+	lwz	r5,WORLD_PENDING(r4)
+	beq	3f
+	cmpwi	r5,0
+	lwz	r3,WORLD_SRR1(r4)
+	bne	3f
+	lis	r5,SLOW_MSR_HIGH
+	ori	r5,r5,SLOW_MSR_LOW
+	and.	r5,r5,r3
+	bne	3f
+	lwz	r5,WORLD_PID(r4)
+	slwi	r5,r5,2
+	rlwimi	r5,r3,18,31,31		/* MSR[PR]: ShadowContexts::key in address space 0 */
+	lwz	r3,WORLD_PIDS(r4)
+	lbzx	r5,r3,r5
+	cmpwi	r5,0
+	beq	3f
+	mtspr	SPRN_PID,r5
+	stw	r5,WORLD_SHADOW_PID(r4)
+	lwz	r3,WORLD_SRR1(r4)
+	lis	r5,DEFINED_MSR_HIGH
+	ori	r5,r5,DEFINED_MSR_LOW
+	and	r3,r3,r5
+	lwz	r5,WORLD_FPU_MSR(r4)
+	stw	r3,WORLD_MSR(r4)
+	and	r5,r5,r3
+	ori	r5,r5,RUN_MSR_LOW
+	lwz	r3,WORLD_SRR0(r4)
+	stw	r5,WORLD_RUN_MSR(r4)
+	mtspr	SPRN_SRR1,r5
+	clrrwi	r3,r3,2
+	mtspr	SPRN_SRR0,r3
+	li	r5,0
+	stw	r5,WORLD_RESERVE_VALID(r4)
+	lwz	r3,WORLD_EXITS+4*EXIT_EMUL_RFI(r4)
+	mtcr	r6
+	addi	r3,r3,1
+	stw	r3,WORLD_EXITS+4*EXIT_EMUL_RFI(r4)
+	lwz	r5,WORLD_GPR(5)(r4)
+	lwz	r6,WORLD_GPR(6)(r4)
+	lwz	r3,WORLD_GPR(3)(r4)
+	mfspr	r4,SPRN_SPRG0
+	rfi
+3:	mtcr	r6
+	lwz	r5,WORLD_GPR(5)(r4)
+	lwz	r6,WORLD_GPR(6)(r4)
+	li	r3,6
+
 /* The guest was left. r3: the interrupt, r4: struct World; guest r3 is saved, guest r4 in SPRG0. */
 	.globl untrap_world_left
 untrap_world_left:
@@ -119,21 +251,7 @@ untrap_world_left:
 	stw	r6,WORLD_ESR(r4)
 	stw	r7,WORLD_DEAR(r4)
 	stw	r3,WORLD_VECTOR(r4)
-	cmpwi	r3,INTERRUPT_PROGRAM
-	bne	1f
-	/*
-	 * The instruction, through the very entry that it was fetched by: it is still in the TLB, since nothing was
-	 * written there yet, and every shadow entry allows supervisor reads.
-	 */
-	mfmsr	r6
-	ori	r7,r6,MSR_DS_BIT
-	mtmsr	r7
-	isync
-	lwz	r8,0(r9)
-	mtmsr	r6
-	isync
-	stw	r8,WORLD_WORD(r4)
-1:	lwz	r5,WORLD_HOST_IVPR(r4)
+	lwz	r5,WORLD_HOST_IVPR(r4)
 	lwz	r6,WORLD_HOST_PID(r4)
 	lwz	r7,WORLD_EXIT(r4)
 	mtspr	SPRN_IVPR,r5

@@ -7,6 +7,7 @@
 #include "mmu/guest_tlb.h"
 #include "runtime/engine.h"
 #include "runtime/exit_reason.h"
+#include "runtime/guest_debug.h"
 #include "runtime/guest_storage.h"
 #include "runtime/host.h"
 #include "runtime/patch_registry.h"
@@ -19,7 +20,9 @@ namespace untrap::runtime {
 struct ExitStatistics {
     std::array<std::uint64_t, exit_reason_count> by_reason{};
     std::uint64_t total = 0;
+    ExitReason last = ExitReason::signal;
     void count(ExitReason reason) {
+        last = reason;
         ++by_reason[static_cast<std::size_t>(reason)];
         ++total;
     }
@@ -32,6 +35,7 @@ enum class RunExit : std::uint8_t {
     interrupted, // stop requested
     reset,       // the guest reset itself through DBCR0[RST] or the watchdog
     dead,        // the guest cannot go on; reason in dead_reason()
+    debug,       // guest_debug asked for it; where and why in debug_stop()
 };
 
 struct DcrAccess {
@@ -63,6 +67,7 @@ class Vcpu {
     void complete_mmio(std::uint64_t value);
     void complete_dcr(std::uint32_t value);
     const char* dead_reason() const { return dead_reason_; }
+    const DebugStop& debug_stop() const { return debug_stop_; }
 
     // Level of the external (non-critical) and critical input lines. Any thread.
     void set_interrupt_line(bool critical, bool level);
@@ -81,6 +86,7 @@ class Vcpu {
     PatchRegistry& patches;
     Host& host;
     GuestStorage storage;
+    GuestDebug guest_debug; // changed between runs; a reset keeps it
 
     // Emulation changes these; the engine and the KVM front read them.
     void write_tlb_word(unsigned index, unsigned ws, std::uint32_t value);
@@ -136,6 +142,7 @@ class Vcpu {
     std::uint32_t debug_data_ = 0;                // DBDR
     std::array<std::uint32_t, 32> warned_sprs_{}; // a bit for each SPR number
     const char* dead_reason_ = "";
+    DebugStop debug_stop_;
 };
 
 } // namespace untrap::runtime

@@ -14,10 +14,6 @@ namespace msr = isa::msr;
 
 namespace {
 
-// Problem state in address space 1, host interrupts on. Critical interrupts wait for the next exit: their vectors would
-// have to cope with being taken inside the world switch.
-constexpr std::uint32_t base_msr = msr::pr | msr::ee | msr::me | msr::is | msr::ds;
-
 constexpr bool is_host_interrupt(Interrupt which) {
     return which == Interrupt::external_input || which == Interrupt::decrementer ||
            which == Interrupt::fixed_interval_timer || which == Interrupt::watchdog ||
@@ -34,7 +30,9 @@ Trap interpret() {
 } // namespace
 
 NativeEngine::NativeEngine(Vcpu& vcpu, World& world, ShadowTlb& tlb, NativeHost& host)
-    : vcpu_(vcpu), world_(world), tlb_(tlb), contexts_(tlb), host_(host) {}
+    : vcpu_(vcpu), world_(world), contexts_(tlb), host_(host) {
+    world_.pids = contexts_.table_address();
+}
 
 // -- registers
 // ---------------------------------------------------------------------------------------------------------
@@ -58,23 +56,20 @@ void NativeEngine::select_context() {
 
 void NativeEngine::update_run_msr() {
     const std::uint32_t guest = vcpu_.state.page.msr;
-    std::uint32_t run = base_msr;
-    if (fpu_loaded_) run |= guest & msr::fp;
-    if ((run & msr::fp) != 0) run |= guest & (msr::fe0 | msr::fe1);
-    world_.run_msr = run;
+    world_.run_msr = run_msr_base | (guest & world_.fpu_msr);
 }
 
 void NativeEngine::take_fpu() {
     host_.take_fpu();
     hardware::load_fpu(vcpu_.state.fpr.data(), vcpu_.state.fpscr);
-    fpu_loaded_ = true;
+    world_.fpu_msr = msr::fp | msr::fe0 | msr::fe1;
     host_.give_fpu(); // the right to use it ends here, the registers stay: interrupts are off until give_fpu()
 }
 
 void NativeEngine::give_fpu() {
-    if (!fpu_loaded_) return;
+    if (world_.fpu_msr == 0) return;
     hardware::store_fpu(vcpu_.state.fpr.data(), vcpu_.state.fpscr);
-    fpu_loaded_ = false;
+    world_.fpu_msr = 0;
 }
 
 // -- running
@@ -88,6 +83,9 @@ Trap NativeEngine::run(Vcpu& vcpu, std::uint64_t budget) {
     }
     from_core();
     quick_ = (state.dbcr0 & isa::dbcr0::idm) == 0;
+    traces_ = host_.traces();
+    observed_ = timing_ || traces_ != 0;
+    world_.quick = quick_ && !observed_ ? 1 : 0;
     if (const std::uint64_t deadline = vcpu.timers.next_deadline(); deadline != armed_for_) {
         armed_for_ = deadline;
         host_.arm_timer(deadline == Timers::never ? deadline : host_.now() + (deadline - vcpu.timers.now()));
@@ -106,6 +104,7 @@ Trap NativeEngine::run(Vcpu& vcpu, std::uint64_t budget) {
         select_context();
         update_run_msr();
         hardware::load_user_registers(state.usprg0);
+        if (observed_) observe_entry();
         const std::uint32_t entered_at = state.pc;
         hardware::enter_guest(&world_);
         state.usprg0 = hardware::read_usprg0();
@@ -195,17 +194,19 @@ Trap NativeEngine::trap_of(unsigned vector) {
 
 void NativeEngine::count_exits() {
     for (unsigned reason = 0; reason < exit_reason_count; ++reason) {
-        vcpu_.exits.by_reason[reason] += exits_[reason];
-        vcpu_.exits.total += exits_[reason];
-        exits_[reason] = 0;
+        vcpu_.exits.by_reason[reason] += world_.exits[reason];
+        vcpu_.exits.total += world_.exits[reason];
+        world_.exits[reason] = 0;
     }
 }
 
 // -- changes
 // -----------------------------------------------------------------------------------------------------------
 
-void NativeEngine::tlb_entry_changed(unsigned index, const mmu::TlbEntry&) {
+void NativeEngine::tlb_entry_changed(unsigned index, const mmu::TlbEntry& before) {
     const std::uint32_t saved = hardware::irq_save();
+    if ((traces_ & NativeHost::traces_tlb) != 0 && contexts_.uses_guest_entry(index))
+        host_.trace_tlb(index, {before.word0, before.word1, before.word2}, before.tid, false);
     contexts_.drop_guest_entry(index);
     hardware::irq_restore(saved);
 }
@@ -215,21 +216,6 @@ void NativeEngine::flush() {
     contexts_.clear();
     hardware::irq_restore(saved);
     interpreter_.flush();
-}
-
-void NativeEngine::set_timing(bool on) {
-    times_ = {};
-    timing_ = on;
-}
-
-// From leaving the guest to entering it again.
-void NativeEngine::time_exit(ExitReason reason) {
-    const std::uint32_t ticks = hardware::ticks() - world_.ticks;
-    const auto index = static_cast<unsigned>(reason);
-    if (times_.sum[index] == 0 || ticks < times_.min[index]) times_.min[index] = ticks;
-    if (ticks > times_.max[index]) times_.max[index] = ticks;
-    times_.sum[index] += ticks;
-    times_.squares[index] += std::uint64_t{ticks} * ticks;
 }
 
 } // namespace untrap::runtime::native

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "runtime/engine.h"
@@ -30,22 +31,26 @@ class NativeEngine final : public Engine {
     void flush() override;
 
     // The guest was left by this interrupt; interrupts are off, the host's world is back. True: back into the guest.
-    bool quick_exit(unsigned vector);
+    bool exit(unsigned vector) { return observed_ ? observed_exit(vector) : quick_exit(vector); }
 
     // Exits counted here and not yet in Vcpu::exits.
     void count_exits();
-    std::uint32_t uncounted(unsigned reason) const { return exits_[reason]; }
+    std::uint32_t uncounted(unsigned reason) const { return world_.exits[reason]; }
 
+    // Exit timing, in timebase ticks: by reason from leaving the guest to entering it again, and the time between.
     struct Times {
-        std::uint64_t min[exit_reason_count], max[exit_reason_count], sum[exit_reason_count],
-            squares[exit_reason_count], guest;
+        struct Reason {
+            std::uint64_t min = 0, max = 0, sum = 0, squares = 0;
+        };
+        std::array<Reason, exit_reason_count> reasons{};
+        std::uint64_t guest = 0;
     };
     void set_timing(bool on);
-    bool timing() const { return timing_; }
     const Times& times() const { return times_; }
 
   private:
     // quick_exits.cpp
+    bool quick_exit(unsigned vector);
     bool program_interrupt();
     bool emulate_quickly(std::uint32_t word);
     bool write_spr(unsigned number, std::uint32_t value);
@@ -63,7 +68,7 @@ class NativeEngine final : public Engine {
     bool interrupt_would_come(std::uint32_t new_msr) const;
     void next() { vcpu_.state.pc += 4; }
     void count(ExitReason reason) {
-        ++exits_[static_cast<unsigned>(reason)];
+        ++world_.exits[static_cast<unsigned>(reason)];
         reason_ = reason;
     }
 
@@ -74,19 +79,24 @@ class NativeEngine final : public Engine {
     isa::Trap data_trap();
     void to_core();
     void from_core();
-    void time_exit(ExitReason reason);
+
+    // observed_exits.cpp: tracepoints and exit timing
+    bool observed_exit(unsigned vector);
+    void observe_entry();
+    void finish_exit(ExitReason reason);
 
     Vcpu& vcpu_;
     World& world_;
-    ShadowTlb& tlb_;
     ShadowContexts contexts_;
     NativeHost& host_;
     InterpreterEngine interpreter_;
-    std::uint32_t exits_[exit_reason_count] = {};
     ExitReason reason_ = ExitReason::signal;
-    bool quick_ = false;      // quick exits are allowed: nothing watches single instructions
-    bool fpu_loaded_ = false; // the FPU holds the guest's registers
+    bool quick_ = false; // quick exits are allowed: nothing watches single instructions
     bool timing_ = false;
+    bool observed_ = false; // exits are timed or traced
+    bool exit_open_ = false, exit_was_quick_ = false;
+    std::uint32_t traces_ = 0;
+    std::uint32_t entered_ = 0, left_ = 0, left_pc_ = 0, left_word_ = 0; // ticks, and where the guest was
     unsigned executed_slot_ = ShadowTlb::slot_count; // what the page being executed was last mapped by
     std::uint64_t armed_for_ = 0;                    // the deadline that the host timer is set to
     Times times_{};

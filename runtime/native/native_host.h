@@ -17,8 +17,14 @@ class NativeHost : public Host {
     // The host's own use of the FPU is saved and MSR[FP] is on; and off again. Interrupts are off.
     virtual void take_fpu() = 0;
     virtual void give_fpu() = 0;
+
+    // Which tracepoints are on, and the tracepoints.
+    static constexpr std::uint32_t traces_entry = 1, traces_exit = 2, traces_tlb = 4, traces_patch = 8;
+    virtual std::uint32_t traces() = 0;
     virtual void trace_entry(std::uint32_t pc, std::uint32_t msr, std::uint32_t pid) = 0;
     virtual void trace_exit(unsigned reason, std::uint32_t pc, std::uint32_t word) = 0;
+    // written: the entry came into the hardware TLB; otherwise all that was made from guest TLB entry `index` left it.
+    virtual void trace_tlb(unsigned index, const std::uint32_t (&words)[3], unsigned pid, bool written) = 0;
 
   protected:
     ~NativeHost() = default;

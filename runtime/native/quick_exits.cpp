@@ -70,7 +70,7 @@ bool NativeEngine::quick_exit(unsigned vector) {
     case Interrupt::instruction_tlb_error: return tlb_miss(vcpu_.state.pc, Access::fetch);
     case Interrupt::data_storage: return (world_.esr & esr::st) != 0 && storage_interrupt(world_.dear);
     case Interrupt::fp_unavailable:
-        if ((vcpu_.state.page.msr & msr::fp) == 0 || fpu_loaded_) return false;
+        if ((vcpu_.state.page.msr & msr::fp) == 0 || world_.fpu_msr != 0) return false;
         count(ExitReason::fp_unavail);
         take_fpu();
         update_run_msr();
@@ -280,6 +280,8 @@ bool NativeEngine::map(std::uint32_t ea, unsigned guest_index, Access access) {
     const bool fetch = access == Access::fetch;
     const unsigned used = contexts_.insert(mapping, fetch ? ShadowTlb::slot_count : executed_slot_);
     if (fetch) executed_slot_ = used;
+    if ((traces_ & NativeHost::traces_tlb) != 0)
+        host_.trace_tlb(used, {mapping.word0, mapping.word1, mapping.word2}, mapping.pid, true);
     return true;
 }
 

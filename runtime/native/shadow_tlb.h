@@ -121,12 +121,17 @@ class ShadowContexts {
         const std::uint8_t known = pids_[key];
         return known != 0 ? known : tlb_.allocate_pid(*this, key);
     }
+    // Of the table of shadow PIDs by key, one byte each, 0 for none yet: for the world switch.
+    std::uint32_t table_address() const {
+        return static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(pids_.data()));
+    }
     // Maps for the context of `pid`. spare: see ShadowTlb::insert.
     unsigned insert(const ShadowTlb::Mapping& mapping, unsigned spare);
     // The guest TLB entry changed: what was made from it goes. Free when it was never used.
     void drop_guest_entry(unsigned index) {
         if (!slots_[index].empty()) drop_slots(index);
     }
+    bool uses_guest_entry(unsigned index) const { return !slots_[index].empty(); }
     // Everything goes, shadow PIDs too.
     void clear() { tlb_.release(*this); }
 

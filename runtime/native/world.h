@@ -23,8 +23,11 @@ struct World {
     std::uint32_t host_ivpr = 0, guest_ivpr = 0;
     std::uint32_t exit = 0;      // function called with the host's world restored: untrap_world_exit
     std::uint32_t attention = 0; // not 0: the run loop has to look at something before the guest goes on
-    std::uint32_t ticks = 0;     // timebase (low word) when the guest was left, while exit timing is on
-    std::uint32_t reserved[15] = {};
+    std::uint32_t quick = 0;     // not 0: the assembly paths may be used, nothing watches single exits
+    std::uint32_t pids = 0;      // address of ShadowContexts' table: a byte per context
+    std::uint32_t fpu_msr = 0;   // MSR[FP,FE0,FE1] while the FPU holds the guest's registers
+    std::uint32_t reserved[13] = {};
+    std::uint32_t exits[32] = {}; // by ExitReason, not yet in Vcpu::exits
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -43,14 +46,46 @@ UNTRAP_AT(host_msr, WORLD_HOST_MSR);
 UNTRAP_AT(host_ivpr, WORLD_HOST_IVPR);
 UNTRAP_AT(guest_ivpr, WORLD_GUEST_IVPR);
 UNTRAP_AT(exit, WORLD_EXIT);
+UNTRAP_AT(attention, WORLD_ATTENTION);
+UNTRAP_AT(quick, WORLD_QUICK);
+UNTRAP_AT(pids, WORLD_PIDS);
+UNTRAP_AT(fpu_msr, WORLD_FPU_MSR);
+UNTRAP_AT(exits, WORLD_EXITS);
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
 
-static_assert(offsetof(isa::CpuState, gpr) + WORLD_BYTES == WORLD_GPR(0));
-static_assert(offsetof(isa::CpuState, pc) + WORLD_BYTES == WORLD_PC);
-static_assert(offsetof(isa::CpuState, lr) + WORLD_BYTES == WORLD_LR);
-static_assert(offsetof(isa::CpuState, ctr) + WORLD_BYTES == WORLD_CTR);
-static_assert(offsetof(isa::CpuState, page) + offsetof(isa::StatePage, sprg) + 16 + WORLD_BYTES == WORLD_SPRG4 ||
-              sizeof(void*) != 4); // CpuState holds pointers before it
+// CpuState holds pointers: the offsets are those of a 32-bit CPU.
+#define UNTRAP_STATE_AT(member, offset)                                                                                \
+    static_assert(offsetof(isa::CpuState, member) + WORLD_BYTES == (offset) || sizeof(void*) != 4)
+#define UNTRAP_PAGE_AT(member, offset)                                                                                 \
+    static_assert(offsetof(isa::StatePage, member) + offsetof(isa::CpuState, page) + WORLD_BYTES == (offset) ||        \
+                  sizeof(void*) != 4)
+UNTRAP_STATE_AT(gpr, WORLD_GPR(0));
+UNTRAP_STATE_AT(pc, WORLD_PC);
+UNTRAP_STATE_AT(lr, WORLD_LR);
+UNTRAP_STATE_AT(ctr, WORLD_CTR);
+UNTRAP_STATE_AT(reserve_valid, WORLD_RESERVE_VALID);
+UNTRAP_STATE_AT(ivpr, WORLD_IVPR);
+UNTRAP_STATE_AT(ivor, WORLD_IVOR(0));
+UNTRAP_PAGE_AT(msr, WORLD_MSR);
+UNTRAP_PAGE_AT(pending, WORLD_PENDING);
+UNTRAP_PAGE_AT(srr0, WORLD_SRR0);
+UNTRAP_PAGE_AT(srr1, WORLD_SRR1);
+UNTRAP_PAGE_AT(pid, WORLD_PID);
+UNTRAP_PAGE_AT(sprg, WORLD_SPRG4 - 16);
+#undef UNTRAP_STATE_AT
+#undef UNTRAP_PAGE_AT
+
+constexpr std::uint32_t word_of(std::uint32_t high, std::uint32_t low) { return high << 16 | low; }
+// Problem state in address space 1, host interrupts on.
+inline constexpr std::uint32_t run_msr_base = isa::msr::pr | isa::msr::ee | isa::msr::me | isa::msr::is | isa::msr::ds;
+static_assert(word_of(RUN_MSR_HIGH, RUN_MSR_LOW) == run_msr_base);
+static_assert(word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW) == (isa::msr::ce | isa::msr::me | isa::msr::de));
+static_assert(word_of(SLOW_MSR_HIGH, SLOW_MSR_LOW) ==
+              (isa::msr::we | isa::msr::de | isa::msr::dwe | isa::msr::is | isa::msr::ds));
+static_assert(word_of(DEFINED_MSR_HIGH, DEFINED_MSR_LOW) == isa::msr::defined);
+static_assert(EXIT_SYSCALL == static_cast<unsigned>(ExitReason::syscall));
+static_assert(EXIT_EMUL_RFI == static_cast<unsigned>(ExitReason::emul_rfi));
+static_assert(exit_reason_count <= 32);
 
 } // namespace untrap::runtime::native

@@ -18,14 +18,50 @@
 #define WORLD_HOST_IVPR 48
 #define WORLD_GUEST_IVPR 52
 #define WORLD_EXIT 56
-#define WORLD_BYTES 128
+#define WORLD_ATTENTION 60
+#define WORLD_QUICK 64
+#define WORLD_PIDS 68
+#define WORLD_FPU_MSR 72
+#define WORLD_EXITS 128
+#define WORLD_BYTES 256
 
+/* struct CpuState */
 #define WORLD_GPR(n) (WORLD_BYTES + 4 * (n))
 #define WORLD_PC WORLD_GPR(32)
 #define WORLD_LR WORLD_GPR(33)
 #define WORLD_CTR WORLD_GPR(34)
-/* struct StatePage: SPRG4-7, which a guest reads without a trap under their user numbers. */
-#define WORLD_SPRG4 (WORLD_BYTES + 320)
+#define WORLD_RESERVE_VALID (WORLD_BYTES + 208)
+#define WORLD_IVPR (WORLD_BYTES + 632)
+#define WORLD_IVOR(n) (WORLD_BYTES + 636 + 4 * (n))
+/* struct StatePage in it */
+#define WORLD_PAGE (WORLD_BYTES + 256)
+#define WORLD_MSR (WORLD_PAGE + 0)
+#define WORLD_PENDING (WORLD_PAGE + 4)
+#define WORLD_SRR0 (WORLD_PAGE + 8)
+#define WORLD_SRR1 (WORLD_PAGE + 12)
+#define WORLD_PID (WORLD_PAGE + 40)
+/* SPRG4-7, which a guest reads without a trap under their user numbers. */
+#define WORLD_SPRG4 (WORLD_PAGE + 64)
+
+/* Exit reasons counted in assembly: numbers of enum class ExitReason. */
+#define EXIT_SYSCALL 7
+#define EXIT_EMUL_RFI 18
+
+/*
+ * MSR of a running guest: problem state, address space 1, host interrupts on. Critical interrupts wait for the next
+ * exit: their vectors would have to cope with being taken inside the world switch.
+ */
+#define RUN_MSR_HIGH 0x0000
+#define RUN_MSR_LOW 0xD030
+/* Bits of a guest's MSR that survive a non-critical interrupt: CE, ME, DE. */
+#define SURVIVING_MSR_HIGH 0x0002
+#define SURVIVING_MSR_LOW 0x1200
+/* Bits of an MSR that the quick rfi leaves to the run loop: WE, DE, DWE, IS, DS. */
+#define SLOW_MSR_HIGH 0x0004
+#define SLOW_MSR_LOW 0x0630
+/* Bits that the 440's MSR has. */
+#define DEFINED_MSR_HIGH 0x0006
+#define DEFINED_MSR_LOW 0xFF30
 
 /* The guest's vectors: a page-aligned block of this size whose address is the IVPR while a guest runs. */
 #define VECTORS_BYTES 0x10000
