@@ -5,6 +5,7 @@
 
 #include <linux/eventfd.h>
 #include <linux/hrtimer.h>
+#include <linux/kvm.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/version.h>
@@ -54,4 +55,9 @@ static inline void untrap_hrtimer_setup(struct hrtimer* timer, enum hrtimer_rest
     hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
     timer->function = function;
 #endif
+}
+
+// The second byte of kvm_run, by 6.12 under another name for the kernel's side.
+static inline bool untrap_immediate_exit(const struct kvm_run* run) {
+    return READ_ONCE(*((const __u8*)run + offsetof(struct kvm_run, request_interrupt_window) + 1)) != 0;
 }

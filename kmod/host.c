@@ -75,7 +75,7 @@ void untrap_host_arm_timer(void* host, u64 until) {
 // ---- waiting and scheduling ----------------------------------------------------------------------------------------
 
 static bool must_leave(const struct untrap_vcpu* vcpu) {
-    return signal_pending(current) || READ_ONCE(vcpu->run->immediate_exit);
+    return signal_pending(current) || untrap_immediate_exit(vcpu->run);
 }
 
 // In a wait for nothing but events, or with a limit; as long as the state set by prepare_to_wait stands.

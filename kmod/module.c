@@ -13,6 +13,10 @@ bool untrap_exit_timing;
 module_param_named(exit_timing, untrap_exit_timing, bool, 0644);
 MODULE_PARM_DESC(exit_timing, "vCPUs start with exit timing on (default: off)");
 
+int untrap_level = -1;
+module_param_named(level, untrap_level, int, 0444);
+MODULE_PARM_DESC(level, "patch level of VMs that ask for none: 0 to 4 (default: the highest)");
+
 static struct miscdevice device = {
     .minor = KVM_MINOR,
     .name = "kvm",
@@ -33,6 +37,15 @@ static int __init register_device(void) {
     return result;
 }
 
+static int __init check_level(void) {
+    const u64 available = untrap_core_check_extension(UNTRAP_CAP_LEVELS);
+
+    if (untrap_level < 0) return 0;
+    if (untrap_level <= 4 && (untrap_levels_up_to(untrap_level) & ~available) == 0) return 0;
+    pr_err("untrap: there is no level %d here\n", untrap_level);
+    return -EINVAL;
+}
+
 static int __init untrap_init(void) {
     size_t bytes = untrap_core_vectors_bytes();
     int result;
@@ -48,7 +61,8 @@ static int __init untrap_init(void) {
         pr_err("untrap: this host is not one that untrap runs on (%d)\n", result);
         goto free_vectors;
     }
-    result = untrap_stats_init();
+    result = check_level();
+    if (!result) result = untrap_stats_init();
     if (result) goto unload_core;
     untrap_debugfs_init();
     result = register_device();

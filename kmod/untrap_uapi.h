@@ -8,6 +8,10 @@
 #include <linux/kvm.h>
 #include <linux/types.h>
 
+// KVM_ENABLE_CAP on a VM. args[0]: patch levels as a bit mask, bit n for level n (1 to 4); 0 is trap mode.
+// KVM_CHECK_EXTENSION answers the levels that there are.
+#define UNTRAP_CAP_LEVELS 0x55540001u
+
 // An ioctl of the vCPU.
 struct untrap_stats {
     __u64 guest_instructions;

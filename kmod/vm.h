@@ -96,7 +96,12 @@ static inline void untrap_vm_get(struct untrap_vm* vm) { refcount_inc(&vm->users
 
 // ---- module.c ------------------------------------------------------------------------------------------------------
 
-extern bool untrap_exit_timing; // parameter: a new vCPU has exit timing on
+// Parameters.
+extern bool untrap_exit_timing; // a new vCPU has exit timing on
+extern int untrap_level;        // patch levels of a new VM: up to this one; below 0: the core's default
+
+// Bit mask of the levels up to `level`, as UNTRAP_CAP_LEVELS takes it.
+static inline u64 untrap_levels_up_to(int level) { return ((2ull << level) - 1) & ~1ull; }
 
 // ---- system.c ------------------------------------------------------------------------------------------------------
 
