@@ -68,12 +68,6 @@ std::uint32_t instruction_pair(CpuState& state, unsigned pair, std::uint32_t ena
     return enabled;
 }
 
-struct DataAccess {
-    std::uint32_t ea = 0;
-    std::uint32_t size = 0; // 0: none
-    bool is_store = false;
-};
-
 std::uint32_t access_size(const CpuState& state, Instruction insn) {
     constexpr std::uint32_t cache_line = 32;
     if (insn.has(flag::cache)) return cache_line;
@@ -96,6 +90,8 @@ std::uint32_t access_size(const CpuState& state, Instruction insn) {
     return *name == 'b' ? 1 : *name == 'h' ? 2 : 4;
 }
 
+} // namespace
+
 DataAccess data_access(const CpuState& state, Instruction insn) {
     DataAccess access;
     const bool stores = insn.has(flag::store) || insn.op == Op::dcba || insn.op == Op::dcbi;
@@ -112,6 +108,8 @@ DataAccess data_access(const CpuState& state, Instruction insn) {
     access.is_store = stores;
     return access;
 }
+
+namespace {
 
 // Data address compare. An access that cannot be translated faults first.
 std::uint32_t data_events(Vcpu& vcpu, Instruction insn) {

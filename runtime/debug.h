@@ -15,6 +15,14 @@ class Vcpu;
 // loop then executes one instruction at a time. (With DE clear the 440 would record some of them as imprecise.)
 namespace debug {
 
+// What an instruction is about to do to data memory (or to a cache line).
+struct DataAccess {
+    std::uint32_t ea = 0;
+    std::uint32_t size = 0; // bytes; 0: nothing
+    bool is_store = false;
+};
+DataAccess data_access(const isa::CpuState& state, isa::Instruction instruction);
+
 // Whether some event may occur now, so that instructions have to be looked at one by one.
 bool stepping(const isa::CpuState& state);
 // DBSR holds an event that interrupts as soon as MSR[DE] allows it.

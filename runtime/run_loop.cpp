@@ -45,7 +45,7 @@ class RunLoop {
             if (step != Step::go_on) break;
             if ((state_.page.msr & msr::we) != 0)
                 step = wait();
-            else if (debug::stepping(state_))
+            else if (stepping())
                 step = single_step();
             else
                 step = handle_engine_trap(vcpu_.engine().run(vcpu_, budget()));
@@ -64,6 +64,19 @@ class RunLoop {
         vcpu_.unfinished_ = Vcpu::Unfinished::dead;
         vcpu_.dead_reason_ = reason;
         return leave(RunExit::dead);
+    }
+
+    // Debugged by the guest itself, or from the host.
+    bool stepping() const { return debug::stepping(state_) || vcpu_.guest_debug.one_by_one(); }
+    Step stop_for_debugger(const DebugStop& stop) {
+        vcpu_.exits.count(ExitReason::debug);
+        vcpu_.debug_stop_ = stop;
+        return leave(RunExit::debug);
+    }
+    // A debugger's step is over unless it left for something else.
+    Step stepped(Step step) {
+        if (step == Step::leave || !vcpu_.guest_debug.single_step) return step;
+        return stop_for_debugger({DebugStop::Kind::step, state_.pc});
     }
 
     Step resume();
@@ -97,11 +110,11 @@ RunLoop::Step RunLoop::resume() {
     case Unfinished::dcr_done: break;
     }
     vcpu_.unfinished_ = Unfinished::nothing;
-    if (unfinished == Unfinished::mmio_done) return execute_here();
+    if (unfinished == Unfinished::mmio_done) return stepped(execute_here());
     const bool watched = debug::completion_watched(state_);
     emulator_.finish_dcr(isa::decode(vcpu_.unfinished_word_), vcpu_.dcr_.value);
     debug::completed(vcpu_, watched);
-    return Step::go_on;
+    return stepped(Step::go_on);
 }
 
 // Stop requests, timers and interrupts, before guest code runs.
@@ -157,13 +170,16 @@ std::uint64_t RunLoop::budget() const {
 RunLoop::Step RunLoop::single_step() {
     Trap trap;
     std::uint32_t word = 0;
-    if (!vcpu_.storage.fetch(state_.pc, word, trap)) return handle(trap);
-    if (const std::uint32_t events = debug::events_before(vcpu_, isa::decode(word)); events != 0) {
+    if (!vcpu_.storage.fetch(state_.pc, word, trap)) return stepped(handle(trap));
+    const Instruction insn = isa::decode(word);
+    DebugStop stop;
+    if (stops_before(vcpu_.guest_debug, state_, vcpu_.storage, insn, stop)) return stop_for_debugger(stop);
+    if (const std::uint32_t events = debug::events_before(vcpu_, insn); events != 0) {
         vcpu_.exits.count(ExitReason::debug);
         debug::raise(vcpu_, events, state_.pc);
-        return Step::go_on;
+        return stepped(Step::go_on);
     }
-    return execute_here();
+    return stepped(execute_here());
 }
 
 // Executes the instruction at pc by the interpreter, with the results of the device accesses it made so far.
@@ -204,6 +220,9 @@ RunLoop::Step RunLoop::handle(const Trap& trap) {
     default: break;
     }
     vcpu_.storage.clear_log();
+    if (trap.kind == TrapKind::illegal && vcpu_.guest_debug.software_breakpoints &&
+        trap.word == GuestDebug::breakpoint_word)
+        return stop_for_debugger({DebugStop::Kind::software_breakpoint, state_.pc});
     if (trap.kind == TrapKind::privileged && !state_.problem_state()) return emulate(trap.word);
     if (!interrupts::reflect(vcpu_, trap, false))
         return die("instruction fetch from where there is no memory, with machine checks disabled");
@@ -258,7 +277,7 @@ RunLoop::Step RunLoop::continue_sequence(std::uint32_t first, std::uint32_t end,
     Timers& timers = vcpu_.timers;
     for (bool privileged_before = true; state_.pc > first && state_.pc < end;) {
         first = state_.pc;
-        if (privileged_before && (debug::stepping(state_) || (state_.page.msr & msr::mode) != mode)) break;
+        if (privileged_before && (stepping() || (state_.page.msr & msr::mode) != mode)) break;
         // Under the guest clock interrupts come at exact instruction counts, here like everywhere.
         const bool exact = timers.clock() == Clock::guest;
         if (exact) timers.advance();

@@ -34,6 +34,17 @@ void report_death(const Vcpu& vcpu, abi::kvm_exit_internal& internal) {
     internal.ndata = static_cast<std::uint32_t>(before_text + (length + item) / item);
 }
 
+constexpr std::uint32_t debug_status(DebugStop::Kind kind) {
+    switch (kind) {
+    case DebugStop::Kind::step:
+    case DebugStop::Kind::software_breakpoint: break;
+    case DebugStop::Kind::breakpoint: return abi::debug_breakpoint;
+    case DebugStop::Kind::watched_load: return abi::debug_watch_read;
+    case DebugStop::Kind::watched_store: return abi::debug_watch_write;
+    }
+    return abi::debug_none;
+}
+
 void reset(Vcpu& vcpu) {
     abi::kvm_regs regs;
     kvm_registers::get(vcpu, regs);
@@ -62,6 +73,10 @@ int report(Vcpu& vcpu, RunExit exit, abi::kvm_run& run) {
     case RunExit::reset:
         run.exit_reason = abi::exit_shutdown;
         reset(vcpu);
+        return 0;
+    case RunExit::debug:
+        run.exit_reason = abi::exit_debug;
+        run.debug.arch = {vcpu.debug_stop().address, debug_status(vcpu.debug_stop().kind), 0};
         return 0;
     case RunExit::dead: break;
     }

@@ -14,9 +14,6 @@ namespace {
 constexpr std::uint32_t instruction_address = ~std::uint32_t{3};
 constexpr std::uint32_t low(std::uint64_t value) { return static_cast<std::uint32_t>(value); }
 
-// No 440 instruction: a client that plants it in code gets the program interrupt for it.
-constexpr std::uint32_t breakpoint_word = 0x00DDDD00;
-
 // Arrays of the architecture's registers to those of the interface, and back under a mask.
 template <typename To, std::size_t Count>
 void copy(const std::array<std::uint32_t, Count>& from, To (&to)[Count]) {
@@ -168,7 +165,7 @@ bool read_one(Vcpu& vcpu, std::uint64_t id, std::uint64_t& value) {
     case abi::reg_ppc_pid: value = state.page.pid; return true;
     case abi::reg_ppc_vrsave: value = state.usprg0; return true;
     case abi::reg_ppc_dbsr: value = state.dbsr; return true;
-    case abi::reg_ppc_debug_inst: value = breakpoint_word; return true;
+    case abi::reg_ppc_debug_inst: value = GuestDebug::breakpoint_word; return true;
     default: return false;
     }
 }
@@ -251,6 +248,34 @@ int set_mp_state(Vcpu& vcpu, std::uint32_t mp_state) {
     if (mp_state != abi::mp_state_runnable && mp_state != abi::mp_state_halted) return -errno_values::einval;
     const std::uint32_t msr = vcpu.state.page.msr;
     vcpu.set_msr(mp_state == abi::mp_state_halted ? msr | isa::msr::we : msr & ~isa::msr::we);
+    return 0;
+}
+
+int set_guest_debug(Vcpu& vcpu, const abi::kvm_guest_debug& request) {
+    constexpr std::uint32_t known_control =
+        abi::guestdbg_enable | abi::guestdbg_singlestep | abi::guestdbg_use_sw_bp | abi::guestdbg_use_hw_bp;
+    constexpr std::uint32_t known_types = abi::debug_breakpoint | abi::debug_watch_read | abi::debug_watch_write;
+    if ((request.control & ~known_control) != 0) return -errno_values::einval;
+    GuestDebug config;
+    const bool enabled = (request.control & abi::guestdbg_enable) != 0;
+    config.single_step = enabled && (request.control & abi::guestdbg_singlestep) != 0;
+    config.software_breakpoints = enabled && (request.control & abi::guestdbg_use_sw_bp) != 0;
+    if (enabled && (request.control & abi::guestdbg_use_hw_bp) != 0) {
+        for (const abi::kvm_guest_debug_breakpoint& point : request.arch.bp) {
+            if (point.type == abi::debug_none) continue;
+            if ((point.type & ~known_types) != 0 || low(point.addr) != point.addr) return -errno_values::einval;
+            if ((point.type & abi::debug_breakpoint) != 0) {
+                if (config.breakpoint_count == GuestDebug::breakpoint_limit) return -errno_values::einval;
+                config.breakpoints[config.breakpoint_count++] = low(point.addr);
+            } else {
+                if (config.watchpoint_count == GuestDebug::watchpoint_limit) return -errno_values::einval;
+                config.watchpoints[config.watchpoint_count++] = {low(point.addr),
+                                                                 (point.type & abi::debug_watch_read) != 0,
+                                                                 (point.type & abi::debug_watch_write) != 0};
+            }
+        }
+    }
+    vcpu.guest_debug = config;
     return 0;
 }
 

@@ -35,4 +35,9 @@ std::uint32_t get_mp_state(const Vcpu& vcpu);
 // -EINVAL for other states than runnable and halted.
 int set_mp_state(Vcpu& vcpu, std::uint32_t mp_state);
 
+// KVM_SET_GUEST_DEBUG. Hardware breakpoints are looked for in all entries of arch.bp, with types other than none only
+// under KVM_GUESTDBG_USE_HW_BP. -EINVAL for unknown control bits or types, a 64-bit address, or more breakpoints or
+// watchpoints than GuestDebug has. Without KVM_GUESTDBG_ENABLE nothing is debugged any more.
+int set_guest_debug(Vcpu& vcpu, const abi::kvm_guest_debug& request);
+
 } // namespace untrap::runtime::kvm_registers

@@ -25,6 +25,8 @@ int check_extension(std::uint64_t capability) {
     case abi::cap_max_vcpus:
     case abi::cap_max_vcpu_id:
     case abi::cap_mp_state:
+    case abi::cap_set_guest_debug:
+    case abi::cap_ppc_guest_debug_sstep:
     case abi::cap_destroy_memory_region_works:
     case abi::cap_join_memory_regions_works:
     case abi::cap_internal_error_data:
@@ -39,6 +41,8 @@ int check_extension(std::uint64_t capability) {
     case abi::cap_untrap_clock:
     case abi::cap_untrap_engine:
     case abi::cap_untrap_threshold: return 1;
+    case abi::cap_guest_debug_hw_bps: return GuestDebug::breakpoint_limit;
+    case abi::cap_guest_debug_hw_wps: return GuestDebug::watchpoint_limit;
     case abi::cap_nr_memslots: return PhysicalMemory::slot_count;
     case abi::cap_untrap_levels: return available_levels;
     default: return 0;

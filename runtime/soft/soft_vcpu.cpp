@@ -161,6 +161,7 @@ int SoftVcpu::ioctl(std::uint32_t request, void* arg) {
     case abi::ioctl_translate:
     case abi::ioctl_get_mp_state:
     case abi::ioctl_set_mp_state:
+    case abi::ioctl_set_guest_debug:
     case abi::untrap_get_stats: break;
     default: return -ENOTTY;
     }
@@ -240,6 +241,8 @@ int SoftVcpu::locked_ioctl(std::uint32_t request, void* arg) {
         return 0;
     case abi::ioctl_set_mp_state:
         return registers::set_mp_state(core_, static_cast<const abi::kvm_mp_state*>(arg)->mp_state);
+    case abi::ioctl_set_guest_debug:
+        return registers::set_guest_debug(core_, *static_cast<const abi::kvm_guest_debug*>(arg));
     case abi::untrap_get_stats: get_stats(*static_cast<abi::UntrapStats*>(arg)); return 0;
     default: return -ENOTTY;
     }

@@ -320,7 +320,7 @@ TEST_CASE("bad arguments get their error, and nothing happens") {
          {abi::ioctl_get_regs, abi::ioctl_set_regs, abi::ioctl_get_sregs, abi::ioctl_set_sregs, abi::ioctl_get_fpu,
           abi::ioctl_set_fpu, abi::ioctl_get_one_reg, abi::ioctl_set_one_reg, abi::ioctl_interrupt,
           abi::ioctl_translate, abi::ioctl_get_mp_state, abi::ioctl_set_mp_state, abi::ioctl_get_reg_list,
-          abi::untrap_get_stats})
+          abi::ioctl_set_guest_debug, abi::untrap_get_stats})
         CHECK(kvm.ioctl(m.vcpu, request, nullptr) == -EFAULT);
     for (const std::uint32_t request :
          {abi::ioctl_set_user_memory_region, abi::ioctl_enable_cap, abi::untrap_memory_written})
@@ -411,6 +411,64 @@ TEST_CASE("after a reset the vCPU is as new, but for the registers of KVM_SET_RE
         abi::UntrapStats stats{};
         REQUIRE(m.kvm.ioctl(m.vcpu, abi::untrap_get_stats, &stats) == 0);
         CHECK(stats.guest_instructions == 8 + 3);
+    }
+}
+
+TEST_CASE("debug exits: single step, breakpoints of both kinds, watchpoints") {
+    for (const std::uint64_t engine : {abi::untrap_engine_interpreter, abi::untrap_engine_jit}) {
+        Machine m(engine);
+        const auto debug = [&](std::uint32_t control,
+                               std::initializer_list<abi::kvm_guest_debug_breakpoint> points = {}) {
+            abi::kvm_guest_debug request{};
+            request.control = control;
+            std::size_t index = 0;
+            for (const abi::kvm_guest_debug_breakpoint& point : points) request.arch.bp[index++] = point;
+            return m.kvm.ioctl(m.vcpu, abi::ioctl_set_guest_debug, &request);
+        };
+        const auto stopped = [&](std::uint64_t address, std::uint32_t status) {
+            return m.go() == 0 && m.run->exit_reason == abi::exit_debug && m.run->debug.arch.address == address &&
+                   m.run->debug.arch.status == status;
+        };
+        constexpr std::uint32_t enable = abi::guestdbg_enable;
+        std::uint32_t word = 0;
+        abi::kvm_one_reg one{abi::reg_ppc_debug_inst, reinterpret_cast<std::uintptr_t>(&word)};
+        REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_get_one_reg, &one) == 0);
+        m.put(origin, {code::li(3, 0x4000), code::stw(3, 3, 0), code::lwz(4, 3, 0), word, code::nop, END_BY_RESET(31)});
+
+        CHECK(debug(enable | abi::guestdbg_singlestep) == 0);
+        CHECK(stopped(origin + 4, 0));
+        CHECK(debug(enable | abi::guestdbg_use_hw_bp, {{0x4000, abi::debug_watch_write | abi::debug_watch_read, 0}}) ==
+              0);
+        CHECK(stopped(0x4000, abi::debug_watch_write));
+        CHECK(debug(enable | abi::guestdbg_use_hw_bp, {{}, {0x4000, abi::debug_watch_read, 0}}) == 0);
+        CHECK(stopped(0x4000, abi::debug_watch_read));
+        CHECK(m.regs().pc == origin + 8);
+        CHECK(debug(enable | abi::guestdbg_use_sw_bp) == 0);
+        CHECK(stopped(origin + 12, 0));
+        m.put(origin + 12, {code::nop});
+        CHECK(debug(enable | abi::guestdbg_use_hw_bp | abi::guestdbg_use_sw_bp,
+                    {{origin + 16, abi::debug_breakpoint, 0}}) == 0);
+        CHECK(stopped(origin + 16, abi::debug_breakpoint));
+        CHECK(debug(0) == 0);
+        CHECK(m.go() == 0);
+        CHECK(m.run->exit_reason == abi::exit_shutdown);
+
+        const abi::kvm_guest_debug_breakpoint bp{origin, abi::debug_breakpoint, 0}, wp{0, abi::debug_watch_read, 0};
+        constexpr std::uint32_t hardware = enable | abi::guestdbg_use_hw_bp;
+        CHECK(debug(hardware, {bp, bp, wp, bp, bp, wp}) == 0);
+        CHECK(debug(hardware, {bp, bp, bp, bp, bp}) == -EINVAL);
+        CHECK(debug(hardware, {wp, wp, wp}) == -EINVAL);
+        CHECK(debug(hardware, {{origin, 1, 0}}) == -EINVAL);
+        CHECK(debug(hardware, {{origin, 0x10 | abi::debug_breakpoint, 0}}) == -EINVAL);
+        CHECK(debug(hardware, {{std::uint64_t{1} << 32, abi::debug_breakpoint, 0}}) == -EINVAL);
+        CHECK(debug(enable | 4) == -EINVAL);
+        CHECK(debug(enable, {{origin, 1, 0}}) == 0); // not looked at
+        const auto capability = [&](std::uint32_t cap) {
+            return m.kvm.ioctl(m.system, abi::ioctl_check_extension, number(cap));
+        };
+        CHECK(capability(abi::cap_set_guest_debug) == 1);
+        CHECK(capability(abi::cap_guest_debug_hw_bps) == 4);
+        CHECK(capability(abi::cap_guest_debug_hw_wps) == 2);
     }
 }
 
