@@ -51,6 +51,7 @@ void untrap_core_dirty_log_taken(untrap_core_vm* vm, u32) {
 int untrap_core_check_extension(u32 capability) {
     switch (capability) {
     case abi::cap_untrap_levels: return static_cast<int>(available_levels);
+    case abi::cap_untrap:
     case abi::cap_untrap_clock:
     case abi::cap_untrap_threshold: return 1;
     default: return 0;

@@ -11,6 +11,8 @@ namespace untrap::abi {
 // KVM_CHECK_EXTENSION answers 1 for each that the host has, for cap_untrap_levels the bit mask of the levels it has.
 // Arguments that the host cannot do are -EINVAL.
 
+// Not to be enabled: KVM_CHECK_EXTENSION says 1 where the ioctls below exist.
+inline constexpr std::uint32_t cap_untrap = 0x55540000u;
 // args[0]: patch levels in use as a bit mask, bit n for level n (1 … 4); 0 is trap mode.
 inline constexpr std::uint32_t cap_untrap_levels = 0x55540001u;
 // args[0]: untrap_clock_*; args[1]: 1 when event sources outside the guest exist, so that idle waits under the guest

@@ -112,6 +112,8 @@ void JitEngine::fill(std::uint32_t ea, bool store, bool counted) {
     if (where.little_endian || where.page_shift < x64::soft_tlb_page_shift) return;
     std::uint8_t* host_page = where.host - (ea & ~page_mask);
     if (store && cache_.guarded(where.real)) return;
+    // Stores by generated code are not seen from here on, until the log is taken.
+    if (store) vcpu_.memory.mark_dirty(where.real, 1);
     ShadowTlb::fill_data(*data_, ea, host_page, store);
 }
 
@@ -323,6 +325,8 @@ void JitEngine::tlb_entry_changed(unsigned index, const mmu::TlbEntry& before) {
 void JitEngine::memory_written(std::uint64_t real, std::uint64_t length) { cache_.written(real, length); }
 
 void JitEngine::site_changed(std::uint64_t real) { cache_.invalidate_site(real); }
+
+void JitEngine::dirty_log_taken() { shadow_.write_protect_all(); }
 
 void JitEngine::flush() {
     cache_.clear();

@@ -24,6 +24,7 @@ class JitEngine final : public Engine {
     void memory_written(std::uint64_t real, std::uint64_t length) override;
     void site_changed(std::uint64_t real) override;
     void flush() override;
+    void dirty_log_taken() override;
 
     std::uint64_t translated_blocks() const { return cache_.translated(); }
     std::uint64_t shadow_refills() const { return refills_; }

@@ -38,6 +38,7 @@ int check_extension(std::uint64_t capability) {
     case abi::cap_enable_cap_vm:
     case abi::cap_check_extension_vm:
     case abi::cap_immediate_exit:
+    case abi::cap_untrap:
     case abi::cap_untrap_clock:
     case abi::cap_untrap_engine:
     case abi::cap_untrap_threshold: return 1;

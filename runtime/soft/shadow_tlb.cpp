@@ -137,16 +137,24 @@ void ShadowTlb::drop(const mmu::TlbEntry& before) {
     }
 }
 
-void ShadowTlb::write_protect(const std::uint8_t* host_page) {
-    const auto host = reinterpret_cast<std::uint64_t>(host_page);
-    auto protect = [host](x64::SoftTlbEntry& entry) {
-        if (entry.write_tag != no_tag && entry.addend + entry.write_tag == host) entry.write_tag = no_tag;
-    };
+template <typename Change>
+void ShadowTlb::change_data_entries(Change&& change) {
     for (auto& context : data_) {
         if (!context) continue;
-        for (x64::SoftTlbEntry& entry : context->entries) protect(entry);
-        for (x64::SoftTlbEntry& victim : context->victims) protect(victim);
+        for (x64::SoftTlbEntry& entry : context->entries) change(entry);
+        for (x64::SoftTlbEntry& victim : context->victims) change(victim);
     }
+}
+
+void ShadowTlb::write_protect(const std::uint8_t* host_page) {
+    const auto host = reinterpret_cast<std::uint64_t>(host_page);
+    change_data_entries([host](x64::SoftTlbEntry& entry) {
+        if (entry.write_tag != no_tag && entry.addend + entry.write_tag == host) entry.write_tag = no_tag;
+    });
+}
+
+void ShadowTlb::write_protect_all() {
+    change_data_entries([](x64::SoftTlbEntry& entry) { entry.write_tag = no_tag; });
 }
 
 void ShadowTlb::clear() {

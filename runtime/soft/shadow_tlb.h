@@ -57,11 +57,15 @@ class ShadowTlb {
     void drop(const mmu::TlbEntry& before);
     // No context may store to this host page without the slow path any more.
     void write_protect(const std::uint8_t* host_page);
+    // The same for every page.
+    void write_protect_all();
     void clear();
     // Generated code is gone: every jump target is.
     void clear_jumps();
 
   private:
+    template <typename Change>
+    void change_data_entries(Change&& change);
     static void drop_jumps(InstructionContext& context, std::uint32_t page);
 
     static constexpr unsigned data_contexts = 32;

@@ -58,7 +58,7 @@ void SoftVcpu::warn(const char* message, std::uint32_t pc, std::uint32_t word) {
 
 void SoftVcpu::wait(std::uint64_t until) {
     std::unique_lock lock(wait_mutex_);
-    while (!core_.wake_requested() && !exit_asked()) {
+    while (!core_.wake_requested() && !exit_asked() && !errands_pending_.load(std::memory_order_acquire)) {
         const std::uint64_t time = now();
         if (time >= until) return;
         const std::chrono::nanoseconds longest = poll_interval;
@@ -69,6 +69,7 @@ void SoftVcpu::wait(std::uint64_t until) {
 
 void SoftVcpu::between_slices() {
     if (exit_asked()) core_.request_stop();
+    if (errands_pending_.load(std::memory_order_acquire)) run_errands();
     if (!vm_->has_written_ranges()) return;
     for (const abi::UntrapMemoryRange& range : vm_->take_written_ranges())
         core_.engine().memory_written(range.gpa, range.len);
@@ -117,6 +118,39 @@ int SoftVcpu::change_memory(const std::function<int()>& change) {
     const int result = change();
     if (engine_.engine != nullptr) engine_.engine->flush();
     return result;
+}
+
+int SoftVcpu::at_rest(const std::function<int()>& work) {
+    if (const std::unique_lock lock(mutex_, std::try_to_lock); lock.owns_lock()) return work();
+    Errand errand{work};
+    std::unique_lock waiting(wait_mutex_);
+    errands_.push_back(&errand);
+    errands_pending_.store(true, std::memory_order_release);
+    woken_.notify_all();
+    // KVM_RUN may end without having seen it.
+    while (!errand_done_.wait_for(waiting, std::chrono::milliseconds(1), [&] { return errand.done; })) {
+        const std::unique_lock lock(mutex_, std::try_to_lock);
+        if (!lock.owns_lock()) continue;
+        std::erase(errands_, &errand);
+        errands_pending_.store(!errands_.empty(), std::memory_order_release);
+        return work();
+    }
+    return errand.result;
+}
+
+void SoftVcpu::run_errands() {
+    const std::lock_guard guard(wait_mutex_);
+    for (Errand* errand : errands_) {
+        errand->result = errand->work();
+        errand->done = true;
+    }
+    errands_.clear();
+    errands_pending_.store(false, std::memory_order_release);
+    errand_done_.notify_all();
+}
+
+void SoftVcpu::dirty_log_taken() {
+    if (engine_.engine != nullptr) engine_.engine->dirty_log_taken();
 }
 
 int SoftVcpu::interrupt(const abi::kvm_interrupt& request) {

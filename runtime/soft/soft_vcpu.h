@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "runtime/kvm/untrap_abi.h"
 #include "runtime/soft/engines.h"
@@ -29,6 +31,11 @@ class SoftVcpu final : private Host {
     void* run_page() { return run_; }
     // Does a change of the memory slots, unless the vCPU runs: -EBUSY.
     int change_memory(const std::function<int()>& change);
+    // Does something that needs a vCPU at rest, soon: here, or in the vCPU's thread between two slices of a KVM_RUN in
+    // progress. The caller holds no lock.
+    int at_rest(const std::function<int()>& work);
+    // At rest only: a dirty log was taken.
+    void dirty_log_taken();
 
   private:
     // Host
@@ -36,6 +43,14 @@ class SoftVcpu final : private Host {
     void warn(const char* message, std::uint32_t pc, std::uint32_t word) override;
     void wait(std::uint64_t until) override;
     void between_slices() override;
+
+    // What another thread waits for in at_rest().
+    struct Errand {
+        const std::function<int()>& work;
+        int result = 0;
+        bool done = false;
+    };
+    void run_errands();
 
     int run();
     bool start();
@@ -47,7 +62,9 @@ class SoftVcpu final : private Host {
     const std::shared_ptr<SoftVm> vm_;
     std::mutex mutex_; // of everything but interrupt(); held during KVM_RUN
     std::mutex wait_mutex_;
-    std::condition_variable woken_;
+    std::condition_variable woken_, errand_done_;
+    std::vector<Errand*> errands_;              // under wait_mutex_
+    std::atomic<bool> errands_pending_ = false; // there are some
     Vcpu core_;
     MadeEngine engine_;
     abi::kvm_run* run_ = nullptr;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "runtime/soft/soft_vm.h"
 
+#include <algorithm>
+#include <bit>
 #include <cerrno>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -13,6 +16,13 @@ namespace {
 
 constexpr std::uint64_t real_space = std::uint64_t{1} << 36;
 constexpr std::uint64_t page_bytes = 4096;
+
+// A bit per page, rounded up to 64 of them.
+std::size_t dirty_log_words(std::uint64_t bytes) {
+    return static_cast<std::size_t>((bytes / page_bytes + 63) / 64 * 2);
+}
+// Userspace reads 64-bit words where the core has written 32-bit ones.
+static_assert(std::endian::native == std::endian::little);
 
 } // namespace
 
@@ -27,20 +37,21 @@ int SoftVm::create_vcpu(const std::shared_ptr<SoftVm>& self, std::shared_ptr<Sof
 
 int SoftVm::ioctl(std::uint32_t request, void* arg) {
     const bool known = request == abi::ioctl_set_user_memory_region || request == abi::ioctl_enable_cap ||
-                       request == abi::untrap_memory_written;
+                       request == abi::ioctl_get_dirty_log || request == abi::untrap_memory_written;
     if (!known) return -ENOTTY;
     if (arg == nullptr) return -EFAULT;
     switch (request) {
     case abi::ioctl_set_user_memory_region:
         return set_memory_region(*static_cast<const abi::kvm_userspace_memory_region*>(arg));
+    case abi::ioctl_get_dirty_log: return get_dirty_log(*static_cast<const abi::kvm_dirty_log*>(arg));
     case abi::ioctl_enable_cap: return enable_cap(*static_cast<const abi::kvm_enable_cap*>(arg));
     default: return memory_written(*static_cast<const abi::UntrapMemoryRange*>(arg));
     }
 }
 
 int SoftVm::set_memory_region(const abi::kvm_userspace_memory_region& region) {
-    // Dirty logging is not offered.
-    if (region.slot >= PhysicalMemory::slot_count || (region.flags & ~abi::mem_readonly) != 0) return -EINVAL;
+    constexpr std::uint32_t known_flags = abi::mem_readonly | abi::mem_log_dirty_pages;
+    if (region.slot >= PhysicalMemory::slot_count || (region.flags & ~known_flags) != 0) return -EINVAL;
     Memslot slot;
     slot.base = region.guest_phys_addr;
     slot.size = region.memory_size;
@@ -53,11 +64,45 @@ int SoftVm::set_memory_region(const abi::kvm_userspace_memory_region& region) {
     }
     const std::lock_guard guard(mutex_);
     const std::shared_ptr<SoftVcpu> vcpu = vcpu_.lock();
-    const auto change = [&] {
+    const auto change = [&]() -> int {
         if (slot.size == 0 && memory.slot(region.slot).size == 0) return -EINVAL; // nothing to delete
-        return memory.set_slot(region.slot, slot) ? 0 : -EEXIST;
+        const Memslot before = memory.slot(region.slot);
+        std::vector<std::uint32_t> log;
+        if (slot.size != 0 && (region.flags & abi::mem_log_dirty_pages) != 0) {
+            // A log goes on while its slot stays what it is.
+            if (before.dirty != nullptr && before.base == slot.base && before.size == slot.size)
+                log = dirty_[region.slot];
+            else
+                log.resize(dirty_log_words(slot.size));
+            slot.dirty = log.data();
+        }
+        if (!memory.set_slot(region.slot, slot)) return -EEXIST;
+        dirty_[region.slot] = std::move(log); // keeps its address
+        return 0;
     };
     return vcpu != nullptr ? vcpu->change_memory(change) : change();
+}
+
+int SoftVm::get_dirty_log(const abi::kvm_dirty_log& request) {
+    if (request.slot >= PhysicalMemory::slot_count) return -EINVAL;
+    std::shared_ptr<SoftVcpu> vcpu;
+    // Pages are write-protected first, so that a store is in this log or in the next.
+    const auto take = [&]() -> int {
+        std::vector<std::uint32_t>& log = dirty_[request.slot];
+        if (memory.slot(request.slot).dirty == nullptr) return -ENOENT;
+        if (request.dirty_bitmap == nullptr) return -EFAULT;
+        if (vcpu != nullptr) vcpu->dirty_log_taken();
+        std::memcpy(request.dirty_bitmap, log.data(), log.size() * sizeof(log[0]));
+        std::ranges::fill(log, 0U);
+        return 0;
+    };
+    {
+        const std::lock_guard guard(mutex_);
+        vcpu = vcpu_.lock();
+        if (vcpu == nullptr) return take();
+    }
+    // A running vCPU may need our lock before it comes to rest. While it lives, slots change only with it at rest.
+    return vcpu->at_rest(take);
 }
 
 int SoftVm::enable_cap(const abi::kvm_enable_cap& request) {

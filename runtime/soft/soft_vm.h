@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -47,6 +48,7 @@ class SoftVm {
 
   private:
     int set_memory_region(const abi::kvm_userspace_memory_region& region);
+    int get_dirty_log(const abi::kvm_dirty_log& request);
     int enable_cap(const abi::kvm_enable_cap& request);
     int memory_written(const abi::UntrapMemoryRange& range);
 
@@ -55,6 +57,8 @@ class SoftVm {
     bool has_vcpu_ = false;
     bool started_ = false;
     VmConfiguration configuration_;
+    // Of the slots that are logged; changed as the slots are.
+    std::array<std::vector<std::uint32_t>, PhysicalMemory::slot_count> dirty_;
 
     std::mutex written_mutex_;
     std::vector<abi::UntrapMemoryRange> written_;

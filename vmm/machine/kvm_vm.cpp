@@ -102,7 +102,7 @@ void KvmVm::choose_levels(const MachineOptions& options) {
 }
 
 void KvmVm::configure(const MachineOptions& options, bool real_time_idle, bool want_statistics) {
-    has_additions_ = check_extension(abi::cap_untrap_levels) > 0;
+    has_additions_ = check_extension(abi::cap_untrap) > 0;
     if (want_statistics && !has_additions_) {
         throw Error(fmt::format("host {} keeps no statistics that untrap can read", host_name()));
     }
