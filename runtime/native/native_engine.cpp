@@ -40,7 +40,6 @@ NativeEngine::NativeEngine(Vcpu& vcpu, World& world, ShadowTlb& tlb, NativeHost&
 void NativeEngine::to_core() {
     vcpu_.state.set_cr(world_.cr);
     vcpu_.state.set_xer(world_.xer);
-    vcpu_.state.usprg0 = hardware::read_usprg0();
 }
 
 void NativeEngine::from_core() {
@@ -79,6 +78,8 @@ Trap NativeEngine::run(Vcpu& vcpu, std::uint64_t budget) {
     isa::CpuState& state = vcpu.state;
     // Instructions and data in different spaces: one PID register cannot serve both.
     if (((state.page.msr & msr::is) != 0) != ((state.page.msr & msr::ds) != 0)) {
+        if (interpreter_stale_) interpreter_.flush();
+        interpreter_stale_ = false;
         return interpreter_.run(vcpu, budget);
     }
     from_core();
@@ -208,6 +209,7 @@ void NativeEngine::tlb_entry_changed(unsigned index, const mmu::TlbEntry& before
     if ((traces_ & NativeHost::traces_tlb) != 0 && contexts_.uses_guest_entry(index))
         host_.trace_tlb(index, {before.word0, before.word1, before.word2}, before.tid, false);
     contexts_.drop_guest_entry(index);
+    interpreter_stale_ = true;
     hardware::irq_restore(saved);
 }
 

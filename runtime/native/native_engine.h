@@ -91,7 +91,8 @@ class NativeEngine final : public Engine {
     NativeHost& host_;
     InterpreterEngine interpreter_;
     ExitReason reason_ = ExitReason::signal;
-    bool quick_ = false; // quick exits are allowed: nothing watches single instructions
+    bool quick_ = false;             // quick exits are allowed: nothing watches single instructions
+    bool interpreter_stale_ = false; // the guest TLB changed since the interpreter last ran
     bool timing_ = false;
     bool observed_ = false; // exits are timed or traced
     bool exit_open_ = false, exit_was_quick_ = false;

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <cstdint>
+#include <map>
+
+namespace untrap::tests::native {
+
+// The memory of a 440 host, by real address: two banks, one of them above 4 GB. It is handed out in naturally aligned
+// blocks with gaps between them, so that whoever maps more than a block is found out.
+class HostMemory {
+  public:
+    static constexpr std::uint64_t bank_bytes = std::uint64_t{1} << 30;
+    static constexpr std::uint64_t banks[] = {0x0'40000000, 0x3'80000000};
+
+    struct Block {
+        std::uint64_t real = 0;
+        unsigned shift = 0; // log2 of its bytes
+        // What the block is to its owner: guest real memory from here on.
+        unsigned vm = 0, slot = 0;
+        std::uint64_t guest_real = 0;
+    };
+
+    HostMemory();
+    ~HostMemory();
+    HostMemory(const HostMemory&) = delete;
+    HostMemory& operator=(const HostMemory&) = delete;
+
+    // shift: 12 to 28. gap: leaves at least a page free before it.
+    const Block& allocate(unsigned shift, unsigned bank, unsigned vm, unsigned slot, std::uint64_t guest_real);
+    // All blocks of a slot: nothing may map them from now on.
+    void release(unsigned vm, unsigned slot);
+    // The block that holds this real address, nullptr if none does.
+    const Block* find(std::uint64_t real) const;
+    std::uint8_t* at(std::uint64_t real) const;
+
+  private:
+    std::uint8_t* base_[2] = {};
+    std::uint64_t next_[2] = {};
+    std::map<std::uint64_t, Block> blocks_; // by real address
+};
+
+} // namespace untrap::tests::native
