@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -16,13 +17,12 @@ class ByteReader {
 
     std::optional<std::uint16_t> be16(std::uint64_t offset) const {
         if (!contains(offset, 2)) return std::nullopt;
-        return static_cast<std::uint16_t>(bytes_[offset] << 8 | bytes_[offset + 1]);
+        return static_cast<std::uint16_t>(byte(offset) << 8 | byte(offset + 1));
     }
 
     std::optional<std::uint32_t> be32(std::uint64_t offset) const {
         if (!contains(offset, 4)) return std::nullopt;
-        return std::uint32_t{bytes_[offset]} << 24 | std::uint32_t{bytes_[offset + 1]} << 16 |
-               std::uint32_t{bytes_[offset + 2]} << 8 | std::uint32_t{bytes_[offset + 3]};
+        return byte(offset) << 24 | byte(offset + 1) << 16 | byte(offset + 2) << 8 | byte(offset + 3);
     }
 
     bool contains(std::uint64_t offset, std::uint64_t length) const {
@@ -31,10 +31,13 @@ class ByteReader {
 
     // Only for ranges that contains() accepted.
     std::span<const std::uint8_t> range(std::uint64_t offset, std::uint64_t length) const {
-        return bytes_.subspan(offset, length);
+        return bytes_.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(length));
     }
 
   private:
+    // What contains() accepted fits std::size_t, on a 32-bit host too.
+    std::uint32_t byte(std::uint64_t offset) const { return bytes_[static_cast<std::size_t>(offset)]; }
+
     std::span<const std::uint8_t> bytes_;
 };
 

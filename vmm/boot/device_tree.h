@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,11 @@ inline constexpr std::uint64_t largest_device_tree = std::uint64_t{1} << 20;
 
 // The Bamboo's flattened device tree. Throws Error when the command line is too long.
 std::vector<std::uint8_t> make_device_tree(const MachineDescription& machine);
+
+// What makes a blob unsound, as libfdt's negative error number; 0 for a sound one: after this libfdt's functions can be
+// used on it. Takes any bytes that start at an 8-byte boundary. (fdt_check_full() would do, but is not in every libfdt:
+// the kernel's, which a program for a 440 host is linked with, has none.)
+int device_tree_error(std::span<const std::uint8_t> blob);
 
 // A user's blob, checked and brought up to date: memory size, initrd, command line, CPU and timebase frequency, and
 // clock frequencies that the blob leaves at 0 for a boot loader to fill in. Nothing else is touched: devices that the

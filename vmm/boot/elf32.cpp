@@ -85,7 +85,7 @@ std::vector<Elf32::SectionHeader> Elf32::section_headers() const {
     const ByteReader reader(bytes_);
     const std::uint64_t table = *reader.be32(offsetof(Elf32_Ehdr, e_shoff));
     const std::uint64_t entry_bytes = *reader.be16(offsetof(Elf32_Ehdr, e_shentsize));
-    const std::uint64_t count = *reader.be16(offsetof(Elf32_Ehdr, e_shnum));
+    const std::uint16_t count = *reader.be16(offsetof(Elf32_Ehdr, e_shnum));
     if (table == 0 || count == 0) return {};
     if (entry_bytes < section_header_bytes) {
         fail(fmt::format("section headers of {} bytes, where {} are needed", entry_bytes, section_header_bytes));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "vmm/boot/input_file.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -9,26 +10,9 @@
 #include <unistd.h>
 
 #include "vmm/devices/diagnostics.h"
+#include "vmm/memory/descriptor.h"
 
 namespace untrap::vmm {
-namespace {
-
-class Descriptor {
-  public:
-    explicit Descriptor(int fd) : fd_(fd) {}
-    ~Descriptor() {
-        if (fd_ >= 0) ::close(fd_);
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    int get() const { return fd_; }
-
-  private:
-    int fd_;
-};
-
-} // namespace
-
 std::vector<std::uint8_t> read_input_file(std::string_view role, const std::string& path, std::uint64_t most_bytes) {
     // O_NONBLOCK: a named pipe must be refused, not waited for.
     const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
@@ -38,10 +22,12 @@ std::vector<std::uint8_t> read_input_file(std::string_view role, const std::stri
     if (!S_ISREG(status.st_mode)) throw Error(fmt::format("{} {}: not a regular file", role, path));
     const auto size = static_cast<std::uint64_t>(status.st_size);
     if (size == 0) throw Error(fmt::format("{} {}: the file is empty", role, path));
-    if (size > most_bytes) {
-        throw Error(fmt::format("{} {}: too large, {} bytes where at most {} fit", role, path, size, most_bytes));
+    std::vector<std::uint8_t> bytes;
+    const std::uint64_t most = std::min<std::uint64_t>(most_bytes, bytes.max_size());
+    if (size > most) {
+        throw Error(fmt::format("{} {}: too large, {} bytes where at most {} fit", role, path, size, most));
     }
-    std::vector<std::uint8_t> bytes(size);
+    bytes.resize(static_cast<std::size_t>(size));
     std::size_t done = 0;
     while (done < bytes.size()) {
         const ssize_t got = ::read(file.get(), bytes.data() + done, bytes.size() - done);

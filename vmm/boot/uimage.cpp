@@ -54,7 +54,7 @@ class Inflater {
         for (;;) {
             const std::size_t done = out.size();
             // One byte more than allowed shows that there is too much.
-            const std::uint64_t room = std::min<std::uint64_t>(inflate_step, most_bytes - done + 1);
+            const auto room = static_cast<std::size_t>(std::min<std::uint64_t>(inflate_step, most_bytes - done + 1));
             out.resize(done + room);
             stream_.next_out = out.data() + done;
             stream_.avail_out = static_cast<uInt>(room);

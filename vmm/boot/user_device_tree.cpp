@@ -22,7 +22,7 @@ class Editor {
             fail(fmt::format("{} bytes, where at most {} are taken", blob.size(), largest_device_tree));
         }
         if (blob.size() < sizeof(fdt_header)) fail("truncated in the device tree header");
-        const int broken = fdt_check_full(blob.data(), blob.size());
+        const int broken = device_tree_error(blob);
         if (broken != 0) fail(fmt::format("not a sound device tree: {}", fdt_strerror(broken)));
         blob_.resize(blob.size() + room_to_grow);
         check(fdt_open_into(blob.data(), blob_.data(), static_cast<int>(blob_.size())));
