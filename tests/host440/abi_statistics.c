@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "abi_test.h"
+#include "check.h"
+#include "client.h"
+#include "snippets.h"
+
+// The whole file of a statistics descriptor, checked against the format; *bytes long.
+static uint8_t* read_statistics(int fd, size_t* bytes, const char* id_prefix) {
+    static uint8_t buffer[65536];
+    struct kvm_stats_header header;
+    void* volatile nowhere = BAD_POINTER;
+    uint8_t again[64];
+    ssize_t got;
+    uint32_t i;
+    size_t used = 0;
+
+    got = pread(fd, buffer, sizeof(buffer), 0);
+    REQUIRE(got > (ssize_t)sizeof(header));
+    *bytes = (size_t)got;
+    memcpy(&header, buffer, sizeof(header));
+    CHECK_EQUAL(header.flags, 0);
+    REQUIRE(header.name_size > 0 && header.name_size <= 256);
+    REQUIRE(header.num_desc > 0 && header.num_desc < 1000);
+    REQUIRE(header.id_offset >= sizeof(header) && header.id_offset + header.name_size <= *bytes);
+    REQUIRE(memchr(buffer + header.id_offset, 0, header.name_size) != NULL);
+    CHECK_EQUAL(strncmp((char*)buffer + header.id_offset, id_prefix, strlen(id_prefix)), 0);
+    CHECK_EQUAL(header.desc_offset % 8, 0);
+    CHECK_EQUAL(header.data_offset % 8, 0);
+    REQUIRE(header.desc_offset + header.num_desc * (sizeof(struct kvm_stats_desc) + header.name_size) <= *bytes);
+    for (i = 0; i != header.num_desc; ++i) {
+        const size_t at = header.desc_offset + i * (sizeof(struct kvm_stats_desc) + header.name_size);
+        struct kvm_stats_desc desc;
+        const char* name = (const char*)buffer + at + sizeof(desc);
+
+        memcpy(&desc, buffer + at, sizeof(desc));
+        REQUIRE(memchr(name, 0, header.name_size) != NULL && name[0] != '\0');
+        CHECK((desc.flags & KVM_STATS_TYPE_MASK) <= KVM_STATS_TYPE_MAX);
+        CHECK((desc.flags & KVM_STATS_UNIT_MASK) <= KVM_STATS_UNIT_MAX);
+        CHECK((desc.flags & KVM_STATS_BASE_MASK) <= KVM_STATS_BASE_MAX);
+        CHECK(desc.size >= 1 && desc.offset % 8 == 0);
+        REQUIRE(header.data_offset + desc.offset + 8 * desc.size <= *bytes);
+        used += 8 * desc.size;
+    }
+    CHECK_EQUAL(header.data_offset + used, *bytes);
+    // Parts of it at any place, and nothing behind its end.
+    REQUIRE_EQUAL(pread(fd, again, 17, header.desc_offset + 3), 17);
+    CHECK_EQUAL(memcmp(again, buffer + header.desc_offset + 3, 17), 0);
+    CHECK_EQUAL(pread(fd, again, 8, (off_t)*bytes), 0);
+    CHECK_EQUAL(pread(fd, again, sizeof(again), (off_t)*bytes - 8), 8);
+    CHECK_ERROR(pread(fd, nowhere, 100, 0), EFAULT);
+    return buffer;
+}
+
+// ~0 if there is none of this name.
+static uint64_t value_of(int fd, const char* id_prefix, const char* wanted) {
+    size_t bytes;
+    const uint8_t* file = read_statistics(fd, &bytes, id_prefix);
+    struct kvm_stats_header header;
+    uint32_t i;
+
+    memcpy(&header, file, sizeof(header));
+    for (i = 0; i != header.num_desc; ++i) {
+        const size_t at = header.desc_offset + i * (sizeof(struct kvm_stats_desc) + header.name_size);
+        struct kvm_stats_desc desc;
+        uint64_t value;
+
+        memcpy(&desc, file + at, sizeof(desc));
+        memcpy(&value, file + header.data_offset + desc.offset, sizeof(value));
+        if (strcmp((const char*)file + at + sizeof(desc), wanted) == 0) return value;
+    }
+    return ~0ull;
+}
+
+static void test_vcpu(void) {
+    struct vm vm;
+    uint64_t exits;
+    uint8_t byte;
+    int fd;
+
+    vm_open(&vm, 64 * KB);
+    VM_LOAD(&vm, 0x1000, dcr);
+    fd = (int)REQUIRE_SUCCESS(ioctl(vm.vcpu, KVM_GET_STATS_FD, 0));
+    CHECK_EQUAL(value_of(fd, "kvm-", "dcr_exits"), 0);
+    exits = value_of(fd, "kvm-", "sum_exits");
+    vm_start_at(&vm, 0x1000, 0, 0, 0);
+    vm_run_to(&vm, KVM_EXIT_DCR);
+    vm_run_to(&vm, KVM_EXIT_DCR);
+    vm_run_to_done(&vm);
+    CHECK_EQUAL(value_of(fd, "kvm-", "dcr_exits"), 3);
+    CHECK(value_of(fd, "kvm-", "sum_exits") >= exits + 3);
+    CHECK(write(fd, &byte, 1) == -1);
+    CHECK_ERROR(ioctl(fd, KVM_RUN, 0), ENOTTY);
+    // Read in sequence, byte by byte, it is the same; and it outlives the other descriptors.
+    CHECK_EQUAL(read(fd, &byte, 1), 1);
+    vm_close(&vm);
+    CHECK_EQUAL(value_of(fd, "kvm-", "dcr_exits"), 3);
+}
+
+static void test_vm(void) {
+    struct vm vm;
+    int fd;
+
+    vm_open(&vm, 64 * KB);
+    fd = (int)REQUIRE_SUCCESS(ioctl(vm.fd, KVM_GET_STATS_FD, 0));
+    CHECK_EQUAL(value_of(fd, "kvm-", "memory_slots"), 1);
+    CHECK_EQUAL(value_of(fd, "kvm-", "pinned_pages"), 16);
+    REQUIRE_SUCCESS(set_region(vm.fd, 0, 0, 0, 0, NULL));
+    CHECK_EQUAL(value_of(fd, "kvm-", "pinned_pages"), 0);
+    CHECK_ERROR(ioctl(vm.kvm, KVM_GET_STATS_FD, 0), ENOTTY);
+}
+
+void abi_statistics(void) {
+    check_test("KVM_GET_STATS_FD of a vCPU", TEST_SECONDS, test_vcpu);
+    check_test("KVM_GET_STATS_FD of a VM", TEST_SECONDS, test_vm);
+}
