@@ -42,8 +42,10 @@ static void unpin_pages(struct untrap_backing* backing) {
 }
 
 static int pin(struct untrap_vm* vm, struct untrap_backing* backing, unsigned long address, bool read_only) {
-    int result = account_locked_vm(vm->mm, backing->page_count, true);
+    int result;
 
+    if (backing->page_count > totalram_pages()) return -ENOMEM;
+    result = account_locked_vm(vm->mm, backing->page_count, true);
     if (result) return result;
     backing->accounted = true;
     backing->pinned = kvcalloc(backing->page_count, sizeof(*backing->pinned), GFP_KERNEL_ACCOUNT);
@@ -97,7 +99,7 @@ struct untrap_backing* untrap_backing_create(struct untrap_vm* vm, unsigned long
 
     if (!backing) return ERR_PTR(-ENOMEM);
     backing->page_count = page_count;
-    backing->file = untrap_guest_memory_find(address, page_count << PAGE_SHIFT, &backing->host_pages);
+    backing->file = untrap_guest_memory_find(address, page_count << PAGE_SHIFT, read_only, &backing->host_pages);
     if (!backing->file) result = pin(vm, backing, address, read_only);
     if (!result) result = find_addresses(backing);
     if (!result) return backing;

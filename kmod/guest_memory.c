@@ -207,14 +207,16 @@ int untrap_guest_memory_create(const struct kvm_create_guest_memfd* request) {
     return result;
 }
 
-struct file* untrap_guest_memory_find(unsigned long address, unsigned long bytes, struct page*** pages) {
+struct file* untrap_guest_memory_find(unsigned long address, unsigned long bytes, bool read_only,
+                                      struct page*** pages) {
+    const unsigned long flags = read_only ? VM_SHARED : VM_SHARED | VM_WRITE;
     struct mm_struct* mm = current->mm;
     struct vm_area_struct* vma;
     struct file* file = NULL;
 
     mmap_read_lock(mm);
     vma = find_vma(mm, address);
-    if (vma && vma->vm_ops == &memory_vm_ops && vma->vm_flags & VM_SHARED && vma->vm_start <= address &&
+    if (vma && vma->vm_ops == &memory_vm_ops && (vma->vm_flags & flags) == flags && vma->vm_start <= address &&
         bytes <= vma->vm_end - address) {
         const struct untrap_guest_memory* memory = vma->vm_file->private_data;
         const unsigned long first = vma->vm_pgoff + ((address - vma->vm_start) >> PAGE_SHIFT);

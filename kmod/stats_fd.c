@@ -15,8 +15,13 @@
 
 #define NAME_BYTES 48
 
+// struct kvm_stats_desc, whose name is of different lengths in different kernels' headers.
 struct description {
-    struct kvm_stats_desc fixed;
+    u32 flags;
+    s16 exponent;
+    u16 size;
+    u32 offset;
+    u32 bucket_size;
     char name[NAME_BYTES];
 };
 
@@ -27,7 +32,8 @@ struct layout {
     struct description descriptions[];
 };
 
-static_assert(sizeof(struct description) == sizeof(struct kvm_stats_desc) + NAME_BYTES);
+static_assert(offsetof(struct description, name) == offsetof(struct kvm_stats_desc, name));
+static_assert(sizeof(struct layout) == sizeof(struct kvm_stats_header) + NAME_BYTES);
 
 static struct layout* vm_layout;
 static struct layout* vcpu_layout;
@@ -49,10 +55,10 @@ static struct layout* new_layout(u32 count) {
 static void describe(struct layout* layout, u32 index, const char* name, bool instant) {
     struct description* description = &layout->descriptions[index];
 
-    description->fixed.flags =
+    description->flags =
         (instant ? KVM_STATS_TYPE_INSTANT : KVM_STATS_TYPE_CUMULATIVE) | KVM_STATS_UNIT_NONE | KVM_STATS_BASE_POW10;
-    description->fixed.size = 1;
-    description->fixed.offset = index * sizeof(u64);
+    description->size = 1;
+    description->offset = index * sizeof(u64);
     strscpy(description->name, name, sizeof(description->name));
 }
 

@@ -176,7 +176,6 @@ static struct untrap_vcpu* create(struct untrap_vm* vm) {
 }
 
 void untrap_vcpu_destroy(struct untrap_vcpu* vcpu) {
-    untrap_debugfs_remove_vcpu(vcpu);
     untrap_host_timer_stop(vcpu);
     free_vcpu(vcpu);
 }

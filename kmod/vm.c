@@ -39,9 +39,10 @@ void untrap_vm_unlock_core(struct untrap_vm* vm) { mutex_unlock(&vm->core_lock);
 
 void untrap_vm_yield_core(struct untrap_vm* vm) {
     mutex_unlock(&vm->core_lock);
-    // Without this wait the mutex could be taken back before the others even run. They hold it for a short time and
-    // never touch user memory meanwhile, so neither sleep needs to end for a signal.
-    wait_event(vm->core_given, !untrap_vm_core_is_wanted(vm));
+    // Without this wait the mutex could be taken back before the others even run. Threads that never stop asking
+    // must not keep a killed one from its end.
+    if (wait_event_killable(vm->core_given, !untrap_vm_core_is_wanted(vm))) cond_resched();
+    // It is held for a short time, and never while user memory is touched, so this sleep needs no way out.
     mutex_lock(&vm->core_lock);
 }
 
@@ -106,6 +107,8 @@ fail:
 
 // The last descriptor is gone: no thread is in the VM, and the irqfds went with the VM's own descriptor.
 static void destroy(struct untrap_vm* vm) {
+    // First, so that no other VM takes the name while it is there.
+    if (vm->vcpu) untrap_debugfs_remove_vcpu(vm->vcpu);
     mutex_lock(&list_lock);
     list_del(&vm->link);
     mutex_unlock(&list_lock);

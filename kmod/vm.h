@@ -136,9 +136,9 @@ void untrap_vm_free_slots(struct untrap_vm* vm);
 // ---- guest_memory.c ------------------------------------------------------------------------------------------------
 
 int untrap_guest_memory_create(const struct kvm_create_guest_memfd* request);
-// If `bytes` at `address` of the current process are mapped from one guest-memory file, shared: that file, with a
-// reference, and its page array from the first page on. NULL if not.
-struct file* untrap_guest_memory_find(unsigned long address, unsigned long bytes, struct page*** pages);
+// If `bytes` at `address` of the current process are mapped from one guest-memory file, shared, and writable unless
+// read_only: that file, with a reference, and its page array from the first page on. NULL if not.
+struct file* untrap_guest_memory_find(unsigned long address, unsigned long bytes, bool read_only, struct page*** pages);
 
 // ---- vcpu.c, vcpu_registers.c --------------------------------------------------------------------------------------
 
