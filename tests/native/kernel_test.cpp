@@ -60,7 +60,7 @@ class Session {
     bool answer(const Seen& seen) {
         runtime::Vcpu& vcpu = machine_.vcpu();
         // Time goes on here.
-        machine_.time += (seen.dcr * 0x9E3779B1U ^ static_cast<std::uint32_t>(seen.real)) >> 24;
+        machine_.pass_time((seen.dcr * 0x9E3779B1U ^ static_cast<std::uint32_t>(seen.real)) >> 24);
         if (seen.exit == RunExit::mmio) {
             vcpu.complete_mmio(seen.real * 0x0101010101010101ULL + 0x8899AABBCCDDEEFF);
             return true;

@@ -35,7 +35,7 @@ void Machine::MachineHost::wait(std::uint64_t until) {
     if (until == runtime::Timers::never)
         machine_.vcpu_.request_stop();
     else if (until > machine_.time)
-        machine_.time = until;
+        machine_.pass_time(until - machine_.time);
 }
 
 void Machine::MachineHost::between_slices() {
@@ -52,7 +52,8 @@ bool Machine::MachineHost::poll() {
 
 void Machine::MachineHost::arm_timer(std::uint64_t until) {
     machine_.cpu_.expect_interrupts(true, "arming the timer");
-    if (until <= machine_.time) machine_.world_.attention = 1;
+    machine_.timer_ = until;
+    machine_.pass_time(0);
 }
 
 void Machine::MachineHost::take_fpu() { machine_.cpu_.fpu_permission(true); }
@@ -60,6 +61,13 @@ void Machine::MachineHost::give_fpu() { machine_.cpu_.fpu_permission(false); }
 void Machine::MachineHost::trace_entry(std::uint32_t, std::uint32_t, std::uint32_t) { ++machine_.traced; }
 void Machine::MachineHost::trace_exit(unsigned, std::uint32_t, std::uint32_t) { ++machine_.traced; }
 void Machine::MachineHost::trace_tlb(unsigned, const std::uint32_t (&)[3], unsigned, bool) { ++machine_.traced; }
+
+void Machine::pass_time(std::uint64_t ticks) {
+    time += ticks;
+    if (timer_ == runtime::Timers::never || timer_ > time) return;
+    timer_ = runtime::Timers::never;
+    world_.attention = 1;
+}
 
 // -- making ----------------------------------------------------------------------------------------------------------
 
@@ -196,6 +204,7 @@ void Machine::start(const isa::CpuState& state) {
     vcpu_.exits = {};
     engine().flush();
     time = 0;
+    timer_ = runtime::Timers::never;
     executed = 0;
     waits = 0;
     warnings.clear();

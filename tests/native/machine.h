@@ -68,6 +68,10 @@ class Machine {
     void map(unsigned index, std::uint32_t ea, std::uint64_t real, unsigned size_code, std::uint32_t attributes,
              unsigned tid = 0, unsigned space = 0);
 
+    // Time goes on, and the host's timer rings if it is due.
+    void pass_time(std::uint64_t ticks);
+    std::uint64_t timer() const { return timer_; }
+
     std::uint64_t time = 0;
     std::uint64_t executed = 0;                   // instructions of the guest on the model
     std::uint64_t stop_after = ~std::uint64_t{0}; // instructions, after which the vCPU is stopped
@@ -114,6 +118,7 @@ class Machine {
     runtime::PhysicalMemory physical_;
     std::unique_ptr<runtime::PatchRegistry> patches_;
     std::array<Slot, runtime::PhysicalMemory::slot_count> slots_;
+    std::uint64_t timer_ = runtime::Timers::never;
     MachineHost host_;
     runtime::native::World world_;
     runtime::Vcpu vcpu_;
