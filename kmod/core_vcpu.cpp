@@ -120,8 +120,7 @@ int untrap_core_set_mp_state(untrap_core_vcpu* vcpu, u32 mp_state) {
     return registers::set_mp_state(vcpu->core, mp_state);
 }
 int untrap_core_set_guest_debug(untrap_core_vcpu* vcpu, const kvm_guest_debug* debug) {
-    (void)vcpu, (void)debug;
-    return -errno_values::einval;
+    return registers::set_guest_debug(vcpu->core, *reinterpret_cast<const abi::kvm_guest_debug*>(debug));
 }
 
 // -- from outside --------------------------------------------------------------------------------------------------

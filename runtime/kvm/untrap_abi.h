@@ -66,6 +66,19 @@ struct UntrapMemoryRange {
 
 inline constexpr std::uint32_t untrap_memory_written = ioc::iow<UntrapMemoryRange>(0xF1);
 
+// ---- guest memory, an ioctl of /dev/kvm or a VM, native440 alone ---------------------------------------------------
+
+// Returns a file of zeroed memory in pieces as large as the host has them, to be mapped (MAP_SHARED) and given to
+// KVM_SET_USER_MEMORY_REGION. Number and layout are those of mainline's KVM_CREATE_GUEST_MEMFD.
+struct UntrapGuestMemory {
+    std::uint64_t size;  // bytes, a multiple of 4096
+    std::uint64_t flags; // 0
+    std::uint64_t reserved[6];
+};
+
+inline constexpr std::uint32_t untrap_create_guest_memory = ioc::iowr<UntrapGuestMemory>(0xD4);
+
+static_assert(sizeof(UntrapGuestMemory) == 64);
 static_assert(sizeof(UntrapStats) == 384);
 static_assert(untrap_levels_up_to(0) == 0 && untrap_levels_up_to(3) == 0b1110);
 

@@ -10,26 +10,9 @@
 #include <unistd.h>
 
 #include "vmm/devices/diagnostics.h"
+#include "vmm/memory/descriptor.h"
 
 namespace untrap::vmm {
-namespace {
-
-class Descriptor {
-  public:
-    explicit Descriptor(int fd) : fd_(fd) {}
-    ~Descriptor() {
-        if (fd_ >= 0) ::close(fd_);
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    int get() const { return fd_; }
-
-  private:
-    int fd_;
-};
-
-} // namespace
-
 std::vector<std::uint8_t> read_input_file(std::string_view role, const std::string& path, std::uint64_t most_bytes) {
     // O_NONBLOCK: a named pipe must be refused, not waited for.
     const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));

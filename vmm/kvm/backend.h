@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string_view>
 
@@ -25,6 +26,10 @@ class KvmBackend {
     // What the ioctl returns (0 or more), or -errno. `argument` is a pointer, or a plain number cast to one where the
     // KVM interface has a number.
     virtual int ioctl(int fd, unsigned long request, void* argument) = 0;
+
+    // A file of `bytes` of zeroed memory that the host prefers for guests (native440: in large contiguous pieces), or
+    // -errno where there is no such thing; any memory serves then.
+    virtual int guest_memory_file(std::uint64_t bytes) = 0;
 
     // The vCPU's kvm_run, or null. It stays until unmap_run() or the end of the backend.
     virtual void* map_run(int vcpu_fd, std::size_t size) = 0;

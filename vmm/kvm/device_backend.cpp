@@ -29,6 +29,19 @@ class DeviceBackend final : public KvmBackend {
         return result < 0 ? -errno : result;
     }
 
+    int guest_memory_file(std::uint64_t bytes) override {
+        const int kvm = open();
+        if (kvm < 0) return kvm;
+        int file = -ENOSYS;
+        // Mainline's files of this kind cannot be mapped.
+        if (ioctl(kvm, abi::ioctl_check_extension, ioctl_number(abi::cap_untrap)) > 0) {
+            abi::UntrapGuestMemory request{.size = bytes, .flags = 0, .reserved = {}};
+            file = ioctl(kvm, abi::untrap_create_guest_memory, &request);
+        }
+        close(kvm);
+        return file;
+    }
+
     void* map_run(int vcpu_fd, std::size_t size) override {
         void* const run = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu_fd, 0);
         return run == MAP_FAILED ? nullptr : run;

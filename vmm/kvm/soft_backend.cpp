@@ -2,6 +2,8 @@
 
 // soft440 behind the KVM interface.
 
+#include <cerrno>
+
 #include "runtime/soft/kvm_front.h"
 #include "vmm/kvm/backend.h"
 
@@ -14,6 +16,7 @@ class SoftBackend final : public KvmBackend {
     int open() override { return front_.open(); }
     void close(int fd) override { front_.close(fd); }
     int ioctl(int fd, unsigned long request, void* argument) override { return front_.ioctl(fd, request, argument); }
+    int guest_memory_file(std::uint64_t) override { return -ENOSYS; } // any memory serves
     void* map_run(int vcpu_fd, std::size_t size) override { return front_.map_run(vcpu_fd, size); }
     void unmap_run(void*, std::size_t) override {} // the page goes with its vCPU
 

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "vmm/devices/diagnostics.h"
+#include "vmm/memory/descriptor.h"
 
 namespace untrap::vmm {
 namespace {
@@ -22,21 +23,6 @@ namespace {
 [[noreturn]] void fail(const std::string& path, const char* what) {
     throw Error(fmt::format("disk {}: {}: {}", path, what, std::strerror(errno)));
 }
-
-class Descriptor {
-  public:
-    explicit Descriptor(int fd) : fd_(fd) {}
-    ~Descriptor() {
-        if (fd_ >= 0) ::close(fd_);
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    int get() const { return fd_; }
-    int release() { return std::exchange(fd_, -1); }
-
-  private:
-    int fd_;
-};
 
 // A file without a name in this directory, -1 when the directory cannot have one.
 int unnamed_file(const std::string& directory) {

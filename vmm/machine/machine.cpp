@@ -32,9 +32,14 @@ bool stdin_is_live() {
 class Machine {
   public:
     Machine(const MachineOptions& machine, const RunOptions& options)
-        : options_(options), ram_(memory_.add_region(0, machine.memory_mib << 20)),
-          vm_(open_host(machine.host), machine,
-              machine.net != NetKind::none || (options.console_input && stdin_is_live()), options.want_statistics),
+        : Machine(machine, options, open_host(machine.host)) {}
+
+  private:
+    Machine(const MachineOptions& machine, const RunOptions& options, std::unique_ptr<KvmBackend> host)
+        : options_(options), ram_(memory_.add_region(0, machine.memory_mib << 20, false,
+                                                     host->guest_memory_file(machine.memory_mib << 20))),
+          vm_(std::move(host), machine, machine.net != NetKind::none || (options.console_input && stdin_is_live()),
+              options.want_statistics),
           console_(STDOUT_FILENO, options.until, stop_), board_(machine, memory_, wires()) {
         vm_.add_memory(memory_.regions());
         memory_.set_write_observer([this](std::uint64_t gpa, std::uint64_t bytes) { vm_.memory_written(gpa, bytes); });
@@ -47,6 +52,7 @@ class Machine {
         vm_.set_boot_registers(boot_guest(machine.boot, description, memory_));
     }
 
+  public:
     RunResult run() {
         RunResult result;
         result.host = vm_.host_name();

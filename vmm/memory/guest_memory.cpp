@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "vmm/devices/diagnostics.h"
+#include "vmm/memory/descriptor.h"
 
 namespace untrap::vmm {
 
@@ -54,7 +55,8 @@ GuestMemory::~GuestMemory() {
     for (const Region& region : regions_) munmap(region.host, static_cast<std::size_t>(region.size));
 }
 
-GuestMemory::Region GuestMemory::add_region(std::uint64_t base, std::uint64_t size, bool read_only) {
+GuestMemory::Region GuestMemory::add_region(std::uint64_t base, std::uint64_t size, bool read_only, int file) {
+    const Descriptor opened(file);
     constexpr std::uint64_t space = 1ull << address_bits;
     if (size == 0) throw Error(fmt::format("memory region at {:#x} is empty", base));
     if (base % page_size || size % page_size)
@@ -69,7 +71,7 @@ GuestMemory::Region GuestMemory::add_region(std::uint64_t base, std::uint64_t si
         if (size > SIZE_MAX) throw Error(fmt::format("memory region of {:#x} bytes does not fit this host", size));
     }
     void* host = mmap(nullptr, static_cast<std::size_t>(size), PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                      file >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, file, 0);
     if (host == MAP_FAILED)
         throw Error(fmt::format("no host memory for a region of {} MiB: {}", size >> 20, std::strerror(errno)));
     const Region region{base, static_cast<std::uint8_t*>(host), size, read_only};

@@ -41,7 +41,8 @@ class GuestMemory {
     /// Adds zeroed memory, allocated lazily by the host. Throws Error when base or size is not page aligned, the size
     /// is 0, the region passes 36 address bits or overlaps another, or the host has no address space.
     /// The host pointer stays valid as long as this object.
-    Region add_region(std::uint64_t base, std::uint64_t size, bool read_only = false);
+    /// file: a descriptor to map it from, closed here; negative for memory of our own.
+    Region add_region(std::uint64_t base, std::uint64_t size, bool read_only = false, int file = -1);
     std::span<const Region> regions() const { return regions_; }
     std::uint64_t total_size() const;
 
