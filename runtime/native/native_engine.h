@@ -31,7 +31,10 @@ class NativeEngine final : public Engine {
     void flush() override;
 
     // The guest was left by this interrupt; interrupts are off, the host's world is back. True: back into the guest.
-    bool exit(unsigned vector) { return observed_ ? observed_exit(vector) : quick_exit(vector); }
+    bool exit(unsigned vector) {
+        if (vector == static_cast<unsigned>(isa::Interrupt::program) && world_.quick != 0) return program_interrupt();
+        return observed_ ? observed_exit(vector) : quick_exit(vector);
+    }
 
     // Exits counted here and not yet in Vcpu::exits.
     void count_exits();
@@ -55,6 +58,7 @@ class NativeEngine final : public Engine {
     bool emulate_quickly(std::uint32_t word);
     bool write_spr(unsigned number, std::uint32_t value);
     bool write_msr(std::uint32_t value);
+    void write_tlb_word(unsigned index, unsigned ws, std::uint32_t value);
     bool return_from_interrupt();
     bool system_call();
     bool tlb_miss(std::uint32_t ea, mmu::Access access);

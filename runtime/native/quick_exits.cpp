@@ -82,12 +82,61 @@ bool NativeEngine::quick_exit(unsigned vector) {
 // -- emulation
 // ---------------------------------------------------------------------------------------------------------
 
-bool NativeEngine::program_interrupt() {
-    if ((world_.esr & esr::ppr) == 0 || (vcpu_.state.page.msr & msr::pr) != 0) return false;
-    return emulate_quickly(world_.word);
+[[gnu::always_inline]] inline bool NativeEngine::write_spr(unsigned number, std::uint32_t value) {
+    isa::CpuState& state = vcpu_.state;
+    const PlainSpr& plain = plain_sprs[number];
+    if (plain.writable) {
+        word_at(state, plain.offset) = plain.address ? value & ~3U : value;
+        return true;
+    }
+    if (number == spr::pid) {
+        state.page.pid = value & 0xFF;
+        select_context();
+        return true;
+    }
+    if (number == spr::mmucr) {
+        state.page.mmucr = value & isa::mmucr::writable;
+        return true;
+    }
+    return false;
 }
 
-bool NativeEngine::emulate_quickly(std::uint32_t word) {
+// Whether something waits that the MSR to be written lets through.
+[[gnu::always_inline]] inline bool NativeEngine::interrupt_would_come(std::uint32_t new_msr) const {
+    const std::uint32_t waiting = vcpu_.state.page.pending;
+    if (waiting == 0) return false;
+    return ((waiting & isa::pending::external) != 0 && (new_msr & msr::ee) != 0) ||
+           ((waiting & ~isa::pending::external) != 0 && (new_msr & (msr::ce | msr::de)) != 0);
+}
+
+[[gnu::always_inline]] inline bool NativeEngine::write_msr(std::uint32_t value) {
+    std::uint32_t& guest = vcpu_.state.page.msr;
+    if (((value ^ guest) & ~ee_ce_me) != 0 || interrupt_would_come(value)) return false;
+    guest = value;
+    return true;
+}
+
+// Written over an entry that was never used, it costs no more than the write.
+[[gnu::always_inline]] inline void NativeEngine::write_tlb_word(unsigned index, unsigned ws, std::uint32_t value) {
+    if (contexts_.uses_guest_entry(index)) tlb_entry_changed(index, vcpu_.tlb.entry(index));
+    vcpu_.tlb.write_word(index, ws, value, vcpu_.state.page.mmucr);
+}
+
+bool NativeEngine::return_from_interrupt() {
+    isa::CpuState& state = vcpu_.state;
+    const std::uint32_t value = state.page.srr1 & msr::defined;
+    if ((value & (msr::we | msr::de)) != 0 || ((value & msr::is) != 0) != ((value & msr::ds) != 0)) return false;
+    if (interrupt_would_come(value)) return false;
+    count(ExitReason::emul_rfi);
+    state.page.msr = value;
+    state.pc = state.page.srr0 & ~3U;
+    state.reserve_valid = 0;
+    select_context();
+    update_run_msr();
+    return true;
+}
+
+[[gnu::always_inline]] inline bool NativeEngine::emulate_quickly(std::uint32_t word) {
     isa::CpuState& state = vcpu_.state;
     if (word == word_rfi) return return_from_interrupt();
     if (word >> 26 != 31) return false;
@@ -122,7 +171,7 @@ bool NativeEngine::emulate_quickly(std::uint32_t word) {
         count(ExitReason::emul_mtmsr);
         break;
     case xo_tlbwe:
-        vcpu_.write_tlb_word(state.gpr[word >> 16 & 31] & 63, word >> 11 & 31, rt);
+        write_tlb_word(state.gpr[word >> 16 & 31] & 63, word >> 11 & 31, rt);
         count(ExitReason::emul_tlbwe);
         break;
     default: return false;
@@ -131,52 +180,9 @@ bool NativeEngine::emulate_quickly(std::uint32_t word) {
     return true;
 }
 
-bool NativeEngine::write_spr(unsigned number, std::uint32_t value) {
-    isa::CpuState& state = vcpu_.state;
-    const PlainSpr& plain = plain_sprs[number];
-    if (plain.writable) {
-        word_at(state, plain.offset) = plain.address ? value & ~3U : value;
-        return true;
-    }
-    if (number == spr::pid) {
-        state.page.pid = value & 0xFF;
-        select_context();
-        return true;
-    }
-    if (number == spr::mmucr) {
-        state.page.mmucr = value & isa::mmucr::writable;
-        return true;
-    }
-    return false;
-}
-
-// Whether something waits that the MSR to be written lets through.
-bool NativeEngine::interrupt_would_come(std::uint32_t new_msr) const {
-    const std::uint32_t waiting = vcpu_.state.page.pending;
-    if (waiting == 0) return false;
-    return ((waiting & isa::pending::external) != 0 && (new_msr & msr::ee) != 0) ||
-           ((waiting & ~isa::pending::external) != 0 && (new_msr & (msr::ce | msr::de)) != 0);
-}
-
-bool NativeEngine::write_msr(std::uint32_t value) {
-    std::uint32_t& guest = vcpu_.state.page.msr;
-    if (((value ^ guest) & ~ee_ce_me) != 0 || interrupt_would_come(value)) return false;
-    guest = value;
-    return true;
-}
-
-bool NativeEngine::return_from_interrupt() {
-    isa::CpuState& state = vcpu_.state;
-    const std::uint32_t value = state.page.srr1 & msr::defined;
-    if ((value & (msr::we | msr::de)) != 0 || ((value & msr::is) != 0) != ((value & msr::ds) != 0)) return false;
-    if (interrupt_would_come(value)) return false;
-    count(ExitReason::emul_rfi);
-    state.page.msr = value;
-    state.pc = state.page.srr0 & ~3U;
-    state.reserve_valid = 0;
-    select_context();
-    update_run_msr();
-    return true;
+bool NativeEngine::program_interrupt() {
+    if ((world_.esr & esr::ppr) == 0 || (vcpu_.state.page.msr & msr::pr) != 0) return false;
+    return emulate_quickly(world_.word);
 }
 
 // -- reflection
@@ -263,6 +269,12 @@ bool NativeEngine::map(std::uint32_t ea, unsigned guest_index, Access access) {
         writable = writable && (slot->dirty[page / 32] >> (page & 31) & 1) != 0;
     }
     const std::uint32_t offset_mask = (1U << shift) - 1;
+
+    // Two entries of the guest for one address are its own mistake, but in the hardware they would be a machine check
+    // of the host: the other one's mappings go.
+    const isa::StatePage& context = vcpu_.state.page;
+    vcpu_.tlb.for_others_in_page(guest_index, ea, shift, entry.ts(), context.pid,
+                                 [&](unsigned other) { contexts_.drop_guest_entry(other); });
 
     ShadowTlb::Mapping mapping;
     mapping.word0 = (ea & ~offset_mask) | TlbEntry::valid_bit | TlbEntry::ts_bit | (shift - 10) / 2 << 4;
