@@ -25,6 +25,8 @@ class Engine {
     virtual void site_changed(std::uint64_t real) = 0;
     // Memslots changed, or everything must be rebuilt.
     virtual void flush() = 0;
+    // A dirty log was taken: the next store to each page of a logged slot has to be noted again.
+    virtual void dirty_log_taken() { flush(); }
 
   protected:
     ~Engine() = default;

@@ -18,6 +18,7 @@ class InterpreterEngine final : public Engine {
     void memory_written(std::uint64_t, std::uint64_t) override {} // nothing is kept of the code
     void site_changed(std::uint64_t) override {}
     void flush() override;
+    void dirty_log_taken() override {} // stores to logged slots are never kept
     std::uint64_t refills() const { return pages_.refills; }
 
   private:

@@ -15,7 +15,8 @@ namespace untrap::runtime::soft {
 // on the reason as NUL-terminated text.
 //
 // Every call may come from any thread. KVM_INTERRUPT and untrap_memory_written do not wait for a KVM_RUN in progress,
-// nor does a write of 1 to kvm_run.immediate_exit, which ends it within a few milliseconds.
+// nor does KVM_GET_DIRTY_LOG, which takes the log between two slices of it, nor a write of 1 to
+// kvm_run.immediate_exit, which ends it within a few milliseconds.
 class KvmFront {
   public:
     KvmFront();

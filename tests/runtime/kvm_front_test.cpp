@@ -322,8 +322,8 @@ TEST_CASE("bad arguments get their error, and nothing happens") {
           abi::ioctl_translate, abi::ioctl_get_mp_state, abi::ioctl_set_mp_state, abi::ioctl_get_reg_list,
           abi::ioctl_set_guest_debug, abi::untrap_get_stats})
         CHECK(kvm.ioctl(m.vcpu, request, nullptr) == -EFAULT);
-    for (const std::uint32_t request :
-         {abi::ioctl_set_user_memory_region, abi::ioctl_enable_cap, abi::untrap_memory_written})
+    for (const std::uint32_t request : {abi::ioctl_set_user_memory_region, abi::ioctl_enable_cap,
+                                        abi::ioctl_get_dirty_log, abi::untrap_memory_written})
         CHECK(kvm.ioctl(m.vm, request, nullptr) == -EFAULT);
 
     // Memory
@@ -332,7 +332,7 @@ TEST_CASE("bad arguments get their error, and nothing happens") {
     CHECK(m.set_memory(1, 0x100000, 0x1001, m.ram) == -EINVAL);
     CHECK(m.set_memory(1, 0x100000, 0x1000, nullptr) == -EINVAL);
     CHECK(m.set_memory(1, 0x100000, 0x1000, m.ram + 1) == -EINVAL);
-    CHECK(m.set_memory(1, 0x100000, 0x1000, m.ram, 1) == -EINVAL); // dirty log
+    CHECK(m.set_memory(1, 0x100000, 0x1000, m.ram, 4) == -EINVAL);
     CHECK(m.set_memory(1, 0xFFFFFF000, 0x2000, m.ram) == -EINVAL);
     CHECK(m.set_memory(1, 0xFFFFFFFFFFFFF000, 0x1000, m.ram) == -EINVAL);
     CHECK(m.set_memory(1, 0x100000, 0xFFFFFFFFFFFFF000, m.ram) == -EINVAL);
@@ -469,6 +469,96 @@ TEST_CASE("debug exits: single step, breakpoints of both kinds, watchpoints") {
         CHECK(capability(abi::cap_set_guest_debug) == 1);
         CHECK(capability(abi::cap_guest_debug_hw_bps) == 4);
         CHECK(capability(abi::cap_guest_debug_hw_wps) == 2);
+    }
+}
+
+namespace {
+
+// The dirty log of slot 0, as a set of bits.
+std::uint64_t take_log(Machine& m, std::vector<std::uint64_t>& words) {
+    words.assign(Machine::bytes / 0x1000 / 64, ~std::uint64_t{0});
+    abi::kvm_dirty_log request{};
+    request.dirty_bitmap = words.data();
+    REQUIRE(m.kvm.ioctl(m.vm, abi::ioctl_get_dirty_log, &request) == 0);
+    return words[0];
+}
+
+} // namespace
+
+TEST_CASE("the dirty log has the pages stored to since it was taken last") {
+    for (const std::uint64_t engine : {abi::untrap_engine_interpreter, abi::untrap_engine_jit}) {
+        Machine m(engine);
+        std::vector<std::uint64_t> words;
+        abi::kvm_dirty_log request{};
+        CHECK(m.kvm.ioctl(m.vm, abi::ioctl_get_dirty_log, &request) == -ENOENT);
+        REQUIRE(m.set_memory(0, 0, Machine::bytes, m.ram, abi::mem_log_dirty_pages) == 0);
+        CHECK(m.kvm.ioctl(m.vm, abi::ioctl_get_dirty_log, &request) == -EFAULT);
+        request.slot = 1;
+        CHECK(m.kvm.ioctl(m.vm, abi::ioctl_get_dirty_log, &request) == -ENOENT);
+        request.slot = 32;
+        CHECK(m.kvm.ioctl(m.vm, abi::ioctl_get_dirty_log, &request) == -EINVAL);
+
+        // Stores to pages 2 and 3 (across), loads from 4, stores to 5 in a loop; then a device, then the loop again.
+        m.put(origin, {code::li(3, 0x2FFE), code::stw(3, 3, 0), code::li(4, 0x4000), code::lwz(5, 4, 0),
+                       code::li(4, 0x5000), code::li(6, 100),
+                       // loop:
+                       code::stw(6, 4, 0), code::stb(6, 4, 8), code::addi(6, 6, 0xFFFF), code::d_form(11, 0, 6, 0),
+                       16U << 26 | 4U << 21 | 2U << 16 | (-16 & 0xFFFC), code::lis(7, device_high), code::stw(6, 7, 0),
+                       code::b(-32)});
+        CHECK(take_log(m, words) == 0);
+        REQUIRE(m.go() == 0);
+        REQUIRE(m.run->exit_reason == abi::exit_mmio);
+        CHECK(take_log(m, words) == 0b101100);
+        for (std::size_t index = 1; index < words.size(); ++index) CHECK(words[index] == 0);
+        CHECK(take_log(m, words) == 0);
+        for (int again = 0; again < 3; ++again) {
+            REQUIRE(m.go() == 0);
+            REQUIRE(m.run->exit_reason == abi::exit_mmio);
+            if (again == 1) REQUIRE(m.set_memory(0, 0, Machine::bytes, m.ram, abi::mem_log_dirty_pages) == 0);
+            CHECK(take_log(m, words) == 0b100000);
+        }
+        REQUIRE(m.set_memory(0, 0, Machine::bytes, m.ram) == 0);
+        REQUIRE(m.go() == 0);
+        request.slot = 0;
+        CHECK(m.kvm.ioctl(m.vm, abi::ioctl_get_dirty_log, &request) == -ENOENT);
+    }
+}
+
+TEST_CASE("the dirty log is taken while the guest runs or waits, and misses no store") {
+    for (const std::uint64_t engine : {abi::untrap_engine_interpreter, abi::untrap_engine_jit}) {
+        Machine m(engine, false);
+        std::vector<std::uint64_t> words;
+        REQUIRE(m.set_memory(0, 0, Machine::bytes, m.ram, abi::mem_log_dirty_pages) == 0);
+        m.put(origin, {code::li(4, 0x5000), code::addi(6, 6, 1), code::stw(6, 4, 0), code::b(-8)});
+        std::thread runner([&] { m.go(); });
+        const auto counter = [&] {
+            return __builtin_bswap32(std::atomic_ref(*reinterpret_cast<std::uint32_t*>(m.ram + 0x5000)).load());
+        };
+        while (counter() < 1000) std::this_thread::yield();
+        unsigned missed = 0;
+        for (int round = 0; round < 200; ++round) {
+            const std::uint32_t before = counter();
+            const std::uint64_t log = take_log(m, words);
+            if (round != 0 && log != 0b100000) ++missed;
+            while (counter() - before < 1000) std::this_thread::yield();
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        CHECK(missed == 0);
+        CHECK(take_log(m, words) == 0b100000);
+        std::atomic_ref(m.run->immediate_exit).store(1);
+        runner.join();
+
+        m.run->immediate_exit = 0;
+        take_log(m, words);
+        m.put(0x1800, {code::lis(9, 4), code::ori(9, 9, 0x8000), code::mtmsr(9), code::b(0)});
+        abi::kvm_regs regs = m.regs();
+        regs.pc = 0x1800;
+        REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_set_regs, &regs) == 0);
+        std::thread waiter([&] { m.go(); });
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        CHECK(take_log(m, words) == 0);
+        std::atomic_ref(m.run->immediate_exit).store(1);
+        waiter.join();
     }
 }
 
