@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 
 #include "mmu/tlb_entry.h"
@@ -40,6 +41,27 @@ class GuestTlb {
     // The first entry that translates ea, or -1. Several matches are a programming error of the guest (the manual
     // leaves the result open); the lowest index wins here.
     int search(std::uint32_t ea, unsigned space, unsigned pid) const;
+
+    // Calls action(entry) for the entries other than `index` that translate some of the page of 2^shift bytes (10 to
+    // 28) at ea. A guest must not have any such, but may.
+    template <typename Action>
+    void for_others_in_page(unsigned index, std::uint32_t ea, unsigned shift, unsigned space, unsigned pid,
+                            Action&& action) const {
+        const std::uint32_t key = key_of(ea, space, pid);
+        const std::uint32_t compared = context_bits | (page_bits & (0 - (std::uint32_t{1} << shift)));
+        for (unsigned word = 0; word < entry_count / 32; ++word) {
+            std::uint32_t candidates =
+                shift <= 12 ? sets_[page_set(ea)][word] | sets_[segment_set(ea)][word] : 0xFFFFFFFF;
+            if (index / 32 == word) candidates &= ~(0x80000000 >> (index & 31));
+            while (candidates != 0) {
+                const auto leading = static_cast<unsigned>(std::countl_zero(candidates));
+                candidates &= ~(0x80000000 >> leading);
+                const unsigned other = word * 32 + leading;
+                const Match& match = match_[other];
+                if (((key ^ match.key) & match.mask & compared) == 0 && page_shift_[other] != 0) action(other);
+            }
+        }
+    }
 
     Translation translate(std::uint32_t ea, unsigned space, unsigned pid, bool problem_state, Access access) const;
 
