@@ -194,12 +194,18 @@ static struct untrap_guest_memory* create(unsigned long page_count, int* result)
     return NULL;
 }
 
+bool untrap_host_can_spare(u64 page_count) {
+    const long available = si_mem_available();
+
+    return available >= 0 && page_count + totalram_pages() / 32 <= (unsigned long)available;
+}
+
 int untrap_guest_memory_create(const struct kvm_create_guest_memfd* request) {
     struct untrap_guest_memory* memory;
     int result;
 
     if (request->flags || request->size == 0 || request->size & ~PAGE_MASK) return -EINVAL;
-    if (request->size >> PAGE_SHIFT > totalram_pages()) return -ENOMEM;
+    if (!untrap_host_can_spare(request->size >> PAGE_SHIFT)) return -ENOMEM;
     memory = create(request->size >> PAGE_SHIFT, &result);
     if (!memory) return result;
     result = anon_inode_getfd("kvm-guest-memory", &memory_fops, memory, O_RDWR | O_CLOEXEC);

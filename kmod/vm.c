@@ -64,8 +64,10 @@ void untrap_vm_pulse(struct untrap_vm* vm) {
 // ---- life ----------------------------------------------------------------------------------------------------------
 
 static struct untrap_vm* create(void) {
-    struct untrap_vm* vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
+    struct untrap_vm* vm;
 
+    if (!untrap_host_can_spare(untrap_core_vm_bytes() >> PAGE_SHIFT)) return NULL;
+    vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
     if (!vm) return NULL;
     vm->core_memory = kvzalloc(untrap_core_vm_bytes(), GFP_KERNEL_ACCOUNT);
     vm->slots = kcalloc(untrap_core_slot_count(), sizeof(*vm->slots), GFP_KERNEL_ACCOUNT);

@@ -135,6 +135,9 @@ void untrap_vm_free_slots(struct untrap_vm* vm);
 
 // ---- guest_memory.c ------------------------------------------------------------------------------------------------
 
+// Whether the host keeps enough memory if so much is taken from it that it cannot get back by killing a process.
+bool untrap_host_can_spare(u64 page_count);
+
 int untrap_guest_memory_create(const struct kvm_create_guest_memfd* request);
 // If `bytes` at `address` of the current process are mapped from one guest-memory file, shared, and writable unless
 // read_only: that file, with a reference, and its page array from the first page on. NULL if not.
