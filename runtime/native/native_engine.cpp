@@ -78,8 +78,9 @@ Trap NativeEngine::run(Vcpu& vcpu, std::uint64_t budget) {
     isa::CpuState& state = vcpu.state;
     // Instructions and data in different spaces: one PID register cannot serve both.
     if (((state.page.msr & msr::is) != 0) != ((state.page.msr & msr::ds) != 0)) {
-        if (interpreter_stale_) interpreter_.flush();
-        interpreter_stale_ = false;
+        // It keeps translations, and is not told of what quick exits write.
+        if (interpreter_tlb_version_ != vcpu.tlb.version()) interpreter_.flush();
+        interpreter_tlb_version_ = vcpu.tlb.version();
         return interpreter_.run(vcpu, budget);
     }
     from_core();
@@ -209,7 +210,6 @@ void NativeEngine::tlb_entry_changed(unsigned index, const mmu::TlbEntry& before
     if ((traces_ & NativeHost::traces_tlb) != 0 && contexts_.uses_guest_entry(index))
         host_.trace_tlb(index, {before.word0, before.word1, before.word2}, before.tid, false);
     contexts_.drop_guest_entry(index);
-    interpreter_stale_ = true;
     hardware::irq_restore(saved);
 }
 

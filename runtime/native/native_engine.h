@@ -94,9 +94,9 @@ class NativeEngine final : public Engine {
     ShadowContexts contexts_;
     NativeHost& host_;
     InterpreterEngine interpreter_;
+    std::uint32_t interpreter_tlb_version_ = 0; // of the guest TLB, when the interpreter last ran
     ExitReason reason_ = ExitReason::signal;
-    bool quick_ = false;             // quick exits are allowed: nothing watches single instructions
-    bool interpreter_stale_ = false; // the guest TLB changed since the interpreter last ran
+    bool quick_ = false; // quick exits are allowed: nothing watches single instructions
     bool timing_ = false;
     bool observed_ = false; // exits are timed or traced
     bool exit_open_ = false, exit_was_quick_ = false;

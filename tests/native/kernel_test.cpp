@@ -217,3 +217,34 @@ TEST_CASE("a guest kernel does the same on a 440 as in the interpreter", "[kerne
     CHECK(assembly > 1000);
     CHECK(invalidations > 0);
 }
+
+TEST_CASE("two guests on one CPU do not notice each other", "[kernel]") {
+    Random random = seeded_random(32);
+    const std::uint64_t goal = instruction_goal(400'000);
+    std::uint64_t executed = 0, kernels = 0;
+    while (executed < goal) {
+        ModelCpu cpu(random, random.pick({16U, 62U}));
+        runtime::native::ShadowTlb tlb;
+        tlb.start(cpu.pinned_from);
+        Twins first(cpu, tlb), second(cpu, tlb);
+        for (unsigned repeat = 0; repeat < 4; ++repeat) {
+            cpu.interrupt_interval = random.pick({10U, 100U});
+            cpu.host_percent = random.pick({0U, 10U});
+            first.start(random, kernels++);
+            second.start(random, kernels++);
+            bool more = true, more_of_second = true;
+            while (more || more_of_second) {
+                if (more && random.chance(50)) more = first.step();
+                if (more_of_second && random.chance(50)) more_of_second = second.step();
+            }
+            executed += first.native->executed + second.native->executed;
+        }
+        // One of them goes: nothing of it may stay behind.
+        const unsigned gone = first.native->vm();
+        first.native.reset();
+        for (unsigned index = 0; index < ModelCpu::entry_count; ++index) {
+            const ModelCpu::Entry& entry = cpu.entry(index);
+            CHECK((!entry.words.valid() || entry.words.ts() == 0 || entry.meaning >> 16 != gone));
+        }
+    }
+}

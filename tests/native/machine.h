@@ -73,6 +73,8 @@ class Machine {
     std::uint64_t timer() const { return timer_; }
 
     std::uint64_t time = 0;
+    // Instructions of the guest, about.
+    std::uint64_t progress() const { return executed + vcpu_.state.retired; }
     std::uint64_t executed = 0;                   // instructions of the guest on the model
     std::uint64_t stop_after = ~std::uint64_t{0}; // instructions, after which the vCPU is stopped
     unsigned waits = 0;

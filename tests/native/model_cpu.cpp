@@ -405,7 +405,7 @@ void ModelCpu::store_guest(Machine& machine, World& world) {
     usprg0_ = hardware_.usprg0;
     fpr_ = hardware_.fpr;
     fpscr_ = hardware_.fpscr;
-    machine.executed += hardware_.retired;
+    machine.executed += hardware_.retired + 1; // so that a guest that only traps comes to an end too
     instructions += hardware_.retired;
 }
 
