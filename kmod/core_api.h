@@ -86,7 +86,7 @@ int untrap_core_memory_written(struct untrap_core_vm *vm, u64 base, u64 bytes);
 
 /* ---- vCPU -------------------------------------------------------------------------------------------------------- */
 
-/* Zeroed memory in the kernel's linear mapping (kmalloc). `host` is handed back to untrap_host_*. One vCPU per VM. */
+/* Zeroed memory in the kernel's linear mapping (kmalloc), page-aligned. `host` is handed back to untrap_host_*. One vCPU per VM. */
 size_t untrap_core_vcpu_bytes(void);
 struct untrap_core_vcpu *untrap_core_vcpu_create(void *memory, struct untrap_core_vm *vm, void *host);
 void untrap_core_vcpu_destroy(struct untrap_core_vcpu *vcpu);
@@ -169,7 +169,8 @@ void untrap_host_warn(void *host, const char *message, u32 pc, u32 word);
 void untrap_host_wait(void *host, u64 until);
 /*
  * The vCPU's thread, interrupts on, at least once after each host interrupt that ended guest execution: gives the CPU
- * away if the scheduler wants it. Not 0: a signal is pending or immediate_exit is set, so KVM_RUN shall end.
+ * away if the scheduler wants it. Not 0: a signal is pending or immediate_exit is set, so KVM_RUN shall end. Memory slots
+ * may change inside this call and untrap_host_wait.
  */
 int untrap_host_poll(void *host);
 /* Calls untrap_core_attention at this timebase value, replacing what was asked before; all ones: never. */

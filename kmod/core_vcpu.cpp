@@ -29,7 +29,7 @@ static_assert(offsetof(NativeVcpu, core) + offsetof(Vcpu, state) == WORLD_BYTES)
 
 NativeVcpu::NativeVcpu(NativeVm& owner, void* linux_host)
     : core(owner.memory, owner.patches, host), host(linux_host), engine(core, world, shadow_tlb(), host), vm(owner) {
-    host.set_vcpu(core);
+    host.set_vcpu(core, world);
     core.set_engine(engine);
 }
 
@@ -68,7 +68,8 @@ int untrap_core_run(untrap_core_vcpu* vcpu, kvm_run* user_run) {
     }
     untrap::runtime::kvm_exits::complete_access(vcpu->core, run);
     for (;;) {
-        if (__atomic_load_n(&run.immediate_exit, __ATOMIC_RELAXED) != 0) vcpu->core.request_stop();
+        // A signal, immediate_exit: noticed before the guest runs at all.
+        if (vcpu->host.poll()) vcpu->core.request_stop();
         const untrap::runtime::RunExit exit = vcpu->core.run();
         if (exit == untrap::runtime::RunExit::mmio) {
             const untrap::runtime::MmioAccess& access = vcpu->core.mmio();

@@ -15,7 +15,10 @@ class LinuxHost final : public NativeHost {
   public:
     explicit LinuxHost(void* host) : host_(host) {}
     // Whom between_slices() tells that KVM_RUN shall end.
-    void set_vcpu(Vcpu& vcpu) { vcpu_ = &vcpu; }
+    void set_vcpu(Vcpu& vcpu, World& world) {
+        vcpu_ = &vcpu;
+        world_ = &world;
+    }
     void* cookie() const { return host_; }
 
     std::uint64_t now() override;
@@ -24,7 +27,9 @@ class LinuxHost final : public NativeHost {
     }
     void wait(std::uint64_t until) override { untrap_host_wait(host_, until); }
     void between_slices() override {
-        if (poll()) vcpu_->request_stop();
+        if (!poll()) return;
+        vcpu_->request_stop();
+        world_->attention = 1; // the engine gives way at once
     }
     bool poll() override { return untrap_host_poll(host_) != 0; }
     void arm_timer(std::uint64_t until) override { untrap_host_arm_timer(host_, until); }
@@ -46,6 +51,7 @@ class LinuxHost final : public NativeHost {
   private:
     void* host_;
     Vcpu* vcpu_ = nullptr;
+    World* world_ = nullptr;
 };
 
 struct NativeVcpu;
