@@ -77,25 +77,19 @@ std::uint32_t read_usprg0() {
 }
 
 // The module is built without the FPU; these functions alone use it.
-#define UNTRAP_FPR(access, n) #access " " #n ",8*" #n "(%0)\n\t"
-#define UNTRAP_FPRS(a)                                                                                                 \
-    UNTRAP_FPR(a, 0)                                                                                                   \
-    UNTRAP_FPR(a, 1)                                                                                                   \
-    UNTRAP_FPR(a, 2) UNTRAP_FPR(a, 3) UNTRAP_FPR(a, 4) UNTRAP_FPR(a, 5) UNTRAP_FPR(a, 6) UNTRAP_FPR(a, 7)              \
-        UNTRAP_FPR(a, 8) UNTRAP_FPR(a, 9) UNTRAP_FPR(a, 10) UNTRAP_FPR(a, 11) UNTRAP_FPR(a, 12) UNTRAP_FPR(a, 13)      \
-            UNTRAP_FPR(a, 14) UNTRAP_FPR(a, 15) UNTRAP_FPR(a, 16) UNTRAP_FPR(a, 17) UNTRAP_FPR(a, 18)                  \
-                UNTRAP_FPR(a, 19) UNTRAP_FPR(a, 20) UNTRAP_FPR(a, 21) UNTRAP_FPR(a, 22) UNTRAP_FPR(a, 23)              \
-                    UNTRAP_FPR(a, 24) UNTRAP_FPR(a, 25) UNTRAP_FPR(a, 26) UNTRAP_FPR(a, 27) UNTRAP_FPR(a, 28)          \
-                        UNTRAP_FPR(a, 29) UNTRAP_FPR(a, 30) UNTRAP_FPR(a, 31)
+#define UNTRAP_EACH_FPR(access)                                                                                        \
+    ".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n\t" access          \
+    " \\n,8*\\n(%0)\n\t.endr\n\t"
 
 void load_fpu(const std::uint64_t* fpr, std::uint32_t fpscr) {
     const std::uint32_t msr = read_msr();
     write_msr(msr | msr_fp);
     const std::uint64_t status = fpscr;
-    asm volatile(".machine push; .machine \"any\"\n\tlfd 0,0(%1)\n\tmtfsf 255,0\n\t" UNTRAP_FPRS(lfd) ".machine pop"
-                 :
-                 : "b"(fpr), "b"(&status)
-                 : "memory");
+    asm volatile(
+        ".machine push; .machine \"any\"\n\tlfd 0,0(%1)\n\tmtfsf 255,0\n\t" UNTRAP_EACH_FPR("lfd") ".machine pop"
+        :
+        : "b"(fpr), "b"(&status)
+        : "memory");
     write_msr(msr & ~msr_fp);
 }
 
@@ -103,7 +97,7 @@ void store_fpu(std::uint64_t* fpr, std::uint32_t& fpscr) {
     const std::uint32_t msr = read_msr();
     write_msr(msr | msr_fp);
     std::uint64_t status;
-    asm volatile(".machine push; .machine \"any\"\n\t" UNTRAP_FPRS(stfd) "mffs 0\n\tstfd 0,0(%1)\n\t.machine pop"
+    asm volatile(".machine push; .machine \"any\"\n\t" UNTRAP_EACH_FPR("stfd") "mffs 0\n\tstfd 0,0(%1)\n\t.machine pop"
                  :
                  : "b"(fpr), "b"(&status)
                  : "memory");
@@ -111,6 +105,14 @@ void store_fpu(std::uint64_t* fpr, std::uint32_t& fpscr) {
     write_msr(msr & ~msr_fp);
 }
 
-void enter_guest(void* world) { world_entry()(static_cast<World*>(world)); }
+// DBCR0 is off meanwhile: a debugger's breakpoints in the VMM mean nothing in the guest's address space, though with
+// MSR[DE] clear they would be noted, and strike in the VMM later.
+void enter_guest(void* world) {
+    std::uint32_t control;
+    asm volatile("mfspr %0,308" : "=r"(control));
+    if (control != 0) asm volatile("mtspr 308,%0; isync" : : "r"(0));
+    world_entry()(static_cast<World*>(world));
+    if (control != 0) asm volatile("mtspr 308,%0; isync" : : "r"(control));
+}
 
 } // namespace untrap::runtime::native::hardware
