@@ -182,9 +182,9 @@ static uint32_t any(void) { return random_word(&random_state); }
 
 // Words that do something: of privileged instructions, loads, stores, and branches, with any operands.
 static uint32_t random_instruction(void) {
-    static const uint32_t opcodes[] = {83,  146, 131, 163, 946, 978, 978, 978, 914, 566, 470, 454,
-                                       966, 486, 998, 339, 467, 467, 86,  54,  278, 246, 982, 1014,
-                                       20,  150, 662, 661, 725, 533, 597, 371, 598, 854};
+    static const uint32_t opcodes[] = {323, 451,  83,  146, 131, 163, 946, 978, 978, 978, 914, 566,
+                                       470, 454,  966, 486, 998, 339, 467, 467, 86,  54,  278, 246,
+                                       982, 1014, 20,  150, 662, 661, 725, 533, 597, 371, 598, 854};
     const uint32_t operands = any() & 0x03FFF800;
 
     switch (any() % 8) {
@@ -205,8 +205,8 @@ static uint32_t random_instruction(void) {
         }
     case 6: {
         // mtspr of what matters most.
-        static const uint32_t numbers[] = {22,  26,  27,  48,  54,  58,  59,  63,  304, 308,
-                                           309, 310, 312, 316, 336, 340, 400, 406, 414, 946};
+        static const uint32_t numbers[] = {22,  26,  27,  48,  54,  58,  59,  304, 308, 309,
+                                           310, 312, 316, 336, 340, 400, 406, 414, 946};
         const uint32_t number = numbers[any() % (sizeof(numbers) / sizeof(numbers[0]))];
 
         return 31u << 26 | (any() & 0x03E00000) | (number & 31) << 16 | number >> 5 << 11 | 467u << 1;
@@ -218,29 +218,35 @@ static uint32_t random_instruction(void) {
 // Handlers that let a program go on behind what faulted, or somewhere else after a bad fetch. It may overwrite them.
 #define HANDLERS 0xF000u
 static void set_handlers(struct kvm_sregs* sregs) {
-    static const uint32_t skip[] = {
+    enum { machine_check = 1, instruction_storage = 3, instruction_miss = 14 };
+    static const uint32_t words[] = {
         0x7C7043A6, // mtspr SPRG0,r3
         0x7C7A02A6, // mfspr r3,SRR0
         0x38630004, // addi r3,r3,4
         0x7C7A03A6, // mtspr SRR0,r3
+        0x38601000, // li r3,MSR[ME]
+        0x7C7B03A6, // mtspr SRR1,r3
         0x7C7042A6, // mfspr r3,SPRG0
         0x4C000064, // rfi
     };
-    static const uint32_t elsewhere[] = {
-        0x7C7A02A6, // mfspr r3,SRR0
-        0x5463043A, // rlwinm r3,r3,0,16,29
-        0x7C7A03A6, // mtspr SRR0,r3
-        0x38600000, // li r3,0
-        0x7C7B03A6, // mtspr SRR1,r3
-        0x4C000064, // rfi
-    };
+    const uint32_t critical = 0x9003; // CSRR0 and 1
     unsigned i;
 
     for (i = 0; i != 16; ++i) {
         const uint32_t at = HANDLERS + 0x40 * i;
-        const bool is_fetch = i == 3 || i == 14;
+        uint32_t* const handler = (uint32_t*)(vm.memory + at);
 
-        memcpy(vm.memory + at, is_fetch ? elsewhere : skip, sizeof(skip));
+        memcpy(handler, words, sizeof(words));
+        if (i == machine_check || i == instruction_storage || i == instruction_miss)
+            handler[2] = 0x5463043A; // rlwinm r3,r3,0,16,29
+        else if (any() % 4 != 0)
+            handler[4] = handler[5] = 0x60000000; // in the mode that it was in
+        if ((critical >> i & 1) != 0) {
+            handler[1] ^= 0x800; // SPR + 32
+            handler[3] ^= 0x800;
+            if (handler[5] != 0x60000000) handler[5] ^= 0x800;
+            handler[7] ^= 2; // rfci
+        }
         sregs->u.e.ivor_low[i] = at;
     }
     __builtin___clear_cache((char*)vm.memory + HANDLERS, (char*)vm.memory + HANDLERS + 0x400);
@@ -269,7 +275,7 @@ static void random_start(void) {
     }
     regs.pc = any() % (64 * KB) & ~3u;
     regs.msr = any() & 0x0002F930;
-    if (any() % 2 != 0) regs.msr = 0;
+    if (any() % 4 != 0) regs.msr = 0x1000;
     vm_set_regs(&vm, &regs);
     REQUIRE_SUCCESS(ioctl(vm.vcpu, KVM_GET_SREGS, &sregs));
     sregs.u.e.ivpr = 0;
@@ -319,6 +325,9 @@ static void test_random_programs(void) {
                         memcpy(vm.run->mmio.data, &answer, sizeof(answer));
                     continue;
                 }
+                if (vm.run->exit_reason == KVM_EXIT_INTERNAL_ERROR && getenv("VERBOSE") != NULL)
+                    printf("# %u.%u: pc %llx msr %llx: %s\n", program, start, vm.run->internal.data[0],
+                           vm.run->internal.data[1], (const char*)&vm.run->internal.data[2]);
                 if (vm.run->exit_reason == KVM_EXIT_SHUTDOWN || vm.run->exit_reason == KVM_EXIT_INTERNAL_ERROR) break;
                 check_failed(__FILE__, __LINE__, "exit %u", vm.run->exit_reason);
                 check_stop();
