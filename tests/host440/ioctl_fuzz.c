@@ -25,6 +25,7 @@
 static uint64_t seed = 0x440F022ull;
 static unsigned calls = 100000;
 static uint64_t random_state;
+static bool trace; // each call is printed
 
 static uint32_t any(void) { return random_word(&random_state); }
 static bool one_in(uint32_t n) { return any() % n == 0; }
@@ -233,8 +234,9 @@ static void fill(uint32_t request, void* at) {
     case KVM_GET_REG_LIST: *(uint64_t*)at = one_in(2) ? 1000 : number(); break;
     case KVM_SET_SIGNAL_MASK:
         words[0] = one_in(4) ? any() : 8;
-        words[1] = any();
-        words[2] = any() & ~(1u << (SIGUSR1 - 1)); // the signal that ends long KVM_RUNs gets through
+        // The kernel's words; the signal that ends long KVM_RUNs gets through.
+        words[1] = any() & ~(1u << (SIGUSR1 - 1));
+        words[2] = any();
         break;
     case KVM_INTERRUPT: words[0] = one_in(8) ? any() : KVM_INTERRUPT_SET_LEVEL + any() % 3; break;
     case KVM_SET_MP_STATE: words[0] = any() % 6; break;
@@ -418,6 +420,7 @@ static void one_call(unsigned* good) {
     if (_IOC_SIZE(request) == 0 && !one_in(8)) argument = (void*)(uintptr_t)(one_in(4) ? number() : 0);
     if (_IOC_SIZE(request) != 0 && (uint8_t*)argument >= arguments && (uint8_t*)argument <= arguments + 4096)
         fill(request, argument);
+    if (trace) printf("# %d %08x %p\n", fd, request, argument);
     result = ioctl(fd, request, argument);
     if (result >= 0) ++*good;
     note_result(request, result);
@@ -468,6 +471,7 @@ static void nothing_leaked(void) { check_same_state(&before, 2048); }
 int main(int argc, char** argv) {
     check_program("fuzz");
     if (argc > 1) seed = strtoull(argv[1], NULL, 0);
+    trace = getenv("TRACE") != NULL;
     if (argc > 2) calls = (unsigned)strtoul(argv[2], NULL, 0);
     printf("# fuzz: seed 0x%llx\n", (unsigned long long)seed);
     settle();
