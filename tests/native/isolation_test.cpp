@@ -67,7 +67,7 @@ TEST_CASE("two guest entries for one page with different permissions", "[isolati
 
 TEST_CASE("random TLB contents and random code harm nobody else", "[isolation]") {
     Random random = seeded_random(43);
-    const std::uint64_t goal = instruction_goal(400'000);
+    const std::uint64_t goal = instruction_goal(200'000);
     std::uint64_t executed = 0, left = 0;
     while (executed < goal && left < goal) {
         Hostile hostile(random);

@@ -6,6 +6,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <new>
 
 #include "tests/jit/machine.h"
@@ -85,7 +86,8 @@ Machine::Machine(ModelCpu& cpu, Kind kind, runtime::native::ShadowTlb& tlb)
 }
 
 Machine::~Machine() {
-    if (native_) native_->flush();
+    // After a violation nothing is as it should be, and another one must not be thrown from here.
+    if (native_ && std::uncaught_exceptions() == 0) native_->flush();
     for (unsigned slot = 0; slot < slots_.size(); ++slot) cpu_.memory.release(vm_, slot);
     cpu_.remove(*this);
 }

@@ -126,7 +126,7 @@ TEST_CASE("random accesses through random guest TLBs to random slots", "[mapping
                                    code::dcbi(0, 4),                                       // lfd
                                    code::x_form(5, 4, 7, 597), code::x_form(5, 4, 9, 725), // lswi, stswi
                                    code::x_form(0, 0, 4, 982)};                            // icbi
-    const std::uint64_t goal = instruction_goal(60'000);
+    const std::uint64_t goal = instruction_goal(20'000);
     std::uint64_t cases = 0, device_accesses = 0, large = 0;
     while (cases < goal) {
         Comparison guest(random, random.pick({16U, 30U, 62U}));
@@ -290,6 +290,26 @@ TEST_CASE("the first store to each page of a logged slot is noted", "[mapping]")
     guest.both([](Machine& machine) { machine.log_slot(1, false); });
     accesses.run(code::stw(3, 4, 0), 0x40000000, msr::me, 0, 7);
     CHECK(shift_of(guest.cpu, 0x40000000) == 16);
+}
+
+TEST_CASE("the page being executed keeps its entry", "[mapping]") {
+    Random random = seeded_random(26);
+    Comparison guest(random, 16);
+    isa::CpuState state = Comparison::first_state();
+    state.gpr[4] = 0x40000000;
+    state.ctr = 200;
+    guest.start(state);
+    // Pages one after another: far more than there are entries.
+    guest.put(Comparison::origin,
+              {code::lwz(3, 4, 0), code::addi(4, 4, 0x1000), 16U << 26 | 16U << 21 | (-8 & 0xFFFC), done});
+    guest.both([](Machine& machine) {
+        machine.set_slot(1, 0x00200000, 0x100000, {.largest_block = 12});
+        machine.map(5, 0x40000000, 0x00200000, 5, 0x3F);
+    });
+    REQUIRE(guest.run("a walk") == RunExit::dcr);
+    CHECK(guest.handler() == -1);
+    CHECK(guest.native->exits(ExitReason::dtlb_virt) == 200);
+    CHECK(guest.native->exits(ExitReason::itlb_virt) == 1);
 }
 
 TEST_CASE("instructions and data in different address spaces", "[mapping]") {

@@ -277,6 +277,30 @@ TEST_CASE("the FPU is handed over when it is used, and only then", "[quick]") {
     CHECK(guest.native->exits(ExitReason::fp_unavail) == 1);
 }
 
+TEST_CASE("exits are timed and traced when that is asked for", "[quick]") {
+    Random random = seeded_random(18);
+    Comparison guest(random);
+    guest.start(Comparison::first_state());
+    guest.put(Comparison::origin, {code::mfspr(3, isa::spr::sprg0), code::mfspr(3, isa::spr::tcr), code::sc});
+    REQUIRE(guest.run("plain") == RunExit::dcr);
+    CHECK(guest.native->traced == 0);
+    CHECK(guest.native->native().times().guest == 0);
+    guest.native->native().set_timing(true);
+    guest.native->traces = runtime::native::NativeHost::traces_entry | runtime::native::NativeHost::traces_exit;
+    guest.start(Comparison::first_state());
+    REQUIRE(guest.run("observed") == RunExit::dcr);
+    const auto& times = guest.native->native().times();
+    const auto& emulated = times.reasons[static_cast<std::size_t>(ExitReason::emul_mfspr)];
+    CHECK(emulated.min > 0);
+    CHECK(emulated.min <= emulated.max);
+    CHECK(emulated.sum >= emulated.min + emulated.max);
+    CHECK(emulated.squares >= emulated.sum);
+    CHECK(times.reasons[static_cast<std::size_t>(ExitReason::syscall)].sum > 0);
+    CHECK(times.reasons[static_cast<std::size_t>(ExitReason::emul_rfi)].sum == 0);
+    CHECK(times.guest > 0);
+    CHECK(guest.native->traced > 0);
+}
+
 TEST_CASE("a guest that cannot reach any handler is given up", "[quick]") {
     Random random = seeded_random(16);
     Comparison guest(random);
