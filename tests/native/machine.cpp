@@ -65,7 +65,10 @@ void Machine::MachineHost::trace_tlb(unsigned, const std::uint32_t (&)[3], unsig
 
 void Machine::pass_time(std::uint64_t ticks) {
     time += ticks;
-    if (timer_ == runtime::Timers::never || timer_ > time) return;
+    if (timer_ != runtime::Timers::never && timer_ <= time) ring();
+}
+
+void Machine::ring() {
     timer_ = runtime::Timers::never;
     world_.attention = 1;
 }
@@ -159,7 +162,7 @@ std::vector<std::uint32_t> Machine::take_log(unsigned number) {
     Slot& slot = slots_[number];
     std::vector<std::uint32_t> log = slot.dirty;
     std::fill(slot.dirty.begin(), slot.dirty.end(), 0);
-    engine().flush();
+    engine().dirty_log_taken();
     return log;
 }
 

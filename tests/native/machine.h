@@ -70,6 +70,7 @@ class Machine {
 
     // Time goes on, and the host's timer rings if it is due.
     void pass_time(std::uint64_t ticks);
+    void ring();
     std::uint64_t timer() const { return timer_; }
 
     std::uint64_t time = 0;

@@ -345,6 +345,11 @@ TEST_CASE("a line, a stop and a timer end guest code that runs on", "[quick]") {
     machine.stop_after = 500;
     CHECK(machine.vcpu().run() == RunExit::interrupted);
     CHECK(machine.timer() == 1000);
+    // A tick early: it is armed again.
+    machine.ring();
+    machine.stop_after = machine.progress() + 500;
+    CHECK(machine.vcpu().run() == RunExit::interrupted);
+    CHECK(machine.timer() == 1000);
     machine.stop_after = ~std::uint64_t{0};
     machine.pass_time(999);
     CHECK(machine.world().attention == 0);
