@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "abi_test.h"
@@ -280,6 +282,67 @@ static void test_many_changes(void) {
     }
 }
 
+// Pinned memory counts against RLIMIT_MEMLOCK of a process without privileges, as long as it is pinned.
+static void test_accounting(void) {
+    const struct rlimit limit = {64 * KB, 64 * KB};
+    struct kvm_create_guest_memfd request;
+    uint8_t* memory = map_memory(MB);
+    struct vm vm;
+    unsigned i;
+
+    vm_open(&vm, 0);
+    REQUIRE_SUCCESS(setrlimit(RLIMIT_MEMLOCK, &limit));
+    REQUIRE_SUCCESS(setuid(65534));
+    CHECK_ERROR(set_region(vm.fd, 0, 0, 0, MB, memory), ENOMEM);
+    for (i = 0; i != 4; ++i) {
+        CHECK_SUCCESS(set_region(vm.fd, 0, 0, 0, 64 * KB, memory));
+        CHECK_ERROR(set_region(vm.fd, 1, 0, MB, PAGE, memory + 512 * KB), ENOMEM);
+        CHECK_SUCCESS(set_region(vm.fd, 0, 0, 0, 0, NULL));
+    }
+    memset(&request, 0, sizeof(request));
+    request.size = 128 * KB;
+    CHECK_ERROR(ioctl(vm.fd, KVM_CREATE_GUEST_MEMFD, &request), ENOMEM);
+    request.size = 64 * KB;
+    for (i = 0; i != 4; ++i) {
+        const int file = (int)CHECK_SUCCESS(ioctl(vm.fd, KVM_CREATE_GUEST_MEMFD, &request));
+
+        CHECK_ERROR(set_region(vm.fd, 1, 0, MB, PAGE, memory), ENOMEM);
+        close(file);
+    }
+    CHECK_SUCCESS(set_region(vm.fd, 1, 0, MB, PAGE, memory));
+}
+
+// Descriptors that outlive their process: everything is given back by the one that closes them last.
+static void test_outlived(void) {
+    int ready[2], status;
+    pid_t parent = fork();
+
+    if (parent == 0) {
+        struct vm vm;
+        char byte;
+
+        REQUIRE_SUCCESS(pipe(ready));
+        vm_open(&vm, MB);
+        VM_LOAD(&vm, 0x1000, sum);
+        vm_start_at(&vm, 0x1000, 5, 0, 0);
+        REQUIRE_EQUAL(vm_run_to_done(&vm), 15);
+        if (fork() == 0) {
+            // The heir.
+            close(ready[1]);
+            (void)!read(ready[0], &byte, 1); // until the other is gone
+            sleep_ms(50);
+            CHECK_ERROR(vm_run(&vm), EIO);
+            vm_close(&vm);
+            _exit(0);
+        }
+        _exit(0);
+    }
+    REQUIRE_EQUAL(waitpid(parent, &status, 0), parent);
+    CHECK_EQUAL(status, 0);
+    sleep_ms(200);
+    CHECK(a_guest_runs());
+}
+
 void abi_memory(void) {
     check_test("slots: bad arguments", TEST_SECONDS, test_bad_arguments);
     check_test("slots: overlap", TEST_SECONDS, test_overlap);
@@ -290,4 +353,6 @@ void abi_memory(void) {
     check_test("slots: read-only", TEST_SECONDS, test_read_only);
     check_test("slots: removed while the guest runs", TEST_SECONDS, test_removal_while_running);
     check_test("slots: a hundred changes", TEST_SECONDS, test_many_changes);
+    check_test("slots: accounted", TEST_SECONDS, test_accounting);
+    check_test("slots: a VM that outlives its process", TEST_SECONDS, test_outlived);
 }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -114,7 +116,105 @@ static void test_vm(void) {
     CHECK_ERROR(ioctl(vm.kvm, KVM_GET_STATS_FD, 0), ENOTTY);
 }
 
+// ---- debugfs and tracepoints
+// -----------------------------------------------------------------------------------------
+
+#define DEBUGFS "/sys/kernel/debug/kvm/"
+#define TRACING "/sys/kernel/tracing/"
+
+static char* read_text(const char* path) {
+    static char text[262144];
+    const int fd = (int)REQUIRE_SUCCESS(open(path, O_RDONLY));
+    size_t length = 0;
+    ssize_t got;
+
+    while (length + 1 < sizeof(text) && (got = read(fd, text + length, sizeof(text) - 1 - length)) > 0)
+        length += (size_t)got;
+    close(fd);
+    text[length] = '\0';
+    return text;
+}
+
+static void write_text(const char* path, const char* text) {
+    const int fd = (int)REQUIRE_SUCCESS(open(path, O_WRONLY));
+
+    REQUIRE_EQUAL(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+}
+
+static void run_dcr_guest(struct vm* vm) {
+    VM_LOAD(vm, 0x1000, dcr);
+    vm_start_at(vm, 0x1000, 0, 0, 0);
+    vm_run_to(vm, KVM_EXIT_DCR);
+    vm_run_to(vm, KVM_EXIT_DCR);
+    vm_run_to_done(vm);
+}
+
+// Sums over all VMs, and the exit timing of each vCPU, by the names that they had in the days of KVM for the 440.
+static void test_debugfs(void) {
+    static const char* const names[] = {"exits",    "mmio",   "dcr",      "sig",        "light", "itlb_r",
+                                        "itlb_v",   "dtlb_r", "dtlb_v",   "sysc",       "isi",   "dsi",
+                                        "inst_emu", "dec",    "ext_intr", "halt_wakeup"};
+    char timing[100], path[100];
+    const char* row;
+    unsigned long count = 0;
+    struct vm vm;
+    long before;
+    size_t i;
+    int fd;
+
+    vm_open(&vm, 64 * KB);
+    for (i = 0; i != sizeof(names) / sizeof(names[0]); ++i) {
+        snprintf(path, sizeof(path), DEBUGFS "%s", names[i]);
+        CHECK(read_text(path)[0] >= '0');
+    }
+    before = atol(read_text(DEBUGFS "dcr"));
+    run_dcr_guest(&vm);
+    CHECK_EQUAL(atol(read_text(DEBUGFS "dcr")), before + 3);
+
+    snprintf(timing, sizeof(timing), DEBUGFS "vm%d_vcpu0_timing", getpid());
+    write_text(timing, "1");
+    run_dcr_guest(&vm);
+    row = strstr(read_text(timing), "DCR");
+    REQUIRE(row != NULL);
+    CHECK(sscanf(row, "DCR%lu", &count) == 1 && count == 3);
+    CHECK(strstr(read_text(timing), "TIMEINGUEST") != NULL);
+    fd = (int)REQUIRE_SUCCESS(open(timing, O_WRONLY));
+    CHECK_ERROR(write(fd, "x", 1), EINVAL);
+    CHECK_ERROR(write(fd, "cc", 2), EINVAL);
+    CHECK_EQUAL(write(fd, "c", 1), 1);
+    CHECK_EQUAL(write(fd, "0", 1), 1);
+    vm_close(&vm);
+    // The file goes with the vCPU, whoever has it open.
+    CHECK(access(timing, F_OK) != 0);
+    CHECK(write(fd, "1", 1) == -1);
+    close(fd);
+}
+
+static void test_tracepoints(void) {
+    struct vm vm;
+    const char* text;
+
+    if (access(TRACING "events", F_OK) != 0) {
+        check_figures("this kernel has no tracing");
+        return;
+    }
+    vm_open(&vm, 64 * KB);
+    write_text(TRACING "events/untrap/enable", "1");
+    run_dcr_guest(&vm);
+    write_text(TRACING "events/untrap/enable", "0");
+    text = read_text(TRACING "trace");
+    CHECK(strstr(text, "untrap_entry:") != NULL);
+    CHECK(strstr(text, "untrap_exit:") != NULL);
+    CHECK(strstr(text, "untrap_tlb:") != NULL);
+    CHECK(access(TRACING "events/untrap/untrap_patch", F_OK) == 0);
+    write_text(TRACING "trace", " ");
+    CHECK(a_guest_runs());
+}
+
 void abi_statistics(void) {
     check_test("KVM_GET_STATS_FD of a vCPU", TEST_SECONDS, test_vcpu);
     check_test("KVM_GET_STATS_FD of a VM", TEST_SECONDS, test_vm);
+    check_test("debugfs", TEST_SECONDS, test_debugfs);
+    check_test("tracepoints", TEST_SECONDS, test_tracepoints);
 }

@@ -188,6 +188,81 @@ static void test_two_vms(void) {
     }
 }
 
+// ---- registers under preemption
+// --------------------------------------------------------------------------------------
+
+// Guests and processes that fill their registers and look after them, while the host's ticks make them take turns.
+static bool register_guest(uint32_t salt) {
+    const uint32_t rounds = 400000;
+    struct kvm_regs regs;
+    uint32_t wanted = 0;
+    struct vm vm;
+    unsigned i;
+
+    vm_open(&vm, MB);
+    VM_LOAD(&vm, 0x1000, all_registers);
+    memset(&regs, 0, sizeof(regs));
+    for (i = 1; i != 32; ++i) regs.gpr[i] = salt * 2654435761u + i * 40503u;
+    regs.pc = 0x1000;
+    regs.cr = 0x12345678 ^ salt;
+    regs.lr = 0x8000 + salt * 4;
+    regs.xer = 0x40000000 | salt % 128;
+    regs.sprg4 = 0x5A000000 + salt;
+    regs.sprg5 = 0xA5000000 + salt;
+    regs.gpr[5] = rounds;
+    vm_set_regs(&vm, &regs);
+    for (i = 1; i != 32; ++i)
+        if (i != 3 && i != 5) wanted += (uint32_t)regs.gpr[i];
+    wanted += (uint32_t)(regs.cr + regs.lr + regs.xer + regs.sprg4 + regs.sprg5);
+    return vm_run_to_done(&vm) == wanted * rounds;
+}
+
+static bool fp_guest(uint32_t salt) {
+    const uint32_t rounds = 5000000;
+    const double step = 0.5 * salt;
+    double result;
+    struct vm vm;
+
+    vm_open(&vm, MB);
+    VM_LOAD(&vm, 0x1000, fp_sum);
+    memcpy(vm.memory + 0x8000, &step, sizeof(step));
+    vm_start_at(&vm, 0x1000, 0x8000, 0, rounds);
+    vm_run_to_done(&vm);
+    memcpy(&result, vm.memory + 0x8008, sizeof(result));
+    return result == step * rounds;
+}
+
+static bool fp_process(uint32_t salt) {
+    const double step = 0.25 * salt;
+    double sum = 0;
+    unsigned i;
+
+    for (i = 0; i != 5000000; ++i) {
+        sum += step;
+        __asm__ volatile("" : "+f"(sum));
+    }
+    return sum == step * 5000000;
+}
+
+static void test_registers(void) {
+    static bool (*const kinds[])(uint32_t) = {register_guest, fp_guest, fp_process};
+    static const char* const names[] = {"a guest's registers", "a guest's FPU", "a process's FPU"};
+    pid_t children[8];
+    unsigned i;
+
+    for (i = 0; i != 8; ++i) {
+        children[i] = fork();
+        if (children[i] == 0) _exit(kinds[i % 3](i + 1) ? 0 : 1);
+        REQUIRE(children[i] > 0);
+    }
+    for (i = 0; i != 8; ++i) {
+        int status;
+
+        REQUIRE_EQUAL(waitpid(children[i], &status, 0), children[i]);
+        if (status != 0) check_failed(__FILE__, __LINE__, "%s: status 0x%x", names[i % 3], status);
+    }
+}
+
 // ---- killed at random
 // ------------------------------------------------------------------------------------------------
 
@@ -268,7 +343,7 @@ static void test_kills(void) {
     check_figures("200 in %.1f s, seed 0x%llx", seconds_now() - start, (unsigned long long)seed);
 }
 
-static void test_nothing_left(void) { check_same_state(&before, 1024); }
+static void test_nothing_left(void) { check_same_state(&before, 512); }
 
 // ---- the module
 // ------------------------------------------------------------------------------------------------------
@@ -349,6 +424,7 @@ int main(int argc, char** argv) {
     check_test("another process beside a guest that spins", 60, test_share);
     check_test("the serial console beside a guest that spins", 60, test_serial);
     check_test("two VMs at once", 60, test_two_vms);
+    check_test("registers of guests and processes that take turns", 60, test_registers);
     // The first few fill what the kernel keeps for good.
     kill_some(10);
     before = host_state();

@@ -10,22 +10,25 @@
 #include "check.h"
 #include "client.h"
 
-// The number behind a name at the beginning of a line.
+// The sum of the numbers behind a name at the beginning of lines, or behind blanks there.
 static long value_in(const char* path, const char* name) {
-    static char text[16384];
+    static char text[32768];
     const int fd = open(path, O_RDONLY);
     size_t length = 0;
-    const char* line;
+    const char* line = text;
     ssize_t got;
+    long sum = 0;
 
     REQUIRE(fd >= 0);
     while (length + 1 < sizeof(text) && (got = read(fd, text + length, sizeof(text) - 1 - length)) > 0)
         length += (size_t)got;
     close(fd);
     text[length] = '\0';
-    for (line = text; line != NULL && *line != '\0'; line = strchr(line, '\n'), line = line != NULL ? line + 1 : NULL)
-        if (strncmp(line, name, strlen(name)) == 0) return strtol(line + strlen(name), NULL, 10);
-    return 0;
+    for (; line != NULL; line = strchr(line, '\n')) {
+        line += strspn(line, " \n");
+        if (strncmp(line, name, strlen(name)) == 0) sum += strtol(line + strlen(name), NULL, 10);
+    }
+    return sum;
 }
 
 void settle(void) {
@@ -48,10 +51,11 @@ struct host_state host_state(void) {
 
     settle();
     state.free_kb = value_in("/proc/meminfo", "MemFree:") + value_in("/proc/meminfo", "Cached:") +
-                    value_in("/proc/meminfo", "Buffers:");
+                    value_in("/proc/meminfo", "Buffers:") + 4 * value_in("/proc/zoneinfo", "count:");
     state.slab_kb = value_in("/proc/meminfo", "Slab:");
     state.vmalloc_kb = value_in("/proc/meminfo", "VmallocUsed:");
-    state.pins = value_in("/proc/vmstat", "nr_foll_pin_acquired ") - value_in("/proc/vmstat", "nr_foll_pin_released ");
+    state.pinned = value_in("/proc/vmstat", "nr_foll_pin_acquired ");
+    state.pins = state.pinned - value_in("/proc/vmstat", "nr_foll_pin_released ");
     state.locked_kb = value_in("/proc/self/status", "VmLck:") + value_in("/proc/self/status", "VmPin:");
     return state;
 }
@@ -73,6 +77,7 @@ void check_same_state(const struct host_state* before, long noise_kb) {
         check_failed(__FILE__, __LINE__, "%ld KB more of slabs", now.slab_kb - before->slab_kb);
     if (now.vmalloc_kb - before->vmalloc_kb > noise_kb)
         check_failed(__FILE__, __LINE__, "%ld KB more from vmalloc", now.vmalloc_kb - before->vmalloc_kb);
-    check_figures("free %+ld KB, slabs %+ld KB, vmalloc %+ld KB, pinned pages %+ld", now.free_kb - before->free_kb,
-                  now.slab_kb - before->slab_kb, now.vmalloc_kb - before->vmalloc_kb, now.pins - before->pins);
+    check_figures("free %+ld KB, slabs %+ld KB, vmalloc %+ld KB, pinned pages %+ld of %ld",
+                  now.free_kb - before->free_kb, now.slab_kb - before->slab_kb, now.vmalloc_kb - before->vmalloc_kb,
+                  now.pins - before->pins, now.pinned - before->pinned);
 }

@@ -4,11 +4,12 @@
 // What the host has in use: whether guests leave something behind.
 
 struct host_state {
-    long free_kb;    // MemFree with what the host can take back at once
-    long slab_kb;    //
-    long pins;       // pages pinned and not unpinned
-    long vmalloc_kb; //
-    long locked_kb;  // of this process (VmLck, VmPin)
+    long free_kb; // what could be had at once: free, cached, and kept by the allocator for the processor
+    long slab_kb;
+    long pins;   // pages pinned and not unpinned
+    long pinned; // pages pinned so far
+    long vmalloc_kb;
+    long locked_kb; // of this process
 };
 
 // Waits until what closed descriptors leave to the kernel's workers is done, and drops caches.

@@ -214,6 +214,47 @@ GUEST fp
 	b	.
 END fp
 
+GUEST fp_sum
+	mfmsr	%r6
+	ori	%r6,%r6,0x2000
+	mtmsr	%r6
+	isync
+	mtctr	%r5
+	lfd	%f1,0(%r3)
+	fsub	%f2,%f1,%f1
+1:	fadd	%f2,%f2,%f1
+	bdnz	1b
+	stfd	%f2,8(%r3)
+	DONE	%r3
+	b	.
+END fp_sum
+
+GUEST all_registers
+	mtctr	%r5
+	li	%r3,0
+1:	add	%r3,%r3,%r4
+	.set	number,6
+	.rept	26
+	add	%r3,%r3,number
+	.set	number,number+1
+	.endr
+	mfcr	%r0
+	add	%r3,%r3,%r0
+	mflr	%r0
+	add	%r3,%r3,%r0
+	mfxer	%r0
+	add	%r3,%r3,%r0
+	add	%r3,%r3,%r1
+	add	%r3,%r3,%r2
+	mfspr	%r0,260			/* SPRG4 and 5 as anybody reads them */
+	add	%r3,%r3,%r0
+	mfspr	%r0,261
+	add	%r3,%r3,%r0
+	bdnz	1b
+	DONE	%r3
+	b	.
+END all_registers
+
 GUEST debug
 	li	%r5,1			/* 0x00 */
 	li	%r6,2			/* 0x04 */

@@ -29,6 +29,8 @@ SNIPPET(dcr);               // mfdcr 0x20, mtdcr 0x21, its value + 1 to DONE
 SNIPPET(reset);             // DBCR0[RST]
 SNIPPET(decrementer);       // DEC = r3, waits in MSR[WE,EE]: TSR to DONE in the handler; then on
 SNIPPET(fp);                // f3 = f1 + f2; the double at r3, squared, to r3 + 8
+SNIPPET(fp_sum);            // f2 += the double at r3, r5 times; to r3 + 8
+SNIPPET(all_registers);     // r5 times adds up r4, r6 … r31, CR, LR, XER, whose sum goes to DONE
 SNIPPET(debug);             // see snippets.S for what is where
 SNIPPET(program);           // IVOR6 leads to DCR_PROGRAM with SRR0, then SRR0 + 4; runs at r3
 SNIPPET(special_registers); // SPRG0, CSRR0, IVPR, IVOR3, PID, SRR0, IAC1 to r10 … r16
