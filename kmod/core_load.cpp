@@ -11,6 +11,7 @@ extern "C" {
 extern const std::uint32_t untrap_world_vector[], untrap_world_vector_end[];
 extern const std::uint32_t untrap_world_code[], untrap_world_code_end[];
 extern const std::uint32_t untrap_world_left[], untrap_world_program[], untrap_world_system_call[];
+extern const std::uint32_t untrap_world_data_tlb_error[], untrap_world_instruction_tlb_error[];
 std::uint32_t untrap_core_trace;
 }
 
@@ -127,9 +128,14 @@ int untrap_core_load(void* vectors) {
     if (VECTORS_CODE + 4 * (untrap_world_code_end - untrap_world_code) > VECTORS_WORLD) return -errno_values::enodev;
     copy_words(code, untrap_world_code, untrap_world_code_end);
     const auto landing = [&](unsigned which) {
-        const std::uint32_t* const linked = which == 6   ? untrap_world_program
-                                            : which == 8 ? untrap_world_system_call
-                                                         : untrap_world_left;
+        const std::uint32_t* linked = untrap_world_left;
+        switch (static_cast<untrap::isa::Interrupt>(which)) {
+        case untrap::isa::Interrupt::program: linked = untrap_world_program; break;
+        case untrap::isa::Interrupt::system_call: linked = untrap_world_system_call; break;
+        case untrap::isa::Interrupt::data_tlb_error: linked = untrap_world_data_tlb_error; break;
+        case untrap::isa::Interrupt::instruction_tlb_error: linked = untrap_world_instruction_tlb_error; break;
+        default: break;
+        }
         return code + (linked - untrap_world_code);
     };
 

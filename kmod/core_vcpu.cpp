@@ -48,6 +48,7 @@ untrap_core_vcpu* untrap_core_vcpu_create(void* memory, untrap_core_vm* vm, void
     vcpu->world.host_ivpr = facts.host_ivpr;
     vcpu->world.guest_ivpr = facts.guest_ivpr;
     vcpu->world.exit = static_cast<u32>(reinterpret_cast<std::uintptr_t>(&untrap_world_exit));
+    vcpu->world.tlb_sets = static_cast<u32>(reinterpret_cast<std::uintptr_t>(vcpu->core.tlb.candidate_sets()));
     vm->vcpu = vcpu;
     return vcpu;
 }

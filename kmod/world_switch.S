@@ -36,7 +36,7 @@ untrap_world_vector:
 	lwz	r4,-16(r4)		/* struct World */
 	stw	r3,WORLD_GPR(3)(r4)
 	li	r3,0			/* the interrupt */
-	b	.			/* untrap_world_left, untrap_world_program or untrap_world_system_call */
+	b	.			/* untrap_world_left, or one of the paths below */
 	.globl untrap_world_vector_end
 untrap_world_vector_end:
 
@@ -99,25 +99,21 @@ enter_guest:
 	rfi
 
 /*
- * The two exits of every system call, without leaving the guest's world: nothing but pinned memory is used, and the few
- * registers that they need. What is out of the ordinary goes to the C++ side with everything as the vector left it.
- *
- * sc: deliver the system call interrupt.
+ * What only needs reflecting, without leaving the guest's world: nothing but pinned memory is used, and the few registers
+ * that it takes. Whatever is out of the ordinary goes to the C++ side with everything as the vector left it.
  */
-	.globl untrap_world_system_call
-untrap_world_system_call:
-	stw	r5,WORLD_GPR(5)(r4)
-	stw	r6,WORLD_GPR(6)(r4)
-	mfcr	r5
-	lwz	r6,WORLD_QUICK(r4)
+
+/*
+ * Enters a handler of the guest. SRR0: where it returns to; r5: the guest's CR; guest r5, r6 and r7 are saved. Goes to
+ * `decline` with nothing done if the handler's context has no shadow PID yet.
+ */
+	.macro	deliver interrupt reason decline
 	lwz	r3,WORLD_PID(r4)
-	cmpwi	r6,0
-	beq	2f
 	lwz	r6,WORLD_PIDS(r4)
 	slwi	r3,r3,2			/* ShadowContexts::key: supervisor, address space 0 */
 	lbzx	r6,r6,r3
 	cmpwi	r6,0
-	beq	2f
+	beq	\decline
 	mtspr	SPRN_PID,r6
 	stw	r6,WORLD_SHADOW_PID(r4)
 	mfspr	r3,SPRN_SRR0
@@ -129,7 +125,7 @@ untrap_world_system_call:
 	and	r6,r6,r3
 	lwz	r3,WORLD_IVPR(r4)
 	stw	r6,WORLD_MSR(r4)
-	lwz	r6,WORLD_IVOR(8)(r4)
+	lwz	r6,WORLD_IVOR(\interrupt)(r4)
 	or	r3,r3,r6
 	mtspr	SPRN_SRR0,r3
 	li	r6,0
@@ -137,20 +133,99 @@ untrap_world_system_call:
 	ori	r6,r6,RUN_MSR_LOW	/* FP is off in the handler */
 	stw	r6,WORLD_RUN_MSR(r4)
 	mtspr	SPRN_SRR1,r6
-	lwz	r3,WORLD_EXITS+4*EXIT_SYSCALL(r4)
+	lwz	r3,WORLD_EXITS+4*\reason(r4)
 	mtcr	r5
 	addi	r3,r3,1
-	stw	r3,WORLD_EXITS+4*EXIT_SYSCALL(r4)
+	stw	r3,WORLD_EXITS+4*\reason(r4)
 	lwz	r5,WORLD_GPR(5)(r4)
 	lwz	r6,WORLD_GPR(6)(r4)
+	lwz	r7,WORLD_GPR(7)(r4)
 	lwz	r3,WORLD_GPR(3)(r4)
 	mfspr	r4,SPRN_SPRG0
 	rfi
-2:	mtcr	r5
+	.endm
+
+	.macro	decline interrupt
+	mtcr	r5
 	lwz	r5,WORLD_GPR(5)(r4)
 	lwz	r6,WORLD_GPR(6)(r4)
-	li	r3,8
+	lwz	r7,WORLD_GPR(7)(r4)
+	li	r3,\interrupt
 	b	untrap_world_left
+	.endm
+
+	.globl untrap_world_system_call
+untrap_world_system_call:
+	stw	r5,WORLD_GPR(5)(r4)
+	stw	r6,WORLD_GPR(6)(r4)
+	lwz	r6,WORLD_QUICK(r4)
+	stw	r7,WORLD_GPR(7)(r4)
+	mfcr	r5
+	cmpwi	r6,0
+	beq	2f
+	deliver	8 EXIT_SYSCALL 2f
+2:	decline	8
+
+/*
+ * r3: an address. Goes to `decline` unless it is surely not in the guest TLB: neither the set of its 4 KB page nor that
+ * of its 256 MB has an entry. Also if the miss is that of the handler's own first instruction, which gets nowhere: the
+ * run loop counts those.
+ */
+	.macro	surely_missing interrupt decline
+	lwz	r6,WORLD_TLB_SETS(r4)
+	rlwinm	r7,r3,32-12+3,32-3-7,31-3	/* page number modulo TLB_SETS_PAGES, in sets */
+	rlwinm	r3,r3,4+3,32-3-4,31-3		/* number of the 256 MB, in sets */
+	add	r7,r7,r6
+	add	r3,r3,r6
+	lwz	r6,0(r7)
+	lwz	r7,4(r7)
+	or	r6,r6,r7
+	lwz	r7,TLB_SETS_PAGES*TLB_SET_BYTES(r3)
+	lwz	r3,TLB_SETS_PAGES*TLB_SET_BYTES+4(r3)
+	or	r6,r6,r7
+	or.	r6,r6,r3
+	bne	\decline
+	lwz	r6,WORLD_IVPR(r4)
+	lwz	r7,WORLD_IVOR(\interrupt)(r4)
+	mfspr	r3,SPRN_SRR0
+	or	r6,r6,r7
+	cmpw	r3,r6
+	beq	\decline
+	.endm
+
+	.globl untrap_world_data_tlb_error
+untrap_world_data_tlb_error:
+	stw	r5,WORLD_GPR(5)(r4)
+	stw	r6,WORLD_GPR(6)(r4)
+	lwz	r6,WORLD_QUICK(r4)
+	stw	r7,WORLD_GPR(7)(r4)
+	mfcr	r5
+	cmpwi	r6,0
+	mfspr	r3,SPRN_DEAR
+	beq	2f
+	surely_missing 13 2f
+	/* Should the C++ side have to deliver it, it writes the same. */
+	mfspr	r6,SPRN_DEAR
+	mfspr	r7,SPRN_ESR
+	stw	r6,WORLD_DEAR_PAGE(r4)
+	andis.	r7,r7,ESR_DATA_HIGH
+	stw	r7,WORLD_ESR_PAGE(r4)
+	deliver	13 EXIT_DTLB_REAL 2f
+2:	decline	13
+
+	.globl untrap_world_instruction_tlb_error
+untrap_world_instruction_tlb_error:
+	stw	r5,WORLD_GPR(5)(r4)
+	stw	r6,WORLD_GPR(6)(r4)
+	lwz	r6,WORLD_QUICK(r4)
+	stw	r7,WORLD_GPR(7)(r4)
+	mfcr	r5
+	cmpwi	r6,0
+	mfspr	r3,SPRN_SRR0
+	beq	2f
+	surely_missing 14 2f
+	deliver	14 EXIT_ITLB_REAL 2f
+2:	decline	14
 
 /* A program interrupt: fetches the instruction for whoever emulates it, and returns from interrupts itself. */
 	.globl untrap_world_program

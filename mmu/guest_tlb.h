@@ -26,6 +26,10 @@ class GuestTlb {
   public:
     static constexpr unsigned entry_count = 64;
 
+    // A set of entries, entry 0 in the most significant bit: the first of the zeros before a one is the lowest index.
+    using EntrySet = std::array<std::uint32_t, entry_count / 32>;
+    static constexpr unsigned page_sets = 128;
+
     const TlbEntry& entry(unsigned index) const { return entries_[index & (entry_count - 1)]; }
 
     // tlbwe: writes word ws (0-2) of an entry; word 0 takes the TID from mmucr[STID]. ws = 3 is ignored.
@@ -37,6 +41,10 @@ class GuestTlb {
     void clear();
     // Counts changes: what was looked up is good while this and the context stay.
     std::uint32_t version() const { return version_; }
+
+    // The sets of candidates that search() looks at, for the world switch of native440: page_sets of them by bits 13-19
+    // of an address, then 16 by its bits 0-3. An address whose two sets are empty is surely not translated.
+    const EntrySet* candidate_sets() const { return sets_.data(); }
 
     // The first entry that translates ea, or -1. Several matches are a programming error of the guest (the manual
     // leaves the result open); the lowest index wins here.
@@ -81,12 +89,9 @@ class GuestTlb {
     }
     static_assert((context_bits & page_bits) == 0);
 
-    // A set of entries, entry 0 in the most significant bit: the first of the zeros before a one is the lowest index.
-    using EntrySet = std::array<std::uint32_t, entry_count / 32>;
-
     // The sets that entries are in: those of up to 4 KB by the number of their 4 KB page, larger ones by the 256 MB of
     // address space that they lie in; the unusable in one that is never looked at. So a search looks at two sets.
-    static constexpr unsigned page_sets = 128, segment_sets = 16;
+    static constexpr unsigned segment_sets = 16;
     static constexpr unsigned set_of_nothing = page_sets + segment_sets;
     static constexpr unsigned page_set(std::uint32_t ea) { return ea >> 12 & (page_sets - 1); }
     static constexpr unsigned segment_set(std::uint32_t ea) { return page_sets + (ea >> 28); }

@@ -66,6 +66,7 @@ guest_begin:
 	bdnz	1b
 	done	6			/* sc and rfi */
 	lis	21,0x4000
+	ori	21,21,0x3000
 	measure
 miss_loop:
 	lwz	4,0(21)

@@ -26,7 +26,8 @@ struct World {
     std::uint32_t quick = 0;     // not 0: the assembly paths may be used, nothing watches single exits
     std::uint32_t pids = 0;      // address of ShadowContexts' table: a byte per context
     std::uint32_t fpu_msr = 0;   // MSR[FP,FE0,FE1] while the FPU holds the guest's registers
-    std::uint32_t reserved[13] = {};
+    std::uint32_t tlb_sets = 0;  // address of the guest TLB's sets of candidates
+    std::uint32_t reserved[12] = {};
     std::uint32_t exits[32] = {}; // by ExitReason, not yet in Vcpu::exits
 };
 
@@ -50,6 +51,7 @@ UNTRAP_AT(attention, WORLD_ATTENTION);
 UNTRAP_AT(quick, WORLD_QUICK);
 UNTRAP_AT(pids, WORLD_PIDS);
 UNTRAP_AT(fpu_msr, WORLD_FPU_MSR);
+UNTRAP_AT(tlb_sets, WORLD_TLB_SETS);
 UNTRAP_AT(exits, WORLD_EXITS);
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
@@ -71,6 +73,8 @@ UNTRAP_PAGE_AT(msr, WORLD_MSR);
 UNTRAP_PAGE_AT(pending, WORLD_PENDING);
 UNTRAP_PAGE_AT(srr0, WORLD_SRR0);
 UNTRAP_PAGE_AT(srr1, WORLD_SRR1);
+UNTRAP_PAGE_AT(dear, WORLD_DEAR_PAGE);
+UNTRAP_PAGE_AT(esr, WORLD_ESR_PAGE);
 UNTRAP_PAGE_AT(pid, WORLD_PID);
 UNTRAP_PAGE_AT(sprg, WORLD_SPRG4 - 16);
 #undef UNTRAP_STATE_AT
@@ -84,6 +88,10 @@ static_assert(word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW) == (isa::msr::ce | 
 static_assert(word_of(SLOW_MSR_HIGH, SLOW_MSR_LOW) ==
               (isa::msr::we | isa::msr::de | isa::msr::dwe | isa::msr::is | isa::msr::ds));
 static_assert(word_of(DEFINED_MSR_HIGH, DEFINED_MSR_LOW) == isa::msr::defined);
+static_assert(EXIT_ITLB_REAL == static_cast<unsigned>(ExitReason::itlb_real));
+static_assert(EXIT_DTLB_REAL == static_cast<unsigned>(ExitReason::dtlb_real));
+static_assert(word_of(ESR_DATA_HIGH, 0) == (isa::esr::st | isa::esr::fp));
+static_assert(TLB_SETS_PAGES == mmu::GuestTlb::page_sets && TLB_SET_BYTES == sizeof(mmu::GuestTlb::EntrySet));
 static_assert(EXIT_SYSCALL == static_cast<unsigned>(ExitReason::syscall));
 static_assert(EXIT_EMUL_RFI == static_cast<unsigned>(ExitReason::emul_rfi));
 static_assert(exit_reason_count <= 32);

@@ -22,6 +22,7 @@
 #define WORLD_QUICK 64
 #define WORLD_PIDS 68
 #define WORLD_FPU_MSR 72
+#define WORLD_TLB_SETS 76
 #define WORLD_EXITS 128
 #define WORLD_BYTES 256
 
@@ -39,11 +40,15 @@
 #define WORLD_PENDING (WORLD_PAGE + 4)
 #define WORLD_SRR0 (WORLD_PAGE + 8)
 #define WORLD_SRR1 (WORLD_PAGE + 12)
+#define WORLD_DEAR_PAGE (WORLD_PAGE + 32)
+#define WORLD_ESR_PAGE (WORLD_PAGE + 36)
 #define WORLD_PID (WORLD_PAGE + 40)
 /* SPRG4-7, which a guest reads without a trap under their user numbers. */
 #define WORLD_SPRG4 (WORLD_PAGE + 64)
 
 /* Exit reasons counted in assembly: numbers of enum class ExitReason. */
+#define EXIT_ITLB_REAL 3
+#define EXIT_DTLB_REAL 5
 #define EXIT_SYSCALL 7
 #define EXIT_EMUL_RFI 18
 
@@ -53,6 +58,11 @@
  */
 #define RUN_MSR_HIGH 0x0000
 #define RUN_MSR_LOW 0xD030
+/* mmu::GuestTlb's sets of candidates: by 4 KB page, then by 256 MB of address space; 64 bits each. */
+#define TLB_SETS_PAGES 128
+#define TLB_SET_BYTES 8
+/* Bits of ESR that a data TLB error has: ST and FP. */
+#define ESR_DATA_HIGH 0x0180
 /* Bits of a guest's MSR that survive a non-critical interrupt: CE, ME, DE. */
 #define SURVIVING_MSR_HIGH 0x0002
 #define SURVIVING_MSR_LOW 0x1200
