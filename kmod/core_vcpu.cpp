@@ -154,12 +154,14 @@ void untrap_core_statistics(untrap_core_vcpu* vcpu, struct untrap_core_statistic
     const auto& tlb = untrap::runtime::native::shadow_tlb();
     const NativeEngine::Times& times = vcpu->engine.times();
     statistics->exits_total = 0;
+    statistics->host_instructions = 0;
     for (unsigned reason = 0; reason < untrap::runtime::exit_reason_count; ++reason) {
         statistics->exits[reason] = vcpu->core.exits.by_reason[reason] + vcpu->engine.uncounted(reason);
         statistics->exits_total += statistics->exits[reason];
         statistics->time_min[reason] = times.reasons[reason].min;
         statistics->time_max[reason] = times.reasons[reason].max;
         statistics->time_sum[reason] = times.reasons[reason].sum;
+        statistics->host_instructions += times.reasons[reason].sum;
         statistics->time_squares[reason] = times.reasons[reason].squares;
     }
     statistics->time_in_guest = times.guest;
@@ -168,7 +170,6 @@ void untrap_core_statistics(untrap_core_vcpu* vcpu, struct untrap_core_statistic
     statistics->large_refills = tlb.large;
     statistics->shadow_pid_recycles = tlb.recycled;
     statistics->patched_sites = vcpu->vm.patches.patched_sites();
-    statistics->host_instructions = 0;
 }
 
 void untrap_core_set_timing(untrap_core_vcpu* vcpu, int on) { vcpu->engine.set_timing(on != 0); }
