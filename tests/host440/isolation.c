@@ -333,6 +333,8 @@ static void test_random_programs(void) {
                 check_stop();
             }
         }
+        // No signal while there is no vCPU.
+        setitimer(ITIMER_REAL, &(const struct itimerval){.it_value = {0, 0}}, NULL);
         if (program % 16 == 15) check_canaries();
         // A dead vCPU stays dead: a new one.
         vm_close(&(struct vm){vm.kvm, vm.fd, vm.vcpu, vm.run, vm.run_bytes, NULL, 0});
