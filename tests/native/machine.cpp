@@ -80,6 +80,7 @@ Machine::Machine(ModelCpu& cpu, Kind kind, runtime::native::ShadowTlb& tlb)
       vcpu_(physical_, *patches_, host_) {
     if (kind_ == Kind::native) {
         native_.emplace(vcpu_, world_, tlb, host_);
+        world_.tlb_sets = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(vcpu_.tlb.candidate_sets()));
         vcpu_.set_engine(*native_);
     } else {
         vcpu_.set_engine(interpreter_);

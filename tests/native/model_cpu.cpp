@@ -42,6 +42,12 @@ std::string describe(unsigned index, const TlbEntry& entry) {
     return line;
 }
 
+// What struct World gives the assembly the address of: machines lie in the lowest 4 GB.
+template <typename T>
+const T* table_at(std::uint32_t address) {
+    return reinterpret_cast<const T*>(std::uintptr_t{address});
+}
+
 bool overlap(const TlbEntry& a, const TlbEntry& b) {
     if (!a.valid() || !b.valid() || a.page_shift() == 0 || b.page_shift() == 0) return false;
     if (a.ts() != b.ts() || (a.tid != b.tid && a.tid != 0 && b.tid != 0)) return false;
@@ -483,27 +489,55 @@ ModelCpu::Left ModelCpu::run_guest(Machine&, const World& world) {
 
 // What kmod/world_switch.S does without going to C++: the same conditions, the same stores.
 bool ModelCpu::assembly_path(Machine& machine, World& world, const Left& left) {
+    if (world.quick == 0) return false;
+    isa::StatePage& page = machine.state().page;
+    switch (left.vector) {
+    case Interrupt::system_call: return assembly_delivers(machine, world, left.vector, EXIT_SYSCALL);
+    case Interrupt::data_tlb_error:
+        if (!assembly_misses(machine, world, left.dear, left.vector)) return false;
+        page.dear = left.dear;
+        page.esr = left.esr & runtime::native::word_of(ESR_DATA_HIGH, 0);
+        return assembly_delivers(machine, world, left.vector, EXIT_DTLB_REAL);
+    case Interrupt::instruction_tlb_error:
+        return assembly_misses(machine, world, machine.state().pc, left.vector) &&
+               assembly_delivers(machine, world, left.vector, EXIT_ITLB_REAL);
+    case Interrupt::program: return left.word == 0x4C000064 && assembly_returns(machine, world);
+    default: return false;
+    }
+}
+
+bool ModelCpu::assembly_delivers(Machine& machine, World& world, Interrupt which, unsigned reason) {
     isa::CpuState& state = machine.state();
     isa::StatePage& page = state.page;
-    const auto* pids = reinterpret_cast<const std::uint8_t*>(std::uintptr_t{world.pids});
-    if (world.quick == 0) return false;
-    if (left.vector == Interrupt::system_call) {
-        const std::uint8_t pid = pids[page.pid << 2];
-        if (pid == 0) return false;
-        world.shadow_pid = pid;
-        page.srr0 = state.pc;
-        page.srr1 = page.msr;
-        page.msr &= runtime::native::word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW);
-        state.pc = state.ivpr | state.ivor[8];
-        state.reserve_valid = 0;
-        world.run_msr = RUN_MSR_LOW;
-        ++world.exits[EXIT_SYSCALL];
-        return true;
-    }
-    if (left.vector != Interrupt::program || left.word != 0x4C000064) return false;
+    const std::uint8_t pid = table_at<std::uint8_t>(world.pids)[page.pid << 2];
+    if (pid == 0) return false;
+    world.shadow_pid = pid;
+    page.srr0 = state.pc;
+    page.srr1 = page.msr;
+    page.msr &= runtime::native::word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW);
+    state.pc = state.ivpr | state.ivor[static_cast<unsigned>(which)];
+    state.reserve_valid = 0;
+    world.run_msr = RUN_MSR_LOW;
+    ++world.exits[reason];
+    return true;
+}
+
+// Neither the set of the address's 4 KB page nor that of its 256 MB has an entry, and it is no handler's own miss.
+bool ModelCpu::assembly_misses(Machine& machine, const World& world, std::uint32_t ea, Interrupt which) {
+    const isa::CpuState& state = machine.state();
+    const auto* sets = table_at<std::uint32_t>(world.tlb_sets);
+    const std::uint32_t page = (ea >> 12) % TLB_SETS_PAGES, segment = TLB_SETS_PAGES + (ea >> 28);
+    if ((sets[2 * page] | sets[2 * page + 1] | sets[2 * segment] | sets[2 * segment + 1]) != 0) return false;
+    return state.pc != (state.ivpr | state.ivor[static_cast<unsigned>(which)]);
+}
+
+bool ModelCpu::assembly_returns(Machine& machine, World& world) {
+    isa::CpuState& state = machine.state();
+    isa::StatePage& page = state.page;
     if ((page.msr & msr::pr) != 0 || page.pending != 0) return false;
     if ((page.srr1 & runtime::native::word_of(SLOW_MSR_HIGH, SLOW_MSR_LOW)) != 0) return false;
-    const std::uint8_t pid = pids[page.pid << 2 | ((page.srr1 & msr::pr) != 0 ? 1 : 0)];
+    const unsigned key = page.pid << 2 | ((page.srr1 & msr::pr) != 0 ? 1 : 0);
+    const std::uint8_t pid = table_at<std::uint8_t>(world.pids)[key];
     if (pid == 0) return false;
     world.shadow_pid = pid;
     page.msr = page.srr1 & runtime::native::word_of(DEFINED_MSR_HIGH, DEFINED_MSR_LOW);

@@ -105,6 +105,9 @@ class ModelCpu {
     Left run_guest(Machine& machine, const runtime::native::World& world);
     Left interrupt_of(const isa::Trap& trap, std::uint32_t word) const;
     bool assembly_path(Machine& machine, runtime::native::World& world, const Left& left);
+    bool assembly_delivers(Machine& machine, runtime::native::World& world, isa::Interrupt which, unsigned reason);
+    bool assembly_misses(Machine& machine, const runtime::native::World& world, std::uint32_t ea, isa::Interrupt which);
+    bool assembly_returns(Machine& machine, runtime::native::World& world);
     // The TLB entry for an address in address space 1, -1 if none; two are a machine check.
     int search(std::uint32_t ea, unsigned pid);
     // Host memory behind ea for the guest, nullptr with the kind of trap if the TLB does not allow it.
