@@ -14,12 +14,15 @@ extern const char guest_begin[], guest_end[];
 
 enum { loops = 1000, results = 0x8000, memory_bytes = 0x10000, entry = 0x1000 };
 
-static const char *const names[] = {
-    "loop", "mfspr SPRG0", "mtspr SPRG0", "mfmsr", "wrteei", "mtspr PID", "sc and rfi",
-    "data TLB miss reflected", "tlbwe", "2 tlbwe and shadow refill",
+static const char* const names[] = {
+    "loop",        "mfspr SPRG0",
+    "mtspr SPRG0", "mfmsr",
+    "wrteei",      "mtspr PID",
+    "sc and rfi",  "data TLB miss reflected",
+    "tlbwe",       "2 tlbwe and shadow refill",
 };
 
-static int check(int result, const char *what) {
+static int check(int result, const char* what) {
     if (result >= 0) return result;
     perror(what);
     exit(1);
@@ -28,14 +31,14 @@ static int check(int result, const char *what) {
 int main(void) {
     const int kvm = check(open("/dev/kvm", O_RDWR), "/dev/kvm");
     const int vm = check(ioctl(kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
-    char *const memory = mmap(NULL, memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char* const memory = mmap(NULL, memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return perror("mmap"), 1;
     struct kvm_userspace_memory_region region = {
         .slot = 0, .guest_phys_addr = 0, .memory_size = memory_bytes, .userspace_addr = (uintptr_t)memory};
     check(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region), "KVM_SET_USER_MEMORY_REGION");
     const int vcpu = check(ioctl(vm, KVM_CREATE_VCPU, 0), "KVM_CREATE_VCPU");
     const int bytes = check(ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
-    struct kvm_run *const run = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+    struct kvm_run* const run = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
     if (run == MAP_FAILED) return perror("mmap of kvm_run"), 1;
 
     // Twice: the first round warms TLBs up. A host tick in a loop would show, so the best of five is kept.
