@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The verifier accepts what the emitter makes, and nothing that could lose a register, commit twice or get away.
+#include <catch2/catch_test_macros.hpp>
+
+#include <set>
+#include <vector>
+
+#include "model.h"
+#include "translator/ppc/encode.h"
+#include "words.h"
+
+namespace untrap::tests::ppc440 {
+namespace {
+
+using isa::CpuState;
+using isa::TrapKind;
+using ppc::Flaw;
+using ppc::Registers;
+namespace encode = ppc::encode;
+namespace spr = isa::spr;
+
+constexpr std::uint32_t site = Model::code_ea, at = Model::arena_ea;
+
+ppc::Stub make(std::uint32_t word, Registers dead = {}) {
+    ppc::Stub stub;
+    REQUIRE(ppc::emit_stub(plan_of(word), word, site, at, dead, stub) == ppc::Emitted::done);
+    REQUIRE(ppc::verify(stub.words.data(), at, stub.restart, word, dead) == Flaw::none);
+    return stub;
+}
+Flaw check(const ppc::Stub& stub, std::uint32_t word, Registers dead = {}) {
+    return ppc::verify(stub.words.data(), at, stub.restart, word, dead);
+}
+
+// Runs a stub that the verifier has accepted as a CPU would, and says what it does wrong, "" if nothing.
+std::string misbehaves(Model& model, Random& random, const ppc::Stub& stub, std::uint32_t original, Registers dead) {
+    for (unsigned index = 0; index < ppc::Stub::max_words; ++index)
+        model.stub_words[index] = index < stub.restart.length ? stub.words[index] : 0;
+    const CpuState guest = random_guest(random, site);
+    model.enter(guest, random.below(2) != 0 ? ppc::GuestPage::no_pid : random.below(4));
+    model.page.state.pending = random.below(2);
+    model.cpu.pc = at;
+    Registers before = dead;
+    const isa::Instruction insn = isa::decode(original);
+    if (insn.op != Op::wrteei) before.gpr &= ~(1U << insn.rt());
+    bool committed = false;
+    for (unsigned steps = 0; steps < 100; ++steps) {
+        const std::uint32_t pc = model.cpu.pc;
+        const unsigned index = (pc - at) / 4;
+        if (pc == site + 4) {
+            if (!committed) return "did not commit";
+            CpuState now = model.cpu;
+            now.page = guest.page;
+            now.pc = site;
+            return difference(now, guest, dead);
+        }
+        if (index >= stub.restart.length) return "left the stub";
+        CpuState now = model.cpu;
+        ppc::restore(now, stub.restart, index, model.page.state);
+        if (now.pc != (committed ? site + 4 : site)) return "wrong pc";
+        now.pc = guest.pc;
+        now.page = guest.page;
+        if (const std::string lost = difference(now, guest, committed ? dead : before); !lost.empty()) return lost;
+        const ppc::GuestPage page = model.page;
+        const isa::Trap trap = model.step();
+        const auto* const was = reinterpret_cast<const std::uint32_t*>(&page);
+        const auto* const is = reinterpret_cast<const std::uint32_t*>(&model.page);
+        for (unsigned word = 0; word < sizeof page / 4; ++word) {
+            const bool slot = word * 4 >= ppc::slot_field(0) && word * 4 < ppc::slot_field(8);
+            if (was[word] != is[word] && !slot && !ppc::may_commit(word * 4)) return "stored elsewhere";
+        }
+        const isa::Instruction executed = isa::decode(model.stub_words[index]);
+        if (executed.op == Op::stw && index == stub.restart.commit) {
+            if (committed) return "committed twice";
+            committed = true;
+        }
+        if (trap.kind == TrapKind::none) continue;
+        if (trap.kind != TrapKind::privileged || trap.word != original) return "another trap";
+        return committed ? "trap after the commit" : "";
+    }
+    return "endless";
+}
+
+} // namespace
+
+TEST_CASE("the verifier accepts only stubs that behave, with any bit of them changed") {
+    Random random = seeded_random(0x7E21);
+    Model model;
+    model.set_code({0x60000000, 0x60000000});
+    unsigned accepted = 0, refused = 0;
+    for (const std::uint32_t original : {wrteei(false), wrteei(true), wrtee(0), wrtee(9), mtmsr(0), mtmsr(31),
+                                         mtspr(spr::pid, 4), mtspr(spr::mmucr, 12), mtspr(spr::srr0, 1)}) {
+        for (const Registers dead : {Registers{}, Registers{0x00000800, 0x02}, Registers{0xFFFFF7F0, 0x01}}) {
+            const ppc::Stub good = make(original, dead);
+            const auto attempt = [&](const ppc::Stub& stub, unsigned position) {
+                if (check(stub, original, dead) != Flaw::none) {
+                    ++refused;
+                    return;
+                }
+                ++accepted;
+                INFO("word " << std::hex << original << " dead " << dead.gpr << " changed " << std::dec << position);
+                for (unsigned round = 0; round < 12; ++round)
+                    REQUIRE(misbehaves(model, random, stub, original, dead) == "");
+            };
+            for (unsigned bit = 0; bit < good.restart.length * 32U; ++bit) {
+                ppc::Stub stub = good;
+                stub.words[bit / 32] ^= 1U << bit % 32;
+                attempt(stub, bit);
+            }
+            // Words exchanged, repeated and dropped.
+            for (unsigned round = 0; round < 400; ++round) {
+                ppc::Stub stub = good;
+                const unsigned from = random.below(good.restart.length), to = random.below(good.restart.length);
+                if (random.chance(50))
+                    std::swap(stub.words[from], stub.words[to]);
+                else
+                    stub.words[to] = stub.words[from];
+                attempt(stub, 10'000 + from * 100 + to);
+            }
+            // The restart entry.
+            auto* const bytes = reinterpret_cast<std::uint8_t*>(&model.restarts[0]);
+            for (unsigned position = 4; position < 11; ++position)
+                for (unsigned value = 0; value < 256; ++value) {
+                    model.restarts[0] = good.restart;
+                    bytes[position] = static_cast<std::uint8_t>(value);
+                    ppc::Stub stub = good;
+                    stub.restart = model.restarts[0];
+                    attempt(stub, 20'000 + position * 1000 + value);
+                }
+        }
+    }
+    CHECK(refused > 10'000);
+    CHECK(accepted > 100);
+}
+
+TEST_CASE("the verifier says what is wrong") {
+    const std::uint32_t word = wrteei(true);
+    const ppc::Stub good = make(word);
+    const auto with = [&](unsigned index, std::uint32_t replacement) {
+        ppc::Stub stub = good;
+        stub.words[index] = replacement;
+        return check(stub, word);
+    };
+    const unsigned last = good.restart.line - 1U, commit = good.restart.commit, trap = good.restart.length - 1U;
+    CHECK(with(0, encode::nop) == Flaw::lost_register);
+    CHECK(with(0, encode::stw(0, 1, -8)) == Flaw::storage);
+    CHECK(with(0, encode::stw(0, 0, 0)) == Flaw::storage);
+    CHECK(with(0, encode::stw(0, 0, -4096 + static_cast<int>(sizeof(ppc::GuestPage)))) == Flaw::storage);
+    CHECK(with(0, encode::stw(0, 0, -4092)) == Flaw::storage); // pending
+    CHECK(with(commit, encode::nop) == Flaw::commit);
+    CHECK(with(commit - 1, good.words[commit]) == Flaw::commit);
+    CHECK(with(last, encode::b(4)) == Flaw::branch);
+    CHECK(with(last, good.words[last] | 1) == Flaw::branch);
+    CHECK(with(last, encode::nop) == Flaw::commit); // would run on into the trap
+    CHECK(with(trap, mtmsr(3)) == Flaw::privileged);
+    CHECK(with(trap, encode::b(0U - 4 * trap)) == Flaw::branch);
+    CHECK(with(trap, match(Op::sc)) == Flaw::instruction);
+    CHECK(with(trap, 0) == Flaw::instruction);
+    CHECK(with(5, encode::bc(encode::if_clear, 2, 0)) == Flaw::endless);
+    CHECK(with(5, encode::bc(encode::if_clear, 2, 0x100)) == Flaw::branch);
+    CHECK(with(5, encode::bc(16, 2, 4)) == Flaw::branch); // bdnz
+    CHECK(with(4, match(Op::mfspr) | field_spr(spr::lr)) == Flaw::instruction);
+    CHECK(check(good, encode::nop) == Flaw::original);
+    ppc::Stub stub = good;
+    stub.restart.site += 4;
+    CHECK(check(stub, word) == Flaw::branch);
+    stub = good;
+    stub.restart.commit = stub.restart.line;
+    CHECK(check(stub, word) == Flaw::shape);
+    // What was dead when it was made must be dead.
+    CHECK(check(make(word, {~0U, 0xFF}), word) == Flaw::lost_register);
+    // An operand of the original is alive, whatever the caller says.
+    stub = make(wrtee(0), {2, 1});
+    for (std::uint32_t& code : stub.words)
+        if (isa::decode(code).op == Op::lwz) code &= ~field_rt(31);
+    CHECK(check(stub, wrtee(0), {~0U, 0xFF}) == Flaw::lost_register);
+    std::set<std::string> names;
+    for (unsigned flaw = 0; flaw <= static_cast<unsigned>(Flaw::lost_register); ++flaw)
+        names.insert(ppc::name(static_cast<Flaw>(flaw)));
+    CHECK(names.size() == static_cast<unsigned>(Flaw::lost_register) + 1);
+}
+
+} // namespace untrap::tests::ppc440

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <cstdint>
+
+// Words of the PowerPC instructions that patches are made of. Register numbers 0-31, CR fields 0-7, bits by their
+// manual numbers; ranges are the caller's business.
+namespace untrap::ppc::encode {
+
+// Operands of conditional branches: taken if the CR bit is clear, or set.
+inline constexpr unsigned if_clear = 4, if_set = 12;
+// Bits of a CR field.
+inline constexpr unsigned eq = 2;
+
+constexpr std::uint32_t d_form(unsigned opcode, unsigned rt, unsigned ra, std::int32_t value) {
+    return opcode << 26 | rt << 21 | ra << 16 | (static_cast<std::uint32_t>(value) & 0xFFFF);
+}
+constexpr std::uint32_t m_form(unsigned opcode, unsigned ra, unsigned rs, unsigned shift, unsigned mb, unsigned me) {
+    return opcode << 26 | rs << 21 | ra << 16 | shift << 11 | mb << 6 | me << 1;
+}
+
+constexpr std::uint32_t lwz(unsigned rt, unsigned ra, std::int32_t displacement) {
+    return d_form(32, rt, ra, displacement);
+}
+constexpr std::uint32_t stw(unsigned rs, unsigned ra, std::int32_t displacement) {
+    return d_form(36, rs, ra, displacement);
+}
+constexpr std::uint32_t ori(unsigned ra, unsigned rs, std::uint32_t value) {
+    return d_form(24, rs, ra, static_cast<std::int32_t>(value));
+}
+constexpr std::uint32_t oris(unsigned ra, unsigned rs, std::uint32_t value) {
+    return d_form(25, rs, ra, static_cast<std::int32_t>(value));
+}
+constexpr std::uint32_t xor_(unsigned ra, unsigned rs, unsigned rb) {
+    return 31U << 26 | rs << 21 | ra << 16 | rb << 11 | 316U << 1;
+}
+constexpr std::uint32_t rlwinm(unsigned ra, unsigned rs, unsigned shift, unsigned mb, unsigned me) {
+    return m_form(21, ra, rs, shift, mb, me);
+}
+constexpr std::uint32_t rlwimi(unsigned ra, unsigned rs, unsigned shift, unsigned mb, unsigned me) {
+    return m_form(20, ra, rs, shift, mb, me);
+}
+// The same instruction with its result compared with 0 in CR0.
+constexpr std::uint32_t recording(std::uint32_t word) { return word | 1; }
+constexpr std::uint32_t cmpwi(unsigned field, unsigned ra, std::int32_t value) {
+    return d_form(11, field << 2, ra, value);
+}
+constexpr std::uint32_t mfcr(unsigned rt) { return 31U << 26 | rt << 21 | 19U << 1; }
+// Mask bit of a CR field in mtcrf.
+constexpr unsigned field_mask(unsigned field) { return 0x80U >> field; }
+constexpr std::uint32_t mtcrf(unsigned fields, unsigned rs) { return 31U << 26 | rs << 21 | fields << 12 | 144U << 1; }
+// Displacements in bytes from the branch itself.
+constexpr std::uint32_t b(std::uint32_t displacement) { return 18U << 26 | (displacement & 0x03FFFFFC); }
+constexpr std::uint32_t bc(unsigned how, unsigned cr_bit, std::uint32_t displacement) {
+    return 16U << 26 | how << 21 | cr_bit << 16 | (displacement & 0xFFFC);
+}
+inline constexpr std::uint32_t nop = ori(0, 0, 0);
+
+// Whether b reaches over this many bytes, which count modulo 2^32 as effective addresses do.
+constexpr bool reaches(std::uint32_t displacement) {
+    return (displacement & 3) == 0 && displacement + 0x02000000 < 0x04000000;
+}
+
+static_assert(nop == 0x60000000);
+static_assert(lwz(3, 0, -4096) == 0x8060F000 && stw(31, 0, -4) == 0x93E0FFFC);
+static_assert(rlwinm(9, 9, 0, 17, 15) == 0x5529045E); // clears bit 16
+static_assert(mtcrf(0x80, 4) == 0x7C880120 && mfcr(12) == 0x7D800026);
+static_assert(bc(if_clear, 2, 8) == 0x40820008 && b(0xFFFFFFFC) == 0x4BFFFFFC);
+static_assert(reaches(0x01FFFFFC) && !reaches(0x02000000) && reaches(0xFE000000) && !reaches(0xFDFFFFFC));
+
+} // namespace untrap::ppc::encode
