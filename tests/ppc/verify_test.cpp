@@ -132,6 +132,56 @@ TEST_CASE("the verifier accepts only stubs that behave, with any bit of them cha
     CHECK(accepted > 100);
 }
 
+// The arena is executable for the guest's kernel, its page writable: whatever it makes of that, only its own registers
+// and page suffer, and it is never told an address of the host's choosing.
+TEST_CASE("a guest that jumps into stubs and writes all over its page harms only itself") {
+    Random random = seeded_random(0x3A12);
+    Model model;
+    unsigned returned = 0, trapped = 0;
+    for (const std::uint32_t original : {wrteei(false), wrteei(true), wrtee(9), mtmsr(31), mtspr(spr::pid, 4),
+                                         mtspr(spr::mmucr, 12), mtspr(spr::srr0, 1)}) {
+        model.set_code({original, 0x60000000});
+        REQUIRE(model.patch(site, words_and_stubs, {random.word(), 0}));
+        const auto data = model.data;
+        const auto code = model.stub_words;
+        for (unsigned entry = 0; entry < 2 * ppc::StubArena::granule_words; ++entry) {
+            for (unsigned round = 0; round < 40; ++round) {
+                model.enter(random_guest(random, site), 0);
+                auto* const words = reinterpret_cast<std::uint32_t*>(&model.page);
+                for (unsigned word = 0; word < sizeof model.page / 4; ++word) words[word] = random.word();
+                model.cpu.pc = at + 4 * entry;
+                unsigned index = 0;
+                isa::Trap trap;
+                for (unsigned steps = 0; model.in_stub() && trap.kind == TrapKind::none; ++steps) {
+                    REQUIRE(steps < 40);
+                    trap = model.step();
+                }
+                if (trap.kind == TrapKind::illegal) {
+                    // Behind a stub: the host sees that this is no stub of its own.
+                    REQUIRE(model.arena.find(model.cpu.pc, index) == nullptr);
+                    continue;
+                }
+                if (trap.kind == TrapKind::none) {
+                    REQUIRE(model.cpu.pc == site + 4);
+                    ++returned;
+                } else {
+                    REQUIRE(trap.kind == TrapKind::privileged);
+                    REQUIRE(trap.word == original);
+                    ++trapped;
+                }
+                const CpuState view = model.leave();
+                REQUIRE(view.pc == (trap.kind == TrapKind::none ? site + 4 : site));
+                REQUIRE((view.page.msr & ~isa::msr::defined) == 0);
+                REQUIRE(view.page.pid <= 0xFF);
+            }
+        }
+        REQUIRE(model.data == data);
+        REQUIRE(model.stub_words == code);
+    }
+    CHECK(returned > 1000);
+    CHECK(trapped > 100);
+}
+
 TEST_CASE("the verifier says what is wrong") {
     const std::uint32_t word = wrteei(true);
     const ppc::Stub good = make(word);
