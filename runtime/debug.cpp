@@ -191,7 +191,7 @@ bool completion_watched(const CpuState& state) { return armed(state) && (state.d
 
 void completed(Vcpu& vcpu, bool watched) {
     if (!watched || !completion_watched(vcpu.state)) return;
-    vcpu.exits.count(ExitReason::debug);
+    vcpu.count_exit(ExitReason::debug);
     raise(vcpu, dbsr::icmp, vcpu.state.pc);
 }
 
@@ -203,7 +203,7 @@ bool trap_event(Vcpu& vcpu) {
 
 void interrupt_taken(Vcpu& vcpu) {
     if (!armed(vcpu.state) || (vcpu.state.dbcr0 & dbcr0::irpt) == 0) return;
-    vcpu.exits.count(ExitReason::debug);
+    vcpu.count_exit(ExitReason::debug);
     raise(vcpu, dbsr::irpt, vcpu.state.pc);
 }
 

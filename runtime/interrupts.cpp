@@ -106,7 +106,7 @@ bool next_pending(const Vcpu& vcpu, Interrupt& which) {
 
 bool reflect(Vcpu& vcpu, const Trap& trap, bool already_counted) {
     isa::CpuState& state = vcpu.state;
-    if (!already_counted) vcpu.exits.count(reason_of(trap.kind));
+    if (!already_counted) vcpu.count_exit(reason_of(trap.kind));
     const auto program = [&](std::uint32_t cause) {
         deliver_with_esr(vcpu, Interrupt::program, state.pc, cause);
         return true;

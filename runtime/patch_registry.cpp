@@ -65,4 +65,13 @@ const plan::Patch* PatchRegistry::find(std::uint64_t real, std::uint32_t word) c
     return nullptr;
 }
 
+bool PatchRegistry::refused(std::uint64_t real, std::uint32_t word) const {
+    if (levels_ == 0) return false;
+    for (unsigned attempt = 0; attempt < probe_length; ++attempt) {
+        const Site& site = const_cast<PatchRegistry*>(this)->slot(real, attempt);
+        if (site.real == real) return site.word == word && site.patch.level == 0 && site.traps >= threshold_;
+    }
+    return false;
+}
+
 } // namespace untrap::runtime

@@ -29,6 +29,8 @@ class PatchRegistry {
     // The patch at real, or nullptr. The engine asks when it translates a privileged instruction; a site whose word
     // is no longer the one it was planned for is not patched.
     const plan::Patch* find(std::uint64_t real, std::uint32_t word) const;
+    // Whether the site there is hot and the levels in use have no patch for it.
+    bool refused(std::uint64_t real, std::uint32_t word) const;
     void clear();
 
     std::uint32_t patched_sites() const { return patched_; }

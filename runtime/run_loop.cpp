@@ -69,7 +69,7 @@ class RunLoop {
     // Debugged by the guest itself, or from the host.
     bool stepping() const { return debug::stepping(state_) || vcpu_.guest_debug.one_by_one(); }
     Step stop_for_debugger(const DebugStop& stop) {
-        vcpu_.exits.count(ExitReason::debug);
+        vcpu_.count_exit(ExitReason::debug);
         vcpu_.debug_stop_ = stop;
         return leave(RunExit::debug);
     }
@@ -119,8 +119,9 @@ RunLoop::Step RunLoop::resume() {
 
 // Stop requests, timers and interrupts, before guest code runs.
 RunLoop::Step RunLoop::prepare() {
+    if (vcpu_.exit_sites != nullptr) vcpu_.exit_sites->close(state_.retired);
     if (vcpu_.take_stop()) {
-        vcpu_.exits.count(ExitReason::signal);
+        vcpu_.count_exit(ExitReason::signal);
         return leave(RunExit::interrupted);
     }
     vcpu_.timers.advance();
@@ -128,7 +129,7 @@ RunLoop::Step RunLoop::prepare() {
     vcpu_.update_pending();
     vcpu_.host.between_slices();
     for (Interrupt which; interrupts::next_pending(vcpu_, which);) {
-        vcpu_.exits.count(delivery_reason(which));
+        vcpu_.count_exit(delivery_reason(which));
         if (which == Interrupt::external_input) vcpu_.take_back_pulse();
         interrupts::deliver(vcpu_, which, state_.pc);
         vcpu_.update_pending();
@@ -175,7 +176,7 @@ RunLoop::Step RunLoop::single_step() {
     DebugStop stop;
     if (stops_before(vcpu_.guest_debug, state_, vcpu_.storage, insn, stop)) return stop_for_debugger(stop);
     if (const std::uint32_t events = debug::events_before(vcpu_, insn); events != 0) {
-        vcpu_.exits.count(ExitReason::debug);
+        vcpu_.count_exit(ExitReason::debug);
         debug::raise(vcpu_, events, state_.pc);
         return stepped(Step::go_on);
     }
@@ -213,7 +214,7 @@ RunLoop::Step RunLoop::handle(const Trap& trap) {
     case TrapKind::none:
     case TrapKind::budget: return Step::go_on;
     case TrapKind::mmio:
-        vcpu_.exits.count(ExitReason::mmio);
+        vcpu_.count_exit(ExitReason::mmio);
         vcpu_.mmio_ = {trap.real, trap.size, trap.is_store, trap.value};
         vcpu_.unfinished_ = Vcpu::Unfinished::mmio;
         return leave(RunExit::mmio);
@@ -235,7 +236,7 @@ RunLoop::Step RunLoop::emulate(std::uint32_t word) {
     const unsigned span = patch != nullptr && patch->level == 3 ? patch->span : 1;
     const std::uint32_t site = state_.pc, mode = state_.page.msr & msr::mode;
     const bool watched = debug::completion_watched(state_);
-    vcpu_.exits.count(emulator_.reason(insn));
+    vcpu_.count_exit(emulator_.reason(insn));
     switch (emulator_.execute(insn)) {
     case Emulator::Outcome::completed: debug::completed(vcpu_, watched); break;
     case Emulator::Outcome::reflected: return Step::go_on;

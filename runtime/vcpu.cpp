@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "runtime/vcpu.h"
 
+#include "runtime/byte_order.h"
 #include "runtime/debug.h"
 #include "translator/isa/spr.h"
 
@@ -79,6 +80,17 @@ void Vcpu::complete_dcr(std::uint32_t value) {
 void Vcpu::abandon_instruction() {
     storage.clear_log();
     if (unfinished_ != Unfinished::dead) unfinished_ = Unfinished::nothing;
+}
+
+ExitSites::Where Vcpu::exit_place(std::uint32_t pc) const {
+    ExitSites::Where where{ExitSite::unknown_real, pc, 0, (state.page.msr & isa::msr::pr) != 0};
+    const Resolved at = storage.resolve(pc, mmu::Access::fetch);
+    if (at.status == Resolved::Status::ok && (pc & 3) == 0) {
+        where.real = at.real;
+        const std::uint64_t word = load_big_endian(at.host, 4);
+        where.word = static_cast<std::uint32_t>(at.little_endian ? reverse_bytes(word, 4) : word);
+    }
+    return where;
 }
 
 void Vcpu::set_interrupt_line(bool critical, bool level) {

@@ -7,6 +7,7 @@
 #include "mmu/guest_tlb.h"
 #include "runtime/engine.h"
 #include "runtime/exit_reason.h"
+#include "runtime/exit_sites.h"
 #include "runtime/guest_debug.h"
 #include "runtime/guest_storage.h"
 #include "runtime/host.h"
@@ -82,6 +83,7 @@ class Vcpu {
     mmu::GuestTlb tlb;
     Timers timers;
     ExitStatistics exits;
+    ExitSites* exit_sites = nullptr; // none: exits are not told apart by site
     PhysicalMemory& memory;
     PatchRegistry& patches;
     Host& host;
@@ -96,6 +98,13 @@ class Vcpu {
     Engine& engine() { return *engine_; }
     // Recomputes state.page.pending from lines, timers and debug status; cheap.
     void update_pending();
+    // The guest was left at state.pc.
+    void count_exit(ExitReason reason) {
+        exits.count(reason);
+        if (exit_sites != nullptr) exit_sites->note(reason, exit_place(state.pc), state.retired);
+    }
+    // The instruction at pc in the guest's present context, for exit_sites.
+    ExitSites::Where exit_place(std::uint32_t pc) const;
     // Registers were changed by userspace: an instruction half done by MMIO is given up.
     void abandon_instruction();
 

@@ -4,6 +4,7 @@
 // Error numbers of Linux, the same on x86 and PowerPC: the core has no <cerrno>.
 namespace untrap::runtime::errno_values {
 
+inline constexpr int enoent = 2;
 inline constexpr int eintr = 4;
 inline constexpr int eio = 5;
 inline constexpr int e2big = 7;

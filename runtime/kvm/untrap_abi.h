@@ -22,6 +22,11 @@ inline constexpr std::uint32_t cap_untrap_clock = 0x55540002u;
 inline constexpr std::uint32_t cap_untrap_engine = 0x55540003u;
 // args[0]: traps of a site before it is patched.
 inline constexpr std::uint32_t cap_untrap_threshold = 0x55540004u;
+inline constexpr unsigned untrap_default_threshold = 4;
+
+// args[0]: exits are told apart by guest instruction, in a table for this many of them (rounded up to a power of two,
+// at most untrap_most_exit_sites); 0: they are not.
+inline constexpr std::uint32_t cap_untrap_exit_sites = 0x55540005u;
 
 inline constexpr std::uint64_t untrap_clock_host = 0;
 inline constexpr std::uint64_t untrap_clock_guest = 1; // time is counted in retired guest instructions
@@ -49,12 +54,48 @@ struct UntrapStats {
     std::uint64_t exits[untrap_exit_slots]; // by runtime::ExitReason
     std::uint64_t patched_sites;
     std::uint64_t translated_blocks;
-    std::uint64_t host_instructions; // native440; 0 where not known
+    // native440 with exit timing on (exit_timing=1): timebase ticks spent outside the guest's own code. Where the
+    // timebase counts instructions (QEMU with -icount) that is what they are. 0 where not known.
+    std::uint64_t host_instructions;
     std::uint64_t shadow_refills;
     std::uint64_t reserved[10];
 };
 
 inline constexpr std::uint32_t untrap_get_stats = ioc::ior<UntrapStats>(0xF0);
+
+// ---- exits by site, an ioctl of the vCPU ---------------------------------------------------------------------------
+
+inline constexpr std::uint64_t untrap_most_exit_sites = std::uint64_t{1} << 20;
+inline constexpr std::uint64_t untrap_unknown_real = ~std::uint64_t{0};
+
+inline constexpr std::uint8_t untrap_site_user = 1;      // in problem state
+inline constexpr std::uint8_t untrap_site_elsewhere = 2; // at all the sites that found no room in the table
+inline constexpr std::uint8_t untrap_site_refused = 4;   // hot, and no level in use has a patch for it
+
+// Exits of one reason at one guest instruction.
+struct UntrapExitSite {
+    std::uint64_t real; // guest real address, untrap_unknown_real when the instruction cannot be fetched
+    std::uint64_t exits;
+    std::uint64_t instructions; // guest instructions that the hypervisor executed in these exits
+    std::uint64_t host_ticks;   // timebase ticks spent in them; 0 where not known
+    std::uint32_t ea;
+    std::uint32_t word;  // the instruction, 0 when it cannot be fetched
+    std::uint8_t reason; // runtime::ExitReason
+    std::uint8_t flags;  // untrap_site_*
+    std::uint8_t level;  // that it is patched at now, 0: it is not
+    std::uint8_t span;   // level 3: instructions of the sequence
+    std::uint32_t reserved;
+};
+
+// Reads a part of the table, in no order. -ENOENT: cap_untrap_exit_sites is off, or nothing has run yet; -EINVAL: no
+// room or a `next` that no answer gave.
+struct UntrapExitSites {
+    std::uint64_t sites; // address of UntrapExitSite[count]
+    std::uint32_t count; // in: room; out: how many were written
+    std::uint32_t next;  // in: 0, or what the last answer gave; out: where the next part begins, 0 when it was the last
+};
+
+inline constexpr std::uint32_t untrap_get_exit_sites = ioc::iowr<UntrapExitSites>(0xF2);
 
 // ---- DMA, an ioctl of the VM ---------------------------------------------------------------------------------------
 
@@ -80,6 +121,7 @@ inline constexpr std::uint32_t untrap_create_guest_memory = ioc::iowr<UntrapGues
 
 static_assert(sizeof(UntrapGuestMemory) == 64);
 static_assert(sizeof(UntrapStats) == 384);
+static_assert(sizeof(UntrapExitSite) == 48 && sizeof(UntrapExitSites) == 16);
 static_assert(untrap_levels_up_to(0) == 0 && untrap_levels_up_to(3) == 0b1110);
 
 } // namespace untrap::abi

@@ -86,7 +86,7 @@ Trap NativeEngine::run(Vcpu& vcpu, std::uint64_t budget) {
     from_core();
     quick_ = (state.dbcr0 & isa::dbcr0::idm) == 0;
     traces_ = host_.traces();
-    observed_ = timing_ || traces_ != 0;
+    observed_ = timing_ || traces_ != 0 || vcpu.exit_sites != nullptr;
     world_.quick = quick_ && !observed_ ? 1 : 0;
     if (const std::uint64_t deadline = vcpu.timers.next_deadline(); deadline != armed_for_) {
         armed_for_ = deadline;
@@ -117,6 +117,8 @@ Trap NativeEngine::run(Vcpu& vcpu, std::uint64_t budget) {
         hardware::irq_restore(saved); // the host's pending interrupts are taken here
         if (is_host_interrupt(which)) {
             count(ExitReason::extint); // DEC counts the guest's own
+            if (vcpu.exit_sites != nullptr)
+                vcpu.exit_sites->note(ExitReason::extint, vcpu.exit_place(state.pc), state.retired);
             if (host_.poll()) {
                 vcpu.request_stop();
                 world_.attention = 1;

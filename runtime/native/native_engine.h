@@ -6,6 +6,7 @@
 
 #include "runtime/engine.h"
 #include "runtime/exit_reason.h"
+#include "runtime/exit_sites.h"
 #include "runtime/interpreter_engine.h"
 #include "runtime/native/native_host.h"
 #include "runtime/native/shadow_tlb.h"
@@ -84,7 +85,7 @@ class NativeEngine final : public Engine {
     void to_core();
     void from_core();
 
-    // observed_exits.cpp: tracepoints and exit timing
+    // observed_exits.cpp: tracepoints, exit timing, exits by site
     bool observed_exit(unsigned vector);
     void observe_entry();
     void finish_exit(ExitReason reason);
@@ -98,9 +99,10 @@ class NativeEngine final : public Engine {
     ExitReason reason_ = ExitReason::signal;
     bool quick_ = false; // quick exits are allowed: nothing watches single instructions
     bool timing_ = false;
-    bool observed_ = false; // exits are timed or traced
+    bool observed_ = false; // exits are timed, traced, or told apart by site
     bool exit_open_ = false, exit_was_quick_ = false;
     std::uint32_t traces_ = 0;
+    ExitSites::Where left_at_{};
     std::uint32_t entered_ = 0, left_ = 0, left_pc_ = 0, left_word_ = 0; // ticks, and where the guest was
     unsigned executed_slot_ = ShadowTlb::slot_count; // what the page being executed was last mapped by
     std::uint64_t armed_for_ = 0;                    // the deadline that the host timer is set to

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Exits while tracepoints or exit timing are on. The paths in assembly are off then, so that every exit comes by here.
+// Exits while tracepoints, exit timing or the table of exits by site are on. The paths in assembly are off then, so
+// that every exit comes by here.
 #include "runtime/native/hardware.h"
 #include "runtime/native/native_engine.h"
 
@@ -27,6 +28,10 @@ bool NativeEngine::observed_exit(unsigned vector) {
     if (timing_) times_.guest += left_ - entered_;
     left_pc_ = vcpu_.state.pc;
     left_word_ = world_.word;
+    // sc has completed when it interrupts.
+    if (vcpu_.exit_sites != nullptr)
+        left_at_ =
+            vcpu_.exit_place(vector == static_cast<unsigned>(isa::Interrupt::system_call) ? left_pc_ - 4 : left_pc_);
     exit_open_ = true;
     reason_ = ExitReason::signal;
     exit_was_quick_ = quick_exit(vector);
@@ -38,8 +43,14 @@ bool NativeEngine::observed_exit(unsigned vector) {
 void NativeEngine::finish_exit(ExitReason reason) {
     exit_open_ = false;
     if ((traces_ & NativeHost::traces_exit) != 0) host_.trace_exit(static_cast<unsigned>(reason), left_pc_, left_word_);
-    if (!timing_) return;
     const std::uint32_t ticks = hardware::ticks() - left_;
+    if (ExitSites* const sites = vcpu_.exit_sites; sites != nullptr) {
+        // The run loop has noted what it counted itself.
+        if (exit_was_quick_) sites->note(reason, left_at_, vcpu_.state.retired);
+        sites->add_ticks(ticks);
+        sites->close(vcpu_.state.retired);
+    }
+    if (!timing_) return;
     Times::Reason& time = times_.reasons[static_cast<unsigned>(reason)];
     if (time.sum == 0 || ticks < time.min) time.min = ticks;
     if (ticks > time.max) time.max = ticks;

@@ -107,7 +107,7 @@ void JitEngine::fill(std::uint32_t ea, bool store, bool counted) {
     if (store && present.read_tag == page && cache_.guarded(where.real)) return; // slow for good, and known
     if (counted) {
         ++refills_;
-        vcpu_.exits.count(ExitReason::dtlb_virt);
+        vcpu_.count_exit(ExitReason::dtlb_virt);
     }
     if (where.little_endian || where.page_shift < x64::soft_tlb_page_shift) return;
     std::uint8_t* host_page = where.host - (ea & ~page_mask);
@@ -138,7 +138,7 @@ ShadowTlb::FetchEntry* JitEngine::fetch_page(std::uint32_t pc, Trap& trap) {
     // On the way in the hypervisor is running anyway: no exit more.
     if (in_guest_) {
         ++refills_;
-        vcpu_.exits.count(ExitReason::itlb_virt);
+        vcpu_.count_exit(ExitReason::itlb_virt);
     }
     const mmu::TlbEntry& entry = vcpu_.tlb.entry(where.tlb_index);
     ShadowTlb::FetchEntry filled;

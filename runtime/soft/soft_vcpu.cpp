@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "runtime/kvm/errno_values.h"
+#include "runtime/kvm/exit_sites.h"
 #include "runtime/kvm/exits.h"
 #include "runtime/kvm/registers.h"
 
@@ -85,6 +86,11 @@ bool SoftVcpu::start() {
     if (engine_.engine != nullptr) return true;
     const VmConfiguration configuration = vm_->start();
     try {
+        if (configuration.exit_sites != 0) {
+            exit_site_memory_.resize(ExitSites::elements(configuration.exit_sites));
+            exit_sites_.emplace(exit_site_memory_.data(), configuration.exit_sites);
+            core_.exit_sites = &*exit_sites_;
+        }
         engine_ = configuration.interpreter ? make_interpreter_engine() : make_jit_engine(core_);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "untrap: %s\n", error.what());
@@ -178,6 +184,11 @@ void SoftVcpu::get_stats(abi::UntrapStats& stats) const {
     stats.shadow_refills = engine.shadow_refills;
 }
 
+int SoftVcpu::get_exit_sites(abi::UntrapExitSites& request) const {
+    auto* to = reinterpret_cast<abi::UntrapExitSite*>(request.sites);
+    return to != nullptr ? kvm_exit_sites::read(core_, request, to) : -EFAULT;
+}
+
 int SoftVcpu::ioctl(std::uint32_t request, void* arg) {
     switch (request) {
     case abi::ioctl_interrupt:
@@ -196,7 +207,8 @@ int SoftVcpu::ioctl(std::uint32_t request, void* arg) {
     case abi::ioctl_get_mp_state:
     case abi::ioctl_set_mp_state:
     case abi::ioctl_set_guest_debug:
-    case abi::untrap_get_stats: break;
+    case abi::untrap_get_stats:
+    case abi::untrap_get_exit_sites: break;
     default: return -ENOTTY;
     }
     if (request == abi::ioctl_run) {
@@ -278,6 +290,7 @@ int SoftVcpu::locked_ioctl(std::uint32_t request, void* arg) {
     case abi::ioctl_set_guest_debug:
         return registers::set_guest_debug(core_, *static_cast<const abi::kvm_guest_debug*>(arg));
     case abi::untrap_get_stats: get_stats(*static_cast<abi::UntrapStats*>(arg)); return 0;
+    case abi::untrap_get_exit_sites: return get_exit_sites(*static_cast<abi::UntrapExitSites*>(arg));
     default: return -ENOTTY;
     }
 }

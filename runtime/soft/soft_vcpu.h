@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "runtime/kvm/untrap_abi.h"
@@ -58,6 +59,7 @@ class SoftVcpu final : private Host {
     int interrupt(const abi::kvm_interrupt& request);
     int locked_ioctl(std::uint32_t request, void* arg);
     void get_stats(abi::UntrapStats& stats) const;
+    int get_exit_sites(abi::UntrapExitSites& request) const;
 
     const std::shared_ptr<SoftVm> vm_;
     std::mutex mutex_; // of everything but interrupt(); held during KVM_RUN
@@ -66,6 +68,8 @@ class SoftVcpu final : private Host {
     std::vector<Errand*> errands_;              // under wait_mutex_
     std::atomic<bool> errands_pending_ = false; // there are some
     Vcpu core_;
+    std::vector<ExitSite> exit_site_memory_;
+    std::optional<ExitSites> exit_sites_;
     MadeEngine engine_;
     abi::kvm_run* run_ = nullptr;
 };

@@ -8,6 +8,7 @@
 #include <limits>
 #include <utility>
 
+#include "runtime/kvm/exit_sites.h"
 #include "runtime/soft/soft_vcpu.h"
 
 namespace untrap::runtime::soft {
@@ -130,6 +131,12 @@ int SoftVm::enable_cap(const abi::kvm_enable_cap& request) {
         result = allowed(value >= 1 && value <= std::numeric_limits<unsigned>::max());
         if (result == 0) configuration_.threshold = static_cast<unsigned>(value);
         break;
+    case abi::cap_untrap_exit_sites: {
+        const std::int64_t capacity = kvm_exit_sites::capacity(value);
+        result = allowed(capacity >= 0);
+        if (result == 0) configuration_.exit_sites = static_cast<std::uint32_t>(capacity);
+        break;
+    }
     default: break;
     }
     return result;

@@ -24,10 +24,11 @@ inline constexpr int available_levels = static_cast<int>(abi::untrap_levels_up_t
 // What KVM_ENABLE_CAP sets. A plain KVM client gets patching and real time.
 struct VmConfiguration {
     unsigned levels = available_levels;
-    unsigned threshold = 4;
+    unsigned threshold = abi::untrap_default_threshold;
     Clock clock = Clock::host;
     bool pace_idle = false;
     bool interpreter = false;
+    std::uint32_t exit_sites = 0; // capacity of the table of exits by site; 0: none is kept
 };
 
 // A VM: guest memory, the patch registry, and what was configured.

@@ -11,9 +11,14 @@ answer is no, 2 for a file that is not what it should be.
   stats.py between FILE LOW HIGH  emulation exits within bounds
   stats.py per-operation ONE TWO OPERATIONS LOW HIGH
                                   (exits of TWO - exits of ONE) / OPERATIONS lies within bounds
+  stats.py profile PROFILE TRAP PATCH HTML SVG
+                                  the profile's runs are those two, its sites have every exit of them, and the page and
+                                  the picture are well formed and need nothing from elsewhere
 """
 import json
+import re
 import sys
+import xml.etree.ElementTree
 
 BY_HOST_SPEED = ("wall_seconds", "peak_rss_bytes")
 KEYS = (
@@ -64,6 +69,41 @@ def guest_view(stats):
     return {"guest_instructions": stats["guest_instructions"], "exits": exits}
 
 
+def well_formed(path, markup):
+    try:
+        return xml.etree.ElementTree.fromstring(markup)
+    except xml.etree.ElementTree.ParseError as error:
+        raise Wrong(f"{path}: {error}") from error
+
+
+def profile(path, runs, html, svg):
+    """What is wrong with a profile, and what it says."""
+    with open(path, encoding="utf-8") as source:
+        whole = json.load(source)
+    sites = whole["sites"]
+    for mode, run in runs.items():
+        if whole[mode]["exits"] != run["exits"]:
+            return "; ".join(list(differences(whole[mode]["exits"], run["exits"], f"{mode} "))[:4]), ""
+        for reason, count in run["exits"].items():
+            here = sum(site[mode]["exits"] for site in sites if site["reason"] == reason)
+            if here != count:
+                return f"{mode}: sites have {here} exits for {reason}, not {count}", ""
+    if sum(whole["left"].values()) != whole["patch"]["exits_total"]:
+        return "the causes do not add up", ""
+    kernel = sum(site["trap"]["exits"] for site in sites if not site["user"])
+    named = sum(site["trap"]["exits"] for site in sites if site["symbol"])
+    if named < 0.99 * kernel:
+        return f"{named} of {kernel} exits in the kernel have a symbol", ""
+    well_formed(svg, open(svg, encoding="utf-8").read())
+    page = open(html, encoding="utf-8").read()
+    charts = re.findall(r"<svg.*?</svg>", page, re.S)
+    for chart in charts:
+        well_formed(html, chart)
+    if len(charts) < 5 or "<script" in page or re.search(r"(src|href)=|url\(|@import", page):
+        return f"{html}: {len(charts)} charts, or something from elsewhere", ""
+    return "", f"{len(sites)} sites, {100 * named / kernel:.2f} % of the kernel's exits with a symbol"
+
+
 def answer(question, arguments):
     if question == "same" and len(arguments) == 2:
         first, second = (load(path) for path in arguments)
@@ -85,6 +125,10 @@ def answer(question, arguments):
         one, two = (load(path)["exits_total"] for path in arguments[:2])
         each, low, high = (two - one) / int(arguments[2]), *map(float, arguments[3:])
         return low <= each <= high, f"{each:.2f} exits per operation, expected {low:g} to {high:g}"
+    if question == "profile" and len(arguments) == 5:
+        runs = {"trap": load(arguments[1]), "patch": load(arguments[2])}
+        wrong, text = profile(arguments[0], runs, *arguments[3:])
+        return not wrong, wrong or text
     raise Wrong(f"cannot answer: {question} {' '.join(arguments)}")
 
 

@@ -142,12 +142,11 @@ TEST_CASE("command line: what is refused") {
 TEST_CASE("command line: what is not there yet says so") {
     run_refused({"--gdb", "tcp::1234"}, "--gdb is not available yet in this version");
     run_refused({"-S"}, "-S is not available yet in this version");
-    refused({"prof"}, "prof is not available yet in this version");
-    refused({"prof", "-k", "kernel", "--flame", "x.svg"}, "prof is not available yet in this version");
+    refused({"prof", "-k", "k", "-S"}, "-S is not available yet");
     refused({"ab", "-k", "k", "-S"}, "-S is not available yet");
 }
 
-TEST_CASE("command line: ab and scan") {
+TEST_CASE("command line: ab, prof and scan") {
     const auto compare =
         std::get<CompareCommand>(parse_command_line({"ab", "-k", "k", "--json", "j", "--html", "h", "--level", "1"}));
     CHECK(compare.machine.clock == ClockKind::guest);
@@ -156,6 +155,21 @@ TEST_CASE("command line: ab and scan") {
     CHECK(compare.run.want_statistics);
     CHECK(compare.json_file == "j");
     CHECK(compare.html_file == "h");
+    const auto profile = std::get<ProfileCommand>(
+        parse_command_line({"prof", "-k", "k", "--top", "7", "--json", "j", "--html", "h", "--flame", "f"}));
+    CHECK(profile.machine.clock == ClockKind::guest);
+    CHECK_FALSE(profile.run.console_input);
+    CHECK(profile.run.want_exit_sites);
+    CHECK(profile.top == 7);
+    CHECK(profile.json_file == "j");
+    CHECK(profile.html_file == "h");
+    CHECK(profile.flame_file == "f");
+    CHECK(std::get<ProfileCommand>(parse_command_line({"prof", "-k", "k"})).top == 30);
+    refused({"prof"}, "-k KERNEL");
+    refused({"prof", "-k", "k", "--top", "0"}, "--top 0");
+    refused({"prof", "-k", "k", "--top", "many"}, "--top many");
+    refused({"prof", "-k", "k", "--mode", "trap"}, "--mode");
+    refused({"ab", "-k", "k", "--flame", "x.svg"}, "--flame");
     const auto scan = std::get<ScanCommand>(parse_command_line({"scan", "vmlinux", "--sites"}));
     CHECK(scan.kernel == "vmlinux");
     CHECK(scan.list_sites);

@@ -155,6 +155,29 @@ TEST_CASE("program: ab") {
     CHECK_THAT(late.err, ContainsSubstring("trap mode: timed out"));
 }
 
+TEST_CASE("program: prof") {
+    const Guests guests;
+    const std::string json_file = guests.files.path("json"), html_file = guests.files.path("html"),
+                      flame_file = guests.files.path("flame");
+    const Outcome outcome = run_untrap({"prof", "-k", guests.resets, "--host", "soft", "--json", json_file, "--html",
+                                        html_file, "--flame", flame_file});
+    CHECK(outcome.status == 0);
+    CHECK_THAT(outcome.out, StartsWith("hello\n\nhello\n\n"));
+    CHECK_THAT(outcome.out, ContainsSubstring("sites with most exits in trap mode") && ContainsSubstring("tlbwe r"));
+    nlohmann::json json;
+    std::ifstream(json_file) >> json;
+    for (const char* mode : {"trap", "patch"}) {
+        std::uint64_t exits = 0;
+        for (const auto& site : json["sites"]) exits += site[mode]["exits"].get<std::uint64_t>();
+        CHECK(exits == json[mode]["exits_total"]);
+    }
+    CHECK_FALSE(read_all(html_file).empty());
+    CHECK_FALSE(read_all(flame_file).empty());
+    const Outcome late = run_untrap({"prof", "-k", guests.spins, "--host", "soft", "--timeout", "0.2"});
+    CHECK(late.status == 124);
+    CHECK_THAT(late.err, ContainsSubstring("prof: trap mode: timed out"));
+}
+
 TEST_CASE("program: signals end the run in order") {
     const Guests guests;
     for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {

@@ -15,13 +15,13 @@ namespace untrap::vmm {
 namespace {
 
 constexpr std::array<std::string_view, 4> known_commands = {"run", "ab", "scan", "prof"};
-constexpr std::string_view commands = "there are run, ab, scan, and --help tells more";
+constexpr std::string_view commands = "there are run, ab, prof, scan, and --help tells more";
 constexpr std::string_view not_yet = "is not available yet in this version";
 
 // Values as they were typed; empty: not given.
 struct Typed {
     std::string kernel, initrd, append, memory, net, device_tree, host, mode, level, levels, clock, engine, threshold,
-        console, until, timeout, statistics, json, html;
+        console, until, timeout, statistics, json, html, flame, top;
     std::vector<std::string> disks;
     bool gdb = false, stopped = false, sites = false;
 };
@@ -113,6 +113,22 @@ CompareCommand compare_command(const Typed& typed) {
     return command;
 }
 
+ProfileCommand profile_command(const Typed& typed) {
+    ProfileCommand command{.machine = machine_options(typed),
+                           .run = run_options(typed),
+                           .json_file = typed.json,
+                           .html_file = typed.html,
+                           .flame_file = typed.flame};
+    command.machine.clock = clock_option(typed, ClockKind::guest);
+    if (!typed.top.empty()) {
+        command.top = static_cast<std::size_t>(whole_number("--top", typed.top, 1, 1'000'000));
+    }
+    command.run.console_input = false;
+    command.run.want_statistics = true;
+    command.run.want_exit_sites = true;
+    return command;
+}
+
 // One line of what CLI11 has to say.
 std::string first_line(std::string text) {
     text.resize(std::min(text.find('\n'), text.size()));
@@ -131,8 +147,8 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
     CLI::App& compare = *app.add_subcommand(
         "ab", "boot the same guest in trap mode and in patch mode and compare; disks stay as they are");
     CLI::App& scan = *app.add_subcommand("scan", "list the privileged sites of a vmlinux");
-    CLI::App& profile = *app.add_subcommand("prof", fmt::format("profile of traps; {}", not_yet));
-    profile.prefix_command();
+    CLI::App& profile = *app.add_subcommand(
+        "prof", "boot the same guest in trap mode and in patch mode and tell which instructions exit, and why");
 
     add_guest_options(run, typed);
     run.add_option("--mode", typed.mode, "trap or patch")->default_str("patch");
@@ -144,6 +160,14 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
         ->default_str("guest");
     compare.add_option("--json", typed.json, "JSON file for both runs and their ratios");
     compare.add_option("--html", typed.html, "HTML file with the comparison as a page");
+
+    add_guest_options(profile, typed);
+    profile.add_option("--clock", typed.clock, "host (real time) or guest (retired instructions)")
+        ->default_str("guest");
+    profile.add_option("--top", typed.top, "rows of each table of sites")->default_str("30");
+    profile.add_option("--json", typed.json, "JSON file for both runs and every site");
+    profile.add_option("--html", typed.html, "HTML file with the profile as a page");
+    profile.add_option("--flame", typed.flame, "SVG file with flame graphs of both modes");
 
     scan.add_option("vmlinux", typed.kernel, "kernel ELF")->required();
     scan.add_flag("--sites", typed.sites, "list every site with its address, symbol and level");
@@ -160,12 +184,11 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
         const std::vector<CLI::App*> chosen = app.get_subcommands();
         return HelpCommand{chosen.empty() ? app.help() : chosen.front()->help()};
     } catch (const CLI::ParseError& error) {
-        if (profile.parsed()) throw Error(fmt::format("prof {}", not_yet));
         throw Error(first_line(error.what()));
     }
-    if (profile.parsed()) throw Error(fmt::format("prof {}", not_yet));
     if (run.parsed()) return run_command(typed);
     if (compare.parsed()) return compare_command(typed);
+    if (profile.parsed()) return profile_command(typed);
     return ScanCommand{.kernel = typed.kernel, .list_sites = typed.sites};
 }
 

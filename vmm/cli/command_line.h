@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <variant>
 #include <vector>
@@ -22,6 +23,15 @@ struct CompareCommand {
     std::string html_file; // empty: none
 };
 
+struct ProfileCommand {
+    MachineOptions machine; // as for CompareCommand
+    RunOptions run;
+    std::size_t top = 30;   // rows of a table of sites
+    std::string json_file;  // empty: none
+    std::string html_file;  // empty: none
+    std::string flame_file; // empty: none
+};
+
 struct ScanCommand {
     std::string kernel;
     bool list_sites = false;
@@ -32,7 +42,7 @@ struct HelpCommand {
     std::string text;
 };
 
-using Command = std::variant<RunCommand, CompareCommand, ScanCommand, HelpCommand>;
+using Command = std::variant<RunCommand, CompareCommand, ProfileCommand, ScanCommand, HelpCommand>;
 
 // What the arguments (without the program's name) ask for. Throws Error with one line for anything unknown, missing,
 // out of range or in conflict.

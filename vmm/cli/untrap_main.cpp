@@ -22,6 +22,7 @@ int print_help(const HelpCommand& help) {
 struct Dispatch {
     int operator()(const RunCommand& command) const { return do_run(command); }
     int operator()(const CompareCommand& command) const { return do_compare(command); }
+    int operator()(const ProfileCommand& command) const { return do_profile(command); }
     int operator()(const ScanCommand& command) const { return do_scan(command); }
     int operator()(const HelpCommand& command) const { return print_help(command); }
 };

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "vmm/machine/kvm_vm.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fmt/format.h>
 #include <fstream>
+#include <iterator>
 #include <utility>
 
 #include "vmm/devices/diagnostics.h"
 
 namespace untrap::vmm {
 namespace {
+
+// Enough for a day of shell scripts; 24 MB on soft440.
+constexpr std::uint64_t exit_sites_kept = std::uint64_t{1} << 19;
 
 // A PowerPC kernel tells the frequency that guests see too: "timebase : 400000000".
 std::uint32_t host_timebase_hz() {
@@ -36,13 +41,14 @@ std::string level_list(std::uint64_t levels) {
 }
 
 KvmVm::KvmVm(std::unique_ptr<KvmBackend> backend, const MachineOptions& options, bool real_time_idle,
-             bool want_statistics)
+             bool want_statistics, bool want_exit_sites)
     : backend_(std::move(backend)) {
     try {
         kvm_fd_ = backend_->open();
         if (kvm_fd_ < 0) throw Error(fmt::format("host {}: {}", host_name(), std::strerror(-kvm_fd_)));
         vm_fd_ = call(kvm_fd_, abi::ioctl_create_vm, ioctl_number(0), "KVM_CREATE_VM");
         configure(options, real_time_idle, want_statistics);
+        if (want_exit_sites) keep_exit_sites();
         vcpu_fd_ = call(vm_fd_, abi::ioctl_create_vcpu, ioctl_number(0), "KVM_CREATE_VCPU");
         const int bytes = call(kvm_fd_, abi::ioctl_get_vcpu_mmap_size, nullptr, "KVM_GET_VCPU_MMAP_SIZE");
         run_bytes_ = static_cast<std::size_t>(bytes);
@@ -131,6 +137,13 @@ void KvmVm::configure(const MachineOptions& options, bool real_time_idle, bool w
     if (host_name() == "kvm") timebase_hz_ = host_timebase_hz();
 }
 
+void KvmVm::keep_exit_sites() {
+    if (check_extension(abi::cap_untrap_exit_sites) <= 0) {
+        throw Error(fmt::format("host {} does not tell exits apart by site", host_name()));
+    }
+    enable(abi::cap_untrap_exit_sites, exit_sites_kept, 0, "asking for exits by site");
+}
+
 void KvmVm::add_memory(std::span<const GuestMemory::Region> regions) {
     std::uint32_t slot = 0;
     for (const GuestMemory::Region& region : regions) {
@@ -173,6 +186,19 @@ std::optional<abi::UntrapStats> KvmVm::statistics() {
     abi::UntrapStats stats{};
     if (!has_additions_ || backend_->ioctl(vcpu_fd_, abi::untrap_get_stats, &stats) < 0) return std::nullopt;
     return stats;
+}
+
+std::vector<abi::UntrapExitSite> KvmVm::exit_sites() {
+    std::vector<abi::UntrapExitSite> all;
+    std::vector<abi::UntrapExitSite> part(4096);
+    abi::UntrapExitSites request{};
+    do {
+        request.sites = reinterpret_cast<std::uintptr_t>(part.data());
+        request.count = static_cast<std::uint32_t>(part.size());
+        call(vcpu_fd_, abi::untrap_get_exit_sites, &request, "reading the exits by site");
+        all.insert(all.end(), part.begin(), part.begin() + std::min<std::ptrdiff_t>(request.count, std::ssize(part)));
+    } while (request.next != 0);
+    return all;
 }
 
 std::optional<abi::kvm_regs> KvmVm::registers() {

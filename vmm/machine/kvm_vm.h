@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "vmm/boot/boot.h"
 #include "vmm/kvm/backend.h"
@@ -19,8 +20,8 @@ namespace untrap::vmm {
 class KvmVm {
   public:
     // Sets mode, clock, engine and threshold as `options` say. `real_time_idle`: event sources outside the guest exist.
-    KvmVm(std::unique_ptr<KvmBackend> backend, const MachineOptions& options, bool real_time_idle,
-          bool want_statistics);
+    KvmVm(std::unique_ptr<KvmBackend> backend, const MachineOptions& options, bool real_time_idle, bool want_statistics,
+          bool want_exit_sites);
     ~KvmVm();
     KvmVm(const KvmVm&) = delete;
     KvmVm& operator=(const KvmVm&) = delete;
@@ -45,6 +46,8 @@ class KvmVm {
 
     // Only while the vCPU is not in KVM_RUN. None: the host has no such thing.
     std::optional<abi::UntrapStats> statistics();
+    // What wanted exit sites came to. Throws Error.
+    std::vector<abi::UntrapExitSite> exit_sites();
     std::optional<abi::kvm_regs> registers();
     std::optional<abi::kvm_sregs> special_registers();
     std::optional<std::uint64_t> translate(std::uint32_t effective_address);
@@ -54,6 +57,7 @@ class KvmVm {
     void enable(std::uint32_t capability, std::uint64_t arg0, std::uint64_t arg1, const std::string& what);
     void choose_levels(const MachineOptions& options);
     void configure(const MachineOptions& options, bool real_time_idle, bool want_statistics);
+    void keep_exit_sites();
     int call(int fd, std::uint32_t request, void* argument, std::string_view what);
     void release();
 

@@ -39,7 +39,7 @@ class Machine {
         : options_(options), ram_(memory_.add_region(0, machine.memory_mib << 20, false,
                                                      host->guest_memory_file(machine.memory_mib << 20))),
           vm_(std::move(host), machine, machine.net != NetKind::none || (options.console_input && stdin_is_live()),
-              options.want_statistics),
+              options.want_statistics, options.want_exit_sites),
           console_(STDOUT_FILENO, options.until, stop_), board_(machine, memory_, wires()) {
         vm_.add_memory(memory_.regions());
         memory_.set_write_observer([this](std::uint64_t gpa, std::uint64_t bytes) { vm_.memory_written(gpa, bytes); });
@@ -73,6 +73,7 @@ class Machine {
         console_.flush();
         if (result.end == RunEnd::guest_died) result.message += fmt::format("\n{}", register_dump(vm_, memory_));
         result.statistics = vm_.statistics();
+        if (options_.want_exit_sites) result.exit_sites = vm_.exit_sites();
         result.peak_rss_bytes = peak_rss_bytes();
         return result;
     }

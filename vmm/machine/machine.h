@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "runtime/kvm/untrap_abi.h"
 #include "vmm/machine/options.h"
@@ -32,7 +33,8 @@ struct RunResult {
     std::uint64_t levels = 0; // bit n: patch level n
     double wall_seconds = 0;  // from the first guest instruction on
     std::uint64_t peak_rss_bytes = 0;
-    std::optional<abi::UntrapStats> statistics{}; // none: the host keeps none
+    std::optional<abi::UntrapStats> statistics{};  // none: the host keeps none
+    std::vector<abi::UntrapExitSite> exit_sites{}; // with RunOptions::want_exit_sites
 
     // 0, 1, 124, or 128 + the signal's number.
     int exit_status() const;

@@ -50,6 +50,7 @@ struct RunOptions {
     std::optional<double> timeout; // seconds
     bool console_input = true;     // stdin goes to the guest
     bool want_statistics = false;  // a host that has none is an error
+    bool want_exit_sites = false;  // exits by guest instruction, which costs time; likewise
     std::string announcement{};    // reported when the machine is ready to run; empty: nothing
 };
 

@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "vmm/report/comparison_rows.h"
+#include "vmm/report/markup.h"
 
 namespace untrap::vmm {
 namespace {
@@ -23,20 +24,6 @@ std::string line(std::string_view name, std::string_view trap, std::string_view 
 std::string row_line(const ComparisonRow& row, bool with_ratio) {
     return line(row.name, grouped(row.trap), grouped(row.patch),
                 with_ratio ? ratio_text(static_cast<double>(row.trap), static_cast<double>(row.patch)) : "");
-}
-
-std::string escaped(std::string_view text) {
-    std::string out;
-    for (const char c : text) {
-        switch (c) {
-        case '&': out += "&amp;"; break;
-        case '<': out += "&lt;"; break;
-        case '>': out += "&gt;"; break;
-        case '"': out += "&quot;"; break;
-        default: out += c;
-        }
-    }
-    return out;
 }
 
 constexpr std::string_view page_head = R"(<!doctype html>
