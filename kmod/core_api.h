@@ -81,6 +81,13 @@ void untrap_core_dirty_log_taken(struct untrap_core_vm* vm, u32 number);
 int untrap_core_check_extension(u32 capability);
 /* KVM_ENABLE_CAP on a VM. -EINVAL, -EBUSY once the vCPU has run. */
 int untrap_core_enable_cap(struct untrap_core_vm* vm, u32 capability, const u64* args);
+/*
+ * The table of exits by site, in memory of the Linux side's that stays until the VM is destroyed or other memory takes
+ * its place: bytes for so many sites, 0 for none, -EINVAL for too many.
+ */
+int untrap_core_exit_sites_bytes(u64 sites);
+/* Owner. The memory is zeroed, any kernel memory, NULL for none. -EBUSY once the vCPU has run. */
+int untrap_core_keep_exit_sites(struct untrap_core_vm* vm, void* memory, u64 sites);
 /* Any. Userspace wrote this range of guest real memory (DMA). */
 int untrap_core_memory_written(struct untrap_core_vm* vm, u64 base, u64 bytes);
 
@@ -149,6 +156,12 @@ u32 untrap_core_exit_reason_count(void);
 const char* untrap_core_exit_name(u32 reason);
 /* Any; a snapshot, not exact while the vCPU runs. */
 void untrap_core_statistics(struct untrap_core_vcpu* vcpu, struct untrap_core_statistics* statistics);
+/*
+ * Owner. The part of the table of exits by site that begins at *next (0: all of it), as struct
+ * untrap_exit_site[*count]; *count: how many were written; *next: where the next part begins, 0 after the last.
+ * -ENOENT, -EINVAL.
+ */
+int untrap_core_read_exit_sites(struct untrap_core_vcpu* vcpu, u32* next, u32* count, void* sites);
 /* Any. Exit timing costs some forty instructions an exit, so it is off unless asked for. Switching on clears the times.
  */
 void untrap_core_set_timing(struct untrap_core_vcpu* vcpu, int on);

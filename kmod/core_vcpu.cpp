@@ -5,6 +5,7 @@
 #include "kmod/core_load.h"
 #include "kmod/core_vm.h"
 #include "runtime/kvm/errno_values.h"
+#include "runtime/kvm/exit_sites.h"
 #include "runtime/kvm/exits.h"
 #include "runtime/kvm/registers.h"
 #include "runtime/native/hardware.h"
@@ -64,6 +65,7 @@ int untrap_core_run(untrap_core_vcpu* vcpu, kvm_run* user_run) {
     if (!vcpu->clock_started) {
         vcpu->clock_started = true;
         vcpu->vm.started = true;
+        if (vcpu->vm.keeps_exit_sites) vcpu->core.exit_sites = &vcpu->vm.exit_sites;
         vcpu->core.set_clock(untrap::runtime::Clock::host, false);
         vcpu->core.timers.set_timebase(hardware::timebase()); // what the guest reads from the CPU
     }
@@ -170,6 +172,15 @@ void untrap_core_statistics(untrap_core_vcpu* vcpu, struct untrap_core_statistic
     statistics->large_refills = tlb.large;
     statistics->shadow_pid_recycles = tlb.recycled;
     statistics->patched_sites = vcpu->vm.patches.patched_sites();
+}
+
+int untrap_core_read_exit_sites(untrap_core_vcpu* vcpu, u32* next, u32* count, void* sites) {
+    abi::UntrapExitSites request{.sites = 0, .count = *count, .next = *next};
+    const int result =
+        untrap::runtime::kvm_exit_sites::read(vcpu->core, request, static_cast<abi::UntrapExitSite*>(sites));
+    *next = request.next;
+    *count = request.count;
+    return result;
 }
 
 void untrap_core_set_timing(untrap_core_vcpu* vcpu, int on) { vcpu->engine.set_timing(on != 0); }

@@ -5,6 +5,7 @@
 #include "kmod/core_vm.h"
 
 #include "runtime/kvm/errno_values.h"
+#include "runtime/kvm/exit_sites.h"
 #include "runtime/kvm/untrap_abi.h"
 
 namespace abi = untrap::abi;
@@ -53,7 +54,8 @@ int untrap_core_check_extension(u32 capability) {
     case abi::cap_untrap_levels: return static_cast<int>(available_levels);
     case abi::cap_untrap:
     case abi::cap_untrap_clock:
-    case abi::cap_untrap_threshold: return 1;
+    case abi::cap_untrap_threshold:
+    case abi::cap_untrap_exit_sites: return 1;
     default: return 0;
     }
 }
@@ -71,6 +73,24 @@ int untrap_core_enable_cap(untrap_core_vm* vm, u32 capability, const u64* args) 
     if (vm->started) return -errno_values::ebusy;
     if (capability == abi::cap_untrap_threshold)
         vm->patches.configure(vm->patches.levels(), static_cast<unsigned>(args[0]));
+    return 0;
+}
+
+int untrap_core_exit_sites_bytes(u64 sites) {
+    using namespace untrap::runtime;
+    const std::int64_t capacity = kvm_exit_sites::capacity(sites);
+    if (capacity <= 0) return static_cast<int>(capacity);
+    const auto elements = static_cast<std::size_t>(ExitSites::elements(static_cast<u32>(capacity)));
+    static_assert(std::uint64_t{sizeof(ExitSite)} * ExitSites::elements(ExitSites::most) < 0x7FFFFFFF);
+    return static_cast<int>(elements * sizeof(ExitSite));
+}
+
+int untrap_core_keep_exit_sites(untrap_core_vm* vm, void* memory, u64 sites) {
+    using namespace untrap::runtime;
+    if (vm->started) return -errno_values::ebusy;
+    const auto capacity = static_cast<u32>(kvm_exit_sites::capacity(sites));
+    vm->keeps_exit_sites = memory != nullptr;
+    vm->exit_sites = ExitSites(static_cast<ExitSite*>(memory), capacity);
     return 0;
 }
 

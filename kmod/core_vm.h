@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kmod/core_api.h"
+#include "runtime/exit_sites.h"
 #include "runtime/native/native_engine.h"
 #include "runtime/native/world.h"
 #include "runtime/patch_registry.h"
@@ -60,6 +61,8 @@ struct NativeVm {
     PhysicalMemory memory;
     PatchRegistry patches;
     NativeVcpu* vcpu = nullptr;
+    ExitSites exit_sites{nullptr, 0};
+    bool keeps_exit_sites = false;
     bool started = false; // the vCPU has run: what cannot change any more is fixed
 };
 

@@ -12,6 +12,9 @@
 // KVM_CHECK_EXTENSION answers the levels that there are.
 #define UNTRAP_CAP_LEVELS 0x55540001u
 
+// args[0]: exits are told apart by guest instruction, in a table for this many of them; 0: they are not.
+#define UNTRAP_CAP_EXIT_SITES 0x55540005u
+
 // An ioctl of the vCPU.
 struct untrap_stats {
     __u64 guest_instructions;
@@ -24,6 +27,31 @@ struct untrap_stats {
     __u64 reserved[10];
 };
 #define UNTRAP_GET_STATS _IOR(KVMIO, 0xF0, struct untrap_stats)
+
+// Exits of one reason at one guest instruction.
+struct untrap_exit_site {
+    __u64 real;
+    __u64 exits;
+    __u64 instructions;
+    __u64 host_ticks;
+    __u32 ea;
+    __u32 word;
+    __u8 reason;
+    __u8 flags;
+    __u8 level;
+    __u8 span;
+    __u32 reserved;
+};
+
+// An ioctl of the vCPU: reads a part of the table.
+struct untrap_exit_sites {
+    __u64 sites; // address
+    __u32 count; // in: room; out: how many were written, which may be fewer than there was room for
+    __u32 next;  // in: 0 or what the last answer gave; out: 0 after the last part
+};
+#define UNTRAP_GET_EXIT_SITES _IOWR(KVMIO, 0xF2, struct untrap_exit_sites)
+
+static_assert(sizeof(struct untrap_exit_site) == 48 && sizeof(struct untrap_exit_sites) == 16);
 
 // An ioctl of the VM.
 struct untrap_memory_range {

@@ -87,9 +87,36 @@ static int get_stats(struct untrap_vcpu* vcpu, void __user* argument) {
     return result;
 }
 
+// Entries copied at a time: userspace asks again.
+#define EXIT_SITES_AT_ONCE 1024u
+
+static int get_exit_sites(struct untrap_vcpu* vcpu, void __user* argument) {
+    struct untrap_exit_sites request;
+    struct untrap_exit_site* sites;
+    int result;
+
+    if (copy_from_user(&request, argument, sizeof(request))) return -EFAULT;
+    if (!request.count) return -EINVAL;
+    if (request.sites != (unsigned long)request.sites) return -EFAULT;
+    request.count = min(request.count, EXIT_SITES_AT_ONCE);
+    sites = kvmalloc_array(request.count, sizeof(*sites), GFP_KERNEL_ACCOUNT);
+    if (!sites) return -ENOMEM;
+    result = mutex_lock_killable(&vcpu->vm->core_lock);
+    if (!result) {
+        result = untrap_core_read_exit_sites(vcpu->core, &request.next, &request.count, sites);
+        mutex_unlock(&vcpu->vm->core_lock);
+    }
+    if (!result && (copy_to_user(u64_to_user_ptr(request.sites), sites, request.count * sizeof(*sites)) ||
+                    copy_to_user(argument, &request, sizeof(request))))
+        result = -EFAULT;
+    kvfree(sites);
+    return result;
+}
+
 static long locked_ioctl(struct untrap_vcpu* vcpu, unsigned int ioctl, unsigned long argument) {
     switch (ioctl) {
     case KVM_RUN: return argument == 0 ? run(vcpu) : -EINVAL;
+    case UNTRAP_GET_EXIT_SITES: return get_exit_sites(vcpu, (void __user*)argument);
     case KVM_SET_SIGNAL_MASK: return set_signal_mask(vcpu, (const void __user*)argument);
     default: return untrap_vcpu_register_ioctl(vcpu, ioctl, (void __user*)argument);
     }

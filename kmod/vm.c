@@ -121,6 +121,7 @@ static void destroy(struct untrap_vm* vm) {
     mmdrop(vm->mm);
     kfree(vm->slots);
     kvfree(vm->core_memory);
+    kvfree(vm->exit_sites);
     kfree(vm);
 }
 
@@ -130,11 +131,33 @@ void untrap_vm_put(struct untrap_vm* vm) {
 
 // ---- ioctls --------------------------------------------------------------------------------------------------------
 
+static int keep_exit_sites(struct untrap_vm* vm, u64 sites) {
+    const int bytes = untrap_core_exit_sites_bytes(sites);
+    void* memory = NULL;
+    int result;
+
+    if (bytes < 0) return bytes;
+    if (bytes > 0) {
+        if (!untrap_host_can_spare((u64)bytes >> PAGE_SHIFT)) return -ENOMEM;
+        memory = kvzalloc(bytes, GFP_KERNEL_ACCOUNT);
+        if (!memory) return -ENOMEM;
+    }
+    result = untrap_vm_lock_core(vm);
+    if (!result) {
+        result = untrap_core_keep_exit_sites(vm->core, memory, sites);
+        if (!result) swap(vm->exit_sites, memory);
+        untrap_vm_unlock_core(vm);
+    }
+    kvfree(memory);
+    return result;
+}
+
 static int enable_cap(struct untrap_vm* vm, const struct kvm_enable_cap* request) {
     u64 args[ARRAY_SIZE(request->args)];
     int result;
 
     if (request->flags) return -EINVAL;
+    if (request->cap == UNTRAP_CAP_EXIT_SITES) return keep_exit_sites(vm, request->args[0]);
     memcpy(args, request->args, sizeof(args));
     result = untrap_vm_lock_core(vm);
     if (result) return result;

@@ -58,6 +58,8 @@ struct untrap_vm {
     struct list_head ioeventfds;
     u32 ioeventfd_count;
 
+    void* exit_sites; // the core's table
+
     // For statistics.
     u64 slot_pages;
     u64 pinned_pages;

@@ -91,7 +91,7 @@ struct UntrapExitSite {
 // room or a `next` that no answer gave.
 struct UntrapExitSites {
     std::uint64_t sites; // address of UntrapExitSite[count]
-    std::uint32_t count; // in: room; out: how many were written
+    std::uint32_t count; // in: room; out: how many were written, perhaps fewer
     std::uint32_t next;  // in: 0, or what the last answer gave; out: where the next part begins, 0 when it was the last
 };
 

@@ -15,5 +15,6 @@ int main(void) {
     abi_debug();
     abi_events();
     abi_statistics();
+    abi_exit_sites();
     return check_end();
 }

@@ -14,8 +14,8 @@
 namespace untrap::vmm {
 namespace {
 
-// Enough for a day of shell scripts; 24 MB on soft440.
-constexpr std::uint64_t exit_sites_kept = std::uint64_t{1} << 19;
+// Enough for a day of shell scripts; 6 MB.
+constexpr std::uint64_t exit_sites_kept = std::uint64_t{1} << 17;
 
 // A PowerPC kernel tells the frequency that guests see too: "timebase : 400000000".
 std::uint32_t host_timebase_hz() {
