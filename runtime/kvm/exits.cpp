@@ -71,7 +71,13 @@ int report(Vcpu& vcpu, RunExit exit, abi::kvm_run& run) {
         return 0;
     case RunExit::interrupted: run.exit_reason = abi::exit_intr; return -errno_values::eintr;
     case RunExit::reset:
-        run.exit_reason = abi::exit_shutdown;
+        // The guest's own wish (DBCR0), or its watchdog's.
+        if (vcpu.timers.watchdog_reset() == 0) {
+            run.exit_reason = abi::exit_shutdown;
+        } else {
+            run.exit_reason = abi::exit_system_event;
+            run.system_event = {abi::system_event_reset, 0, {}};
+        }
         reset(vcpu);
         return 0;
     case RunExit::debug:

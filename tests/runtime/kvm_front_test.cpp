@@ -414,6 +414,25 @@ TEST_CASE("after a reset the vCPU is as new, but for the registers of KVM_SET_RE
     }
 }
 
+TEST_CASE("a watchdog's reset is a system event") {
+    for (const std::uint64_t engine : {abi::untrap_engine_interpreter, abi::untrap_engine_jit}) {
+        Machine m(engine);
+        constexpr std::uint32_t tcr = 340, core_reset = 0x1000, branch_to_self = 0x48000000;
+        m.put(origin, {code::lis(3, core_reset), code::mtspr(tcr, 3), branch_to_self});
+        REQUIRE(m.go() == 0);
+        REQUIRE(m.run->exit_reason == abi::exit_system_event);
+        CHECK(m.run->system_event.type == abi::system_event_reset);
+        CHECK(m.regs().pc == origin + 8);
+        // And the next one is the guest's own.
+        abi::kvm_regs regs = m.regs();
+        regs.pc = 0x1800;
+        m.put(0x1800, {END_BY_RESET(31)});
+        REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_set_regs, &regs) == 0);
+        REQUIRE(m.go() == 0);
+        CHECK(m.run->exit_reason == abi::exit_shutdown);
+    }
+}
+
 TEST_CASE("debug exits: single step, breakpoints of both kinds, watchpoints") {
     for (const std::uint64_t engine : {abi::untrap_engine_interpreter, abi::untrap_engine_jit}) {
         Machine m(engine);
