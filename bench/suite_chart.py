@@ -84,7 +84,8 @@ def _table(result, shown):
 
 def page(result, shown):
     """The page as text; `shown` turns nanoseconds into a figure with its unit."""
-    about = f"{result['qemu']}; {result['processor']}; medians of {result['rounds']} rounds, in turns"
+    about = f"{result['qemu']}; {result['processor']}; medians of {result['rounds']} rounds, in turns; "
+    about += f"CPUs busy with something else: {result['cpus_busy_elsewhere']:.2f}"
     failed = "".join(f"<p>failed: {html.escape(reason)}</p>" for reason in result["failed"])
     return (
         f'<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>untrap against QEMU</title><style>{STYLE}</style>'
