@@ -328,7 +328,10 @@ static void test_random_programs(void) {
                 if (vm.run->exit_reason == KVM_EXIT_INTERNAL_ERROR && getenv("VERBOSE") != NULL)
                     printf("# %u.%u: pc %llx msr %llx: %s\n", program, start, vm.run->internal.data[0],
                            vm.run->internal.data[1], (const char*)&vm.run->internal.data[2]);
-                if (vm.run->exit_reason == KVM_EXIT_SHUTDOWN || vm.run->exit_reason == KVM_EXIT_INTERNAL_ERROR) break;
+                // The program's reset, its watchdog's, or its end.
+                if (vm.run->exit_reason == KVM_EXIT_SHUTDOWN || vm.run->exit_reason == KVM_EXIT_SYSTEM_EVENT ||
+                    vm.run->exit_reason == KVM_EXIT_INTERNAL_ERROR)
+                    break;
                 check_failed(__FILE__, __LINE__, "exit %u", vm.run->exit_reason);
                 check_stop();
             }
@@ -344,7 +347,7 @@ static void test_random_programs(void) {
     check_canaries();
     CHECK(a_guest_runs());
     check_figures("%u MMIO, %u DCR, %u resets, %u dead ends", exits[KVM_EXIT_MMIO], exits[KVM_EXIT_DCR],
-                  exits[KVM_EXIT_SHUTDOWN], exits[KVM_EXIT_INTERNAL_ERROR]);
+                  exits[KVM_EXIT_SHUTDOWN] + exits[KVM_EXIT_SYSTEM_EVENT], exits[KVM_EXIT_INTERNAL_ERROR]);
 }
 
 int main(int argc, char** argv) {
