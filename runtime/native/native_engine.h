@@ -17,8 +17,8 @@ namespace untrap::runtime::native {
 // Guest code on the 440 itself: problem state, address space 1, a shadow PID per context.
 //
 // Guest execution ends in one of three ways. Quick exits (quick_exits.cpp) are handled by the function that the world
-// switch calls, with interrupts off, and the guest goes on at once. Host interrupts and what needs the FPU are handled
-// in run(). Everything else becomes a Trap, and the run loop emulates or reflects it as on any other engine.
+// switch calls, with interrupts off, and the guest goes on at once. Host interrupts are taken in run(). Everything else
+// becomes a Trap, and the run loop emulates or reflects it as on any other engine.
 //
 // The budget of run() is not counted: a 440 cannot. TrapKind::budget means that something outside wants attention.
 class NativeEngine final : public Engine {

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The exits that a guest kernel causes by the thousand, handled with interrupts off between leaving the guest and
 // entering it again. Each function either does all that the run loop would do, or changes nothing and returns false:
-// then the run loop does it. Every instruction here is paid by each exit; figures are in docs/performance.md.
-#include <array>
-#include <cstddef>
-
+// then the run loop does it. Every instruction here is paid by each exit; bench/native/run measures them.
 #include "runtime/interrupts.h"
 #include "runtime/native/hardware.h"
 #include "runtime/native/native_engine.h"
-#include "translator/isa/spr.h"
+#include "runtime/spr_table.h"
+#include "translator/isa/table.h"
 
 namespace untrap::runtime::native {
 
@@ -21,41 +19,8 @@ namespace spr = isa::spr;
 
 namespace {
 
-// A register that is no more than a word of CpuState.
-struct PlainSpr {
-    std::uint16_t offset = 0; // 0: not such a register (the first word is GPR 0)
-    bool writable = false;
-    bool address = false; // bits 30 and 31 are not there
-};
-
-constexpr std::array<PlainSpr, 1024> plain_sprs = [] {
-    std::array<PlainSpr, 1024> table{};
-    constexpr std::size_t page = offsetof(isa::CpuState, page);
-    const auto word = [&](unsigned number, std::size_t offset, bool address = false) {
-        table[number] = {static_cast<std::uint16_t>(page + offset), true, address};
-    };
-    for (unsigned i = 0; i < 8; ++i) word(spr::sprg0 + i, offsetof(isa::StatePage, sprg) + 4 * i);
-    word(spr::srr0, offsetof(isa::StatePage, srr0), true);
-    word(spr::srr1, offsetof(isa::StatePage, srr1));
-    word(spr::csrr0, offsetof(isa::StatePage, csrr0), true);
-    word(spr::csrr1, offsetof(isa::StatePage, csrr1));
-    word(spr::dear, offsetof(isa::StatePage, dear));
-    word(spr::esr, offsetof(isa::StatePage, esr));
-    word(spr::mmucr, offsetof(isa::StatePage, mmucr));
-    word(spr::pid, offsetof(isa::StatePage, pid));
-    table[spr::mmucr].writable = table[spr::pid].writable = false; // masked, and PID changes the context
-    table[spr::pvr].offset = offsetof(isa::CpuState, pvr);
-    return table;
-}();
-
-std::uint32_t& word_at(isa::CpuState& state, std::uint16_t offset) {
-    return *reinterpret_cast<std::uint32_t*>(reinterpret_cast<char*>(&state) + offset);
-}
-
-// Extended opcodes of primary opcode 31.
-constexpr unsigned xo_mfmsr = 83, xo_wrtee = 131, xo_mtmsr = 146, xo_wrteei = 163, xo_mfspr = 339, xo_mtspr = 467,
-                   xo_tlbwe = 978;
-constexpr std::uint32_t word_rfi = 0x4C000064;
+// What tells an instruction of primary opcode 31.
+constexpr std::uint32_t extended(isa::Op op) { return isa::match_of(op) >> 1 & 0x3FF; }
 
 constexpr std::uint32_t ee_ce_me = msr::ee | msr::ce | msr::me;
 
@@ -84,21 +49,11 @@ bool NativeEngine::quick_exit(unsigned vector) {
 
 [[gnu::always_inline]] inline bool NativeEngine::write_spr(unsigned number, std::uint32_t value) {
     isa::CpuState& state = vcpu_.state;
-    const PlainSpr& plain = plain_sprs[number];
-    if (plain.writable) {
-        word_at(state, plain.offset) = plain.address ? value & ~3U : value;
-        return true;
-    }
-    if (number == spr::pid) {
-        state.page.pid = value & 0xFF;
-        select_context();
-        return true;
-    }
-    if (number == spr::mmucr) {
-        state.page.mmucr = value & isa::mmucr::writable;
-        return true;
-    }
-    return false;
+    const SprRow& row = spr_row(number);
+    if (!row.plain_write) return false;
+    spr_word(state, row) = value & row.mask;
+    if (number == spr::pid) select_context();
+    return true;
 }
 
 // Whether something waits that the MSR to be written lets through.
@@ -138,40 +93,40 @@ bool NativeEngine::return_from_interrupt() {
 
 [[gnu::always_inline]] inline bool NativeEngine::emulate_quickly(std::uint32_t word) {
     isa::CpuState& state = vcpu_.state;
-    if (word == word_rfi) return return_from_interrupt();
+    if (word == isa::match_of(isa::Op::rfi)) return return_from_interrupt();
     if (word >> 26 != 31) return false;
-    std::uint32_t& rt = state.gpr[word >> 21 & 31];
-    const unsigned number = (word >> 16 & 31) | (word >> 6 & 0x3E0);
+    const isa::Instruction insn{.word = word}; // its fields: a decoder would look for what the switch finds
+    std::uint32_t& rt = state.gpr[insn.rt()];
     switch (word >> 1 & 0x3FF) {
-    case xo_mfspr: {
-        const PlainSpr& plain = plain_sprs[number];
-        if (plain.offset == 0) return false;
-        rt = word_at(state, plain.offset);
+    case extended(isa::Op::mfspr): {
+        const SprRow& row = spr_row(insn.spr());
+        if (!row.plain_read) return false;
+        rt = spr_word(state, row);
         count(ExitReason::emul_mfspr);
         break;
     }
-    case xo_mtspr:
-        if (!write_spr(number, rt)) return false;
+    case extended(isa::Op::mtspr):
+        if (!write_spr(insn.spr(), rt)) return false;
         count(ExitReason::emul_mtspr);
         break;
-    case xo_mfmsr:
+    case extended(isa::Op::mfmsr):
         rt = state.page.msr;
         count(ExitReason::emul_mfmsr);
         break;
-    case xo_wrtee:
+    case extended(isa::Op::wrtee):
         if (!write_msr((state.page.msr & ~msr::ee) | (rt & msr::ee))) return false;
         count(ExitReason::emul_wrtee);
         break;
-    case xo_wrteei:
-        if (!write_msr((state.page.msr & ~msr::ee) | (word & msr::ee))) return false;
+    case extended(isa::Op::wrteei):
+        if (!write_msr((state.page.msr & ~msr::ee) | (insn.e() ? msr::ee : 0))) return false;
         count(ExitReason::emul_wrtee);
         break;
-    case xo_mtmsr:
+    case extended(isa::Op::mtmsr):
         if (!write_msr(rt & msr::defined)) return false;
         count(ExitReason::emul_mtmsr);
         break;
-    case xo_tlbwe:
-        write_tlb_word(state.gpr[word >> 16 & 31] & 63, word >> 11 & 31, rt);
+    case extended(isa::Op::tlbwe):
+        write_tlb_word(state.gpr[insn.ra()] & 63, insn.ws(), rt);
         count(ExitReason::emul_tlbwe);
         break;
     default: return false;

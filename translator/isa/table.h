@@ -88,6 +88,18 @@ enum class Op : std::uint8_t {
 inline constexpr std::size_t op_count = static_cast<std::size_t>(Op::illegal);
 static_assert(op_count < 255);
 
+// The fixed bits of an instruction's word, for where they must be constants.
+constexpr std::uint32_t match_of(Op op) {
+    constexpr auto first = [](std::uint32_t match, std::uint32_t) { return match; };
+    constexpr std::uint32_t words[] = {
+#define INSN(op, mnemonic, form, match_and_mask, ...) first(match_and_mask),
+#include "translator/isa/instructions.inc"
+#undef INSN
+        0};
+    return words[static_cast<std::size_t>(op)];
+}
+static_assert(match_of(Op::rfi) == 0x4C000064);
+
 struct InstructionInfo {
     const char* mnemonic;
     Form form;
