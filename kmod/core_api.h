@@ -192,17 +192,14 @@ int untrap_host_poll(void* host);
 /* Calls untrap_core_attention at this timebase value, replacing what was asked before; all ones: never. */
 void untrap_host_arm_timer(void* host, u64 until);
 /*
- * The vCPU's thread, preemption off. take: the host's use of the FPU by this thread is saved, MSR[FP] is on afterwards
+ * The vCPU's thread, interrupts off. take: the host's use of the FPU by this thread is saved, MSR[FP] is on afterwards
  * and the registers are the core's. give: the core saved them, MSR[FP] goes off.
  */
 void untrap_host_fpu_take(void* host);
 void untrap_host_fpu_give(void* host);
-/* From untrap_core_run only: no scheduling between the two (nothing on a kernel without preemption). */
-void untrap_host_preempt_disable(void* host);
-void untrap_host_preempt_enable(void* host);
 /* A store to a guest real address without memory: not 0 if an ioeventfd took it. value is right-aligned. */
 int untrap_host_mmio_write(void* host, u64 real, u32 size, u64 value);
-/* DBCR0 is 0 while a guest runs, so that a debugger's breakpoints in the VMM do not fire in the guest. */
+/* Tracepoints, see untrap_core_trace. */
 void untrap_host_trace_entry(void* host, u32 pc, u32 msr, u32 pid);
 void untrap_host_trace_exit(void* host, u32 reason, u32 pc, u32 word);
 /* written: 1 an entry came into the hardware TLB, 0 it left. */

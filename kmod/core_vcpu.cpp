@@ -15,7 +15,6 @@ namespace errno_values = untrap::runtime::errno_values;
 namespace hardware = untrap::runtime::native::hardware;
 using untrap::runtime::native::NativeEngine;
 using untrap::runtime::native::NativeVcpu;
-using untrap::runtime::native::NativeVm;
 using untrap::runtime::native::World;
 
 namespace untrap::runtime::native {

@@ -46,7 +46,7 @@ int untrap_core_set_slot(untrap_core_vm* vm, u32 number, const untrap_core_slot*
 }
 
 void untrap_core_dirty_log_taken(untrap_core_vm* vm, u32) {
-    if (vm->vcpu != nullptr) vm->vcpu->engine.flush();
+    if (vm->vcpu != nullptr) vm->vcpu->engine.dirty_log_taken();
 }
 
 int untrap_core_check_extension(u32 capability) {

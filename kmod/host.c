@@ -2,7 +2,6 @@
 // What the core asks of Linux: time, waiting, scheduling, the FPU.
 
 #include <linux/ktime.h>
-#include <linux/preempt.h>
 #include <linux/printk.h>
 #include <linux/sched/signal.h>
 
@@ -124,10 +123,6 @@ int untrap_host_poll(void* host) {
     if (untrap_vm_core_is_wanted(vcpu->vm)) untrap_vm_yield_core(vcpu->vm);
     return must_leave(vcpu);
 }
-
-void untrap_host_preempt_disable(void* host) { preempt_disable(); }
-
-void untrap_host_preempt_enable(void* host) { preempt_enable(); }
 
 // ---- FPU -----------------------------------------------------------------------------------------------------------
 

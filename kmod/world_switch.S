@@ -103,6 +103,29 @@ enter_guest:
  * that it takes. Whatever is out of the ordinary goes to the C++ side with everything as the vector left it.
  */
 
+/* What every path here begins with: registers to work with, CR in r5, and whether it may be taken in CR0. */
+	.macro	begin
+	stw	r5,WORLD_GPR(5)(r4)
+	stw	r6,WORLD_GPR(6)(r4)
+	lwz	r6,WORLD_QUICK(r4)
+	stw	r7,WORLD_GPR(7)(r4)
+	mfcr	r5
+	cmpwi	r6,0
+	.endm
+
+/* And ends with: the exit is counted, the guest goes on by SRR0 and SRR1. cr: where the guest's CR is. */
+	.macro	finish reason cr
+	lwz	r3,WORLD_EXITS+4*\reason(r4)
+	mtcr	\cr
+	addi	r3,r3,1
+	stw	r3,WORLD_EXITS+4*\reason(r4)
+	lwz	r5,WORLD_GPR(5)(r4)
+	lwz	r6,WORLD_GPR(6)(r4)
+	lwz	r3,WORLD_GPR(3)(r4)
+	mfspr	r4,SPRN_SPRG0
+	rfi
+	.endm
+
 /*
  * Enters a handler of the guest. SRR0: where it returns to; r5: the guest's CR; guest r5, r6 and r7 are saved. Goes to
  * `decline` with nothing done if the handler's context has no shadow PID yet.
@@ -133,16 +156,8 @@ enter_guest:
 	ori	r6,r6,RUN_MSR_LOW	/* FP is off in the handler */
 	stw	r6,WORLD_RUN_MSR(r4)
 	mtspr	SPRN_SRR1,r6
-	lwz	r3,WORLD_EXITS+4*\reason(r4)
-	mtcr	r5
-	addi	r3,r3,1
-	stw	r3,WORLD_EXITS+4*\reason(r4)
-	lwz	r5,WORLD_GPR(5)(r4)
-	lwz	r6,WORLD_GPR(6)(r4)
 	lwz	r7,WORLD_GPR(7)(r4)
-	lwz	r3,WORLD_GPR(3)(r4)
-	mfspr	r4,SPRN_SPRG0
-	rfi
+	finish	\reason r5
 	.endm
 
 	.macro	decline interrupt
@@ -156,12 +171,7 @@ enter_guest:
 
 	.globl untrap_world_system_call
 untrap_world_system_call:
-	stw	r5,WORLD_GPR(5)(r4)
-	stw	r6,WORLD_GPR(6)(r4)
-	lwz	r6,WORLD_QUICK(r4)
-	stw	r7,WORLD_GPR(7)(r4)
-	mfcr	r5
-	cmpwi	r6,0
+	begin
 	beq	2f
 	deliver	8 EXIT_SYSCALL 2f
 2:	decline	8
@@ -195,12 +205,7 @@ untrap_world_system_call:
 
 	.globl untrap_world_data_tlb_error
 untrap_world_data_tlb_error:
-	stw	r5,WORLD_GPR(5)(r4)
-	stw	r6,WORLD_GPR(6)(r4)
-	lwz	r6,WORLD_QUICK(r4)
-	stw	r7,WORLD_GPR(7)(r4)
-	mfcr	r5
-	cmpwi	r6,0
+	begin
 	mfspr	r3,SPRN_DEAR
 	beq	2f
 	surely_missing 13 2f
@@ -215,12 +220,7 @@ untrap_world_data_tlb_error:
 
 	.globl untrap_world_instruction_tlb_error
 untrap_world_instruction_tlb_error:
-	stw	r5,WORLD_GPR(5)(r4)
-	stw	r6,WORLD_GPR(6)(r4)
-	lwz	r6,WORLD_QUICK(r4)
-	stw	r7,WORLD_GPR(7)(r4)
-	mfcr	r5
-	cmpwi	r6,0
+	begin
 	mfspr	r3,SPRN_SRR0
 	beq	2f
 	surely_missing 14 2f
@@ -288,15 +288,7 @@ untrap_world_program:
 	mtspr	SPRN_SRR0,r3
 	li	r5,0
 	stw	r5,WORLD_RESERVE_VALID(r4)
-	lwz	r3,WORLD_EXITS+4*EXIT_EMUL_RFI(r4)
-	mtcr	r6
-	addi	r3,r3,1
-	stw	r3,WORLD_EXITS+4*EXIT_EMUL_RFI(r4)
-	lwz	r5,WORLD_GPR(5)(r4)
-	lwz	r6,WORLD_GPR(6)(r4)
-	lwz	r3,WORLD_GPR(3)(r4)
-	mfspr	r4,SPRN_SPRG0
-	rfi
+	finish	EXIT_EMUL_RFI r6
 3:	mtcr	r6
 	lwz	r5,WORLD_GPR(5)(r4)
 	lwz	r6,WORLD_GPR(6)(r4)

@@ -145,8 +145,10 @@ Trap NativeEngine::program_trap() {
         trap.kind = TrapKind::privileged;
     } else if ((world_.esr & esr::fp) != 0) {
         trap.kind = TrapKind::fp_exception;
-    } else if ((world_.esr & esr::ppr) != 0 || insn.op == isa::Op::illegal) {
-        trap.kind = (world_.esr & esr::ppr) != 0 ? TrapKind::privileged : TrapKind::illegal;
+    } else if ((world_.esr & esr::ppr) != 0) {
+        trap.kind = TrapKind::privileged;
+    } else if (insn.op == isa::Op::illegal) {
+        trap.kind = TrapKind::illegal;
     } else {
         return interpret(); // a 440 instruction that this host lacks
     }
