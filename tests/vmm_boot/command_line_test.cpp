@@ -149,7 +149,7 @@ TEST_CASE("command line: what is not there yet says so") {
 TEST_CASE("command line: ab, prof and scan") {
     const auto compare =
         std::get<CompareCommand>(parse_command_line({"ab", "-k", "k", "--json", "j", "--html", "h", "--level", "1"}));
-    CHECK(compare.machine.clock == ClockKind::guest);
+    CHECK(compare.machine.clock == ClockKind::repeatable);
     CHECK(compare.machine.levels == 0b10u);
     CHECK_FALSE(compare.run.console_input);
     CHECK(compare.run.want_statistics);
@@ -157,7 +157,7 @@ TEST_CASE("command line: ab, prof and scan") {
     CHECK(compare.html_file == "h");
     const auto profile = std::get<ProfileCommand>(
         parse_command_line({"prof", "-k", "k", "--top", "7", "--json", "j", "--html", "h", "--flame", "f"}));
-    CHECK(profile.machine.clock == ClockKind::guest);
+    CHECK(profile.machine.clock == ClockKind::repeatable);
     CHECK_FALSE(profile.run.console_input);
     CHECK(profile.run.want_exit_sites);
     CHECK(profile.top == 7);

@@ -11,6 +11,7 @@
 #include "vmm/cli/commands.h"
 #include "vmm/devices/diagnostics.h"
 #include "vmm/machine/disk_copy.h"
+#include "vmm/machine/kvm_vm.h"
 
 namespace untrap::vmm {
 namespace {
@@ -30,6 +31,7 @@ RunResult run_on_copies(std::string_view command, MachineOptions machine, RunOpt
 
 Comparison comparison_of(const MachineOptions& patched) {
     Comparison comparison{.trap_machine = patched, .patch_machine = patched, .trap = {}, .patch = {}};
+    comparison.trap_machine.clock = comparison.patch_machine.clock = settled_clock(patched);
     comparison.trap_machine.patch = false;
     comparison.trap_machine.levels.reset();
     comparison.trap_machine.hot_threshold.reset();

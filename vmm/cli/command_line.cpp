@@ -106,7 +106,7 @@ RunCommand run_command(const Typed& typed) {
 CompareCommand compare_command(const Typed& typed) {
     CompareCommand command{
         .machine = machine_options(typed), .run = run_options(typed), .json_file = typed.json, .html_file = typed.html};
-    command.machine.clock = clock_option(typed, ClockKind::guest);
+    command.machine.clock = clock_option(typed, ClockKind::repeatable);
     // Typed input would reach the two runs at different places.
     command.run.console_input = false;
     command.run.want_statistics = true;
@@ -119,7 +119,7 @@ ProfileCommand profile_command(const Typed& typed) {
                            .json_file = typed.json,
                            .html_file = typed.html,
                            .flame_file = typed.flame};
-    command.machine.clock = clock_option(typed, ClockKind::guest);
+    command.machine.clock = clock_option(typed, ClockKind::repeatable);
     if (!typed.top.empty()) {
         command.top = static_cast<std::size_t>(whole_number("--top", typed.top, 1, 1'000'000));
     }
@@ -157,13 +157,13 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
 
     add_guest_options(compare, typed);
     compare.add_option("--clock", typed.clock, "host (real time) or guest (retired instructions)")
-        ->default_str("guest");
+        ->default_str("guest where the host has it");
     compare.add_option("--json", typed.json, "JSON file for both runs and their ratios");
     compare.add_option("--html", typed.html, "HTML file with the comparison as a page");
 
     add_guest_options(profile, typed);
     profile.add_option("--clock", typed.clock, "host (real time) or guest (retired instructions)")
-        ->default_str("guest");
+        ->default_str("guest where the host has it");
     profile.add_option("--top", typed.top, "rows of each table of sites")->default_str("30");
     profile.add_option("--json", typed.json, "JSON file for both runs and every site");
     profile.add_option("--html", typed.html, "HTML file with the profile as a page");

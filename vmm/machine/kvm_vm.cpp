@@ -40,6 +40,16 @@ std::string level_list(std::uint64_t levels) {
     return list;
 }
 
+ClockKind settled_clock(const MachineOptions& options) {
+    if (options.clock != ClockKind::repeatable) return options.clock;
+    const std::unique_ptr<KvmBackend> backend = open_host(options.host);
+    const int fd = backend->open();
+    if (fd < 0) throw Error(fmt::format("host {}: {}", backend->name(), std::strerror(-fd)));
+    const int answer = backend->ioctl(fd, abi::ioctl_check_extension, ioctl_number(abi::cap_untrap_clock));
+    backend->close(fd);
+    return answer > 0 ? ClockKind::guest : ClockKind::host;
+}
+
 KvmVm::KvmVm(std::unique_ptr<KvmBackend> backend, const MachineOptions& options, bool real_time_idle,
              bool want_statistics, bool want_exit_sites)
     : backend_(std::move(backend)) {

@@ -16,6 +16,9 @@
 
 namespace untrap::vmm {
 
+// Which clock `options` come to on the host they choose: never repeatable. Throws Error where there is no such host.
+ClockKind settled_clock(const MachineOptions& options);
+
 // A VM with one vCPU on a KVM host. Throws Error when the host refuses something, naming what was asked.
 class KvmVm {
   public:

@@ -20,7 +20,8 @@ struct DiskOption {
 };
 
 enum class NetKind { none, user, tap };
-enum class ClockKind { host, guest };
+// repeatable: guest where the host has that clock, else host (a 440 cannot count its instructions).
+enum class ClockKind { host, guest, repeatable };
 enum class EngineKind { jit, interpreter };
 
 // Which device carries the console on stdio. The virtio console exists only when it is chosen.
