@@ -28,6 +28,10 @@ inline constexpr unsigned untrap_default_threshold = 4;
 // at most untrap_most_exit_sites); 0: they are not.
 inline constexpr std::uint32_t cap_untrap_exit_sites = 0x55540005u;
 
+// args[0]: optimisations of soft440's JIT to do without, as a bit mask. KVM_CHECK_EXTENSION answers the mask of those
+// that there are: translator/x64/optimisations.h numbers and names them. native440 has none.
+inline constexpr std::uint32_t cap_untrap_disable = 0x55540006u;
+
 inline constexpr std::uint64_t untrap_clock_host = 0;
 inline constexpr std::uint64_t untrap_clock_guest = 1; // time is counted in retired guest instructions
 

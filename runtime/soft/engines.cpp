@@ -11,8 +11,8 @@ MadeEngine make_interpreter_engine() {
     return {engine, [engine] { return EngineStatistics{0, engine->refills()}; }};
 }
 
-MadeEngine make_jit_engine(Vcpu& vcpu) {
-    auto engine = std::make_shared<JitEngine>(vcpu);
+MadeEngine make_jit_engine(Vcpu& vcpu, x64::Optimisations optimisations) {
+    auto engine = std::make_shared<JitEngine>(vcpu, JitEngine::default_cache_bytes, optimisations);
     return {engine, [engine] { return EngineStatistics{engine->translated_blocks(), engine->shadow_refills()}; }};
 }
 

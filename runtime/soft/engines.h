@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "runtime/engine.h"
+#include "translator/x64/optimisations.h"
 
 namespace untrap::runtime::soft {
 
@@ -21,6 +22,6 @@ struct MadeEngine {
 
 MadeEngine make_interpreter_engine();
 // Throws std::runtime_error if generated code cannot be had.
-MadeEngine make_jit_engine(Vcpu& vcpu);
+MadeEngine make_jit_engine(Vcpu& vcpu, x64::Optimisations optimisations);
 
 } // namespace untrap::runtime::soft

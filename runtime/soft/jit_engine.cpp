@@ -14,6 +14,7 @@ namespace untrap::runtime::soft {
 using isa::Instruction;
 using isa::Trap;
 using isa::TrapKind;
+using x64::Optimisation;
 namespace mode = x64::mode;
 
 namespace {
@@ -29,13 +30,14 @@ std::uint32_t big_endian_word(const std::uint8_t* bytes) {
 
 } // namespace
 
-JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes) : vcpu_(vcpu), cache_(cache_bytes) {
+JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations optimisations)
+    : vcpu_(vcpu), optimisations_(optimisations), cache_(cache_bytes) {
     const x64::Helpers helpers{&JitEngine::interpret, &JitEngine::access, &JitEngine::switch_context};
     const std::size_t used = x64::emit_thunks(helpers, cache_.cursor(), cache_.room(), enter_, thunks_);
     if (used == 0) throw std::runtime_error("generated code could not be set up");
     cache_.commit(used);
     cache_.keep();
-    emitter_ = std::make_unique<x64::BlockEmitter>(thunks_);
+    emitter_ = std::make_unique<x64::BlockEmitter>(thunks_, optimisations);
     vcpu.state.engine_slots[x64::slot_engine] = reinterpret_cast<std::uintptr_t>(this);
 }
 
@@ -101,7 +103,7 @@ void JitEngine::fill(std::uint32_t ea, bool store, bool counted) {
     const x64::SoftTlbEntry& present = data_->entries[x64::soft_tlb_index(ea)];
     const std::uint32_t page = ea & page_mask;
     if ((store ? present.write_tag : present.read_tag) == page) return; // misaligned, or not the TLB's fault
-    if (ShadowTlb::recall(*data_, ea, store)) return;
+    if (optimises(Optimisation::tlb_victims) && ShadowTlb::recall(*data_, ea, store)) return;
     const Resolved where = vcpu_.storage.resolve(ea, store ? mmu::Access::store : mmu::Access::load);
     if (where.status != Resolved::Status::ok) return;
     if (store && present.read_tag == page && cache_.guarded(where.real)) return; // slow for good, and known
@@ -118,6 +120,7 @@ void JitEngine::fill(std::uint32_t ea, bool store, bool counted) {
 }
 
 void JitEngine::insert_after_miss() {
+    if (!optimises(Optimisation::tlb_answer)) return;
     if (!missed_.pending || !missed_.answered || missed_.context != data_key_) return;
     missed_.pending = false;
     fill(missed_.ea, missed_.store, false);
@@ -174,9 +177,9 @@ Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bit
     if (bytes == nullptr) return nullptr;
     source_.ea = pc;
     source_.mode = bits;
-    const bool global = (bits & mode::global) != 0;
-    source_.link_first = global ? page.first : pc & page_mask;
-    source_.link_last = global ? page.last : pc | ~page_mask;
+    const bool far = (bits & mode::global) != 0 && optimises(Optimisation::far_link);
+    source_.link_first = far ? page.first : pc & page_mask;
+    source_.link_last = far ? page.last : pc | ~page_mask;
     source_.length = 0;
     XXH3_state_t hash;
     XXH3_64bits_reset(&hash);
@@ -199,7 +202,7 @@ Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bit
     }
     const std::uint64_t content = XXH3_64bits_digest(&hash);
     const bool first_in_page = !cache_.guarded(real);
-    Block* block = cache_.revive(content, pc, bits, real);
+    Block* block = optimises(Optimisation::revive) ? cache_.revive(content, pc, bits, real) : nullptr;
     if (block == nullptr) {
         if (cache_.room() < block_room) {
             // Full: all translations go, what is hot comes back.
@@ -231,7 +234,7 @@ Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bit
 
 void JitEngine::make_link(x64::ExitLink& link, Block& target) {
     const Block& owner = *static_cast<Block*>(link.owner);
-    if (!owner.live || link.target != nullptr) return;
+    if (!optimises(Optimisation::link) || !owner.live || link.target != nullptr) return;
     std::uint8_t entry = x64::ExitLink::no_entry;
     if (((link.target_ea ^ owner.ea) & page_mask) != 0) {
         // Two pages: good as long as one guest TLB entry maps both.

@@ -17,7 +17,8 @@ class JitEngine final : public Engine {
     static constexpr std::size_t default_cache_bytes = std::size_t{64} << 20;
 
     // Throws std::runtime_error if generated code cannot be had.
-    explicit JitEngine(Vcpu& vcpu, std::size_t cache_bytes = default_cache_bytes);
+    explicit JitEngine(Vcpu& vcpu, std::size_t cache_bytes = default_cache_bytes,
+                       x64::Optimisations optimisations = {});
 
     isa::Trap run(Vcpu& vcpu, std::uint64_t budget) override;
     void tlb_entry_changed(unsigned index, const mmu::TlbEntry& before) override;
@@ -46,10 +47,12 @@ class JitEngine final : public Engine {
     // translated (little-endian or 1 KB pages): the interpreter runs it.
     Block* find_block(isa::Trap& trap);
     Block* translate(const ShadowTlb::FetchEntry& page, std::uint32_t mode);
+    bool optimises(x64::Optimisation which) const { return optimisations_.has(which); }
     void make_link(x64::ExitLink& link, Block& target);
     isa::Trap finish(isa::Trap trap, std::uint64_t left);
 
     Vcpu& vcpu_;
+    const x64::Optimisations optimisations_;
     CodeCache cache_;
     ShadowTlb shadow_;
     x64::Thunks thunks_;

@@ -91,7 +91,8 @@ bool SoftVcpu::start() {
             exit_sites_.emplace(exit_site_memory_.data(), configuration.exit_sites);
             core_.exit_sites = &*exit_sites_;
         }
-        engine_ = configuration.interpreter ? make_interpreter_engine() : make_jit_engine(core_);
+        engine_ =
+            configuration.interpreter ? make_interpreter_engine() : make_jit_engine(core_, configuration.optimisations);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "untrap: %s\n", error.what());
         return false;

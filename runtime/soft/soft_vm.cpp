@@ -131,6 +131,10 @@ int SoftVm::enable_cap(const abi::kvm_enable_cap& request) {
         result = allowed(value >= 1 && value <= std::numeric_limits<unsigned>::max());
         if (result == 0) configuration_.threshold = static_cast<unsigned>(value);
         break;
+    case abi::cap_untrap_disable:
+        result = allowed((value & ~std::uint64_t{x64::Optimisations::known}) == 0);
+        if (result == 0) configuration_.optimisations = x64::Optimisations(static_cast<std::uint32_t>(value));
+        break;
     case abi::cap_untrap_exit_sites: {
         const std::int64_t capacity = kvm_exit_sites::capacity(value);
         result = allowed(capacity >= 0);

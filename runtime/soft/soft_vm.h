@@ -13,6 +13,7 @@
 #include "runtime/physical_memory.h"
 #include "runtime/timers.h"
 #include "runtime/vcpu.h"
+#include "translator/x64/optimisations.h"
 
 namespace untrap::runtime::soft {
 
@@ -28,7 +29,8 @@ struct VmConfiguration {
     Clock clock = Clock::host;
     bool pace_idle = false;
     bool interpreter = false;
-    std::uint32_t exit_sites = 0; // capacity of the table of exits by site; 0: none is kept
+    x64::Optimisations optimisations; // of the JIT
+    std::uint32_t exit_sites = 0;     // capacity of the table of exits by site; 0: none is kept
 };
 
 // A VM: guest memory, the patch registry, and what was configured.

@@ -3,6 +3,7 @@
 // several views of the same memory, code written by the guest and by devices.
 #include <catch2/catch_test_macros.hpp>
 
+#include "optimisation_cases.h"
 #include "run_random.h"
 #include "runtime/byte_order.h"
 
@@ -68,8 +69,8 @@ std::vector<Window> windows() {
 
 class World {
   public:
-    World(std::uint64_t salt, std::size_t cache_bytes)
-        : random_(seeded_random(salt)), pair_(std::make_unique<Pair>(cache_bytes)), windows_(windows()),
+    World(std::uint64_t salt, std::size_t cache_bytes, x64::Optimisations optimisations = {})
+        : random_(seeded_random(salt)), pair_(std::make_unique<Pair>(cache_bytes, optimisations)), windows_(windows()),
           use_(RegisterUse::random(random_, 1U << alias_register | 1U << word_register)), generator_(random_, use_) {
         for (unsigned frame = 0; frame < code_frames; ++frame) write_code(frame, 0, 1024);
         for (auto* bytes : {&pair_->reference.data, &pair_->reference.rom, &pair_->reference.high})
@@ -379,4 +380,12 @@ TEST_CASE("changing translations, contexts and code are followed exactly", "[con
     // A world of its own every so often: other register roles, other code.
     for (std::uint64_t world = 0; world < 6; ++world)
         World(100 + world, world % 2 == 0 ? runtime::soft::JitEngine::default_cache_bytes : 512 << 10).run(goal / 6);
+}
+
+TEST_CASE("changing translations, contexts and code are followed without each optimisation",
+          "[context][optimisations]") {
+    for (const auto& [name, disabled] : optimisation_cases()) {
+        INFO("without " << name);
+        World(200, 2 << 20, disabled).run(instruction_goal(40'000));
+    }
 }

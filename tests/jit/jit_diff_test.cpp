@@ -3,6 +3,7 @@
 // at the end all of memory.
 #include <catch2/catch_test_macros.hpp>
 
+#include "optimisation_cases.h"
 #include "run_random.h"
 
 namespace {
@@ -129,9 +130,10 @@ class Programs {
     std::array<unsigned, isa::op_count + 1> generated_{};
 };
 
-void random_programs(std::uint64_t salt, std::uint64_t goal, std::size_t cache_bytes) {
+void random_programs(std::uint64_t salt, std::uint64_t goal, std::size_t cache_bytes,
+                     x64::Optimisations optimisations = {}) {
     Random random = seeded_random(salt);
-    auto pair = std::make_unique<Pair>(cache_bytes);
+    auto pair = std::make_unique<Pair>(cache_bytes, optimisations);
     const std::vector<TlbEntry> map = address_space();
     REQUIRE(map.size() <= mmu::GuestTlb::entry_count);
     pair->both([&](Machine& machine) {
@@ -175,4 +177,11 @@ TEST_CASE("random programs behave the same on the JIT and the interpreter", "[di
 
 TEST_CASE("a code cache that is always full changes nothing", "[diff]") {
     random_programs(2, instruction_goal(200'000), 256 << 10);
+}
+
+TEST_CASE("random programs behave the same without each optimisation", "[diff][optimisations]") {
+    for (const auto& [name, disabled] : optimisation_cases()) {
+        INFO("without " << name);
+        random_programs(3, instruction_goal(40'000), 2 << 20, disabled);
+    }
 }

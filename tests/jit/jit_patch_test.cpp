@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "optimisation_cases.h"
 #include "random_kernel.h"
 #include "run_random.h"
 
@@ -16,13 +17,14 @@ using namespace untrap::tests;
 using runtime::RunExit;
 
 struct Configuration {
-    const char* name;
+    std::string name;
     Machine::Kind kind;
     unsigned levels;
+    x64::Optimisations optimisations{};
 };
 
 // The first one is the reference.
-constexpr Configuration configurations[] = {
+const Configuration configurations[] = {
     {"interpreter, trap", Machine::Kind::interpreter, 0}, {"JIT, trap", Machine::Kind::jit, 0},
     {"JIT, level 1", Machine::Kind::jit, 1U << 1},        {"JIT, level 2", Machine::Kind::jit, 1U << 2},
     {"JIT, level 3", Machine::Kind::jit, 1U << 3},        {"JIT, levels 1-2", Machine::Kind::jit, 6},
@@ -41,7 +43,9 @@ struct Seen {
 class Session {
   public:
     explicit Session(const Configuration& configuration)
-        : configuration_(configuration), machine_(std::make_unique<Machine>(configuration.kind)) {}
+        : configuration_(configuration),
+          machine_(std::make_unique<Machine>(configuration.kind, runtime::soft::JitEngine::default_cache_bytes,
+                                             configuration.optimisations)) {}
 
     void start(const RandomKernel& kernel, const isa::CpuState& state, const std::vector<std::uint8_t>& data,
                unsigned threshold) {
@@ -192,7 +196,7 @@ std::uint64_t run_kernel(std::uint64_t number, std::vector<Session>& sessions, R
             const Seen& wanted = expected[index];
             // A kernel that got lost is stopped somewhere: only its exits up to then count.
             if (wanted.exit == RunExit::interrupted || seen.exit == RunExit::interrupted) break;
-            const Sides sides{"reference", session.configuration().name};
+            const Sides sides{"reference", session.configuration().name.c_str()};
             std::string difference = state_difference(wanted.state, seen.state, sides);
             if (wanted.exit != seen.exit || wanted.dcr != seen.dcr || wanted.dcr_value != seen.dcr_value ||
                 wanted.real != seen.real || wanted.size != seen.size || wanted.value != seen.value)
@@ -242,4 +246,18 @@ TEST_CASE("patched or not, a guest kernel does the same", "[patch]") {
         INFO(configurations[index].name);
         CHECK(emulation(sessions[index]) < emulation(sessions[1]));
     }
+}
+
+TEST_CASE("without each optimisation, a patched guest kernel does the same", "[patch][optimisations]") {
+    Random random = seeded_random(8);
+    std::vector<Session> sessions;
+    sessions.emplace_back(configurations[0]);
+    for (const auto& [name, disabled] : optimisation_cases())
+        sessions.emplace_back(
+            Configuration{"JIT, all levels, without " + std::string(name), Machine::Kind::jit, 14, disabled});
+    const std::uint64_t goal = instruction_goal(2'000'000);
+    std::uint64_t executed = 0, kernels = 0;
+    unsigned finished = 0;
+    while (executed < goal) executed += run_kernel(kernels++, sessions, random, finished);
+    CHECK(finished * 2 > kernels);
 }

@@ -50,7 +50,8 @@ class QuietHost final : public runtime::Host {
 class Machine {
   public:
     enum class Kind { interpreter, jit };
-    explicit Machine(Kind kind, std::size_t cache_bytes = runtime::soft::JitEngine::default_cache_bytes);
+    explicit Machine(Kind kind, std::size_t cache_bytes = runtime::soft::JitEngine::default_cache_bytes,
+                     x64::Optimisations optimisations = {});
 
     runtime::Vcpu& vcpu() { return *vcpu_; }
     isa::CpuState& state() { return vcpu_->state; }
@@ -97,8 +98,9 @@ std::string listing(Machine& machine, std::uint32_t first, unsigned count, std::
 // The same guest twice: on the interpreter and on the JIT. Every step is compared.
 class Pair {
   public:
-    explicit Pair(std::size_t cache_bytes = runtime::soft::JitEngine::default_cache_bytes)
-        : reference(Machine::Kind::interpreter), jit(Machine::Kind::jit, cache_bytes) {}
+    explicit Pair(std::size_t cache_bytes = runtime::soft::JitEngine::default_cache_bytes,
+                  x64::Optimisations optimisations = {})
+        : reference(Machine::Kind::interpreter), jit(Machine::Kind::jit, cache_bytes, optimisations) {}
 
     template <typename Action>
     void both(Action&& action) {

@@ -3,6 +3,7 @@
 #include <catch2/matchers/catch_matchers_exception.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include "translator/x64/optimisations.h"
 #include "vmm/cli/command_line.h"
 #include "vmm/devices/diagnostics.h"
 
@@ -84,6 +85,9 @@ TEST_CASE("command line: everything at once, short and long names") {
 }
 
 TEST_CASE("command line: levels") {
+    CHECK(run({"--disable", "link,jump-cache"}).machine.disabled == 0b101u);
+    CHECK(run({"--disable", "all"}).machine.disabled == untrap::x64::Optimisations::known);
+    run_refused({"--disable", "speed"}, "\"speed\" is no optimisation");
     CHECK(run({"--level", "0"}).machine.levels == 0u);
     CHECK(run({"--level", "4"}).machine.levels == 0b11110u);
     CHECK(run({"--levels", "1,3"}).machine.levels == 0b1010u);

@@ -9,6 +9,7 @@
 
 #include "translator/isa/table.h"
 #include "translator/plan/plan.h"
+#include "translator/x64/optimisations.h"
 
 namespace untrap::x64 {
 
@@ -75,12 +76,13 @@ struct EmittedBlock {
 // Emits one block at base. link_address[i] is where the caller will keep links[i]. size 0: room was too small.
 class BlockEmitter {
   public:
-    explicit BlockEmitter(const Thunks& thunks);
+    explicit BlockEmitter(const Thunks& thunks, Optimisations optimisations = {});
     EmittedBlock emit(const BlockSource& source, std::uint8_t* base, std::size_t room,
                       const std::array<ExitLink*, 2>& link_address);
 
   private:
     Thunks thunks_;
+    Optimisations optimisations_;
     asmjit::CodeHolder code_;
 };
 

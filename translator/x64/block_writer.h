@@ -14,7 +14,7 @@ namespace untrap::x64 {
 // Writes the host code of one block: the state of emission that the instruction families share.
 class BlockWriter {
   public:
-    BlockWriter(asmjit::CodeHolder& code, const BlockSource& source, const Thunks& thunks,
+    BlockWriter(asmjit::CodeHolder& code, const BlockSource& source, const Thunks& thunks, Optimisations optimisations,
                 const std::array<ExitLink*, 2>& link_address);
     EmittedBlock write(std::uint8_t* base);
     // Instructions a full pass completes: all, or all but an ending one that only leaves.
@@ -78,6 +78,7 @@ class BlockWriter {
     void trap_instruction(isa::Instruction insn);
     void go_to(std::uint32_t target);      // direct jump: link or lookup
     void go_to_register(const Gp& target); // eax
+    void go_to_dispatcher(const Gp& target);
     void interpret(isa::Instruction insn); // through the interpreter, in line
     void interpret_and_leave(isa::Instruction insn);
     void leave(ExitKind kind, isa::Instruction insn); // the instruction at hand does not complete
@@ -85,12 +86,14 @@ class BlockWriter {
     // Cold code: does the instruction at hand by the interpreter, EA in eax, and resumes behind it.
     asmjit::Label slow_access(isa::Instruction insn);
     std::uint32_t pc() const { return source_.ea + 4 * index_; }
+    bool optimises(Optimisation which) const { return optimisations_.has(which); }
     unsigned left() const { return completed_ - index_; }
     void drop_flags() { flags_field_ = no_field; }
 
     host::Assembler a_;
     const BlockSource& source_;
     const Thunks& thunks_;
+    const Optimisations optimisations_;
     std::array<ExitLink*, 2> link_address_;
     EmittedBlock out_;
     std::uint8_t* base_ = nullptr;

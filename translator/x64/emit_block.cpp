@@ -40,10 +40,10 @@ bool ends_block(Instruction insn, const plan::Patch& patch, std::uint32_t mode_b
            switches_context(patch);
 }
 
-BlockWriter::BlockWriter(CodeHolder& code, const BlockSource& source, const Thunks& thunks,
+BlockWriter::BlockWriter(CodeHolder& code, const BlockSource& source, const Thunks& thunks, Optimisations optimisations,
                          const std::array<ExitLink*, 2>& link_address)
-    : a_(&code), source_(source), thunks_(thunks), link_address_(link_address),
-      has_movbe_(CpuInfo::host().features().x86().hasMOVBE()) {
+    : a_(&code), source_(source), thunks_(thunks), optimisations_(optimisations), link_address_(link_address),
+      has_movbe_(optimises(Optimisation::movbe) && CpuInfo::host().features().x86().hasMOVBE()) {
     completed_ = source.length;
     if (only_leaves(source.code[source.length - 1], source.patches[source.length - 1], source.mode)) --completed_;
 }
@@ -186,6 +186,11 @@ void BlockWriter::go_to(std::uint32_t target) {
                          }});
         return;
     }
+    if (!optimises(Optimisation::jump_cache)) {
+        a_.mov(host::ecx, target);
+        go_to_dispatcher(host::ecx);
+        return;
+    }
     const Label missing = a_.newLabel();
     const auto offset = static_cast<std::int32_t>(jump_cache_index(target) << jump_cache_entry_shift);
     a_.mov(host::rdx, host::qword_ptr(state_reg, slot_offset(slot_jump_cache)));
@@ -201,6 +206,10 @@ void BlockWriter::go_to(std::uint32_t target) {
 
 void BlockWriter::go_to_register(const Gp& target) {
     open_ = false;
+    if (!optimises(Optimisation::jump_cache)) {
+        go_to_dispatcher(target);
+        return;
+    }
     const Label missing = a_.newLabel();
     a_.mov(host::ecx, target);
     a_.and_(host::ecx, (jump_cache_entries - 1) << 2);
@@ -214,6 +223,12 @@ void BlockWriter::go_to_register(const Gp& target) {
                          a_.mov(host::eax, static_cast<std::uint32_t>(ExitKind::lookup));
                          a_.jmp(thunks_.exit);
                      }});
+}
+
+void BlockWriter::go_to_dispatcher(const Gp& target) {
+    a_.mov(state32(offsetof(isa::CpuState, pc)), target);
+    a_.mov(host::eax, static_cast<std::uint32_t>(ExitKind::lookup));
+    a_.jmp(thunks_.exit);
 }
 
 // -- instructions ------------------------------------------------------------------------------------------------
@@ -411,13 +426,14 @@ void BlockWriter::trap_instruction(Instruction insn) {
 
 // -- BlockEmitter ------------------------------------------------------------------------------------------------
 
-BlockEmitter::BlockEmitter(const Thunks& thunks) : thunks_(thunks) {}
+BlockEmitter::BlockEmitter(const Thunks& thunks, Optimisations optimisations)
+    : thunks_(thunks), optimisations_(optimisations) {}
 
 EmittedBlock BlockEmitter::emit(const BlockSource& source, std::uint8_t* base, std::size_t room,
                                 const std::array<ExitLink*, 2>& link_address) {
     code_.reset();
     if (code_.init(Environment::host(), reinterpret_cast<std::uint64_t>(base)) != kErrorOk) return {};
-    BlockWriter writer(code_, source, thunks_, link_address);
+    BlockWriter writer(code_, source, thunks_, optimisations_, link_address);
     EmittedBlock block = writer.write(base);
     if (code_.flatten() != kErrorOk || code_.hasUnresolvedLinks() || code_.codeSize() > room) return {};
     block.size = code_.textSection()->bufferSize();

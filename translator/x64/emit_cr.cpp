@@ -14,6 +14,7 @@ host::Mem BlockWriter::cr_field(unsigned field) const {
 
 void BlockWriter::store_cr(unsigned field, const Gp& wide) {
     a_.mov(cr_field(field), wide);
+    if (!optimises(Optimisation::flags)) return;
     flags_field_ = field;
     keep_flags_ = true;
 }

@@ -21,7 +21,7 @@ constexpr std::string_view not_yet = "is not available yet in this version";
 // Values as they were typed; empty: not given.
 struct Typed {
     std::string kernel, initrd, append, memory, net, device_tree, host, mode, level, levels, clock, engine, threshold,
-        console, until, timeout, statistics, json, html, flame, top;
+        disable, console, until, timeout, statistics, json, html, flame, top;
     std::vector<std::string> disks;
     bool gdb = false, stopped = false, sites = false;
 };
@@ -41,6 +41,9 @@ void add_guest_options(CLI::App& command, Typed& typed) {
     command.add_option("--levels", typed.levels, "exactly these patch levels, as 1,3");
     command.add_option("--hot-threshold", typed.threshold, "traps of a site before it is patched");
     command.add_option("--engine", typed.engine, "jit or interpreter (soft host)")->default_str("jit");
+    command.add_option(
+        "--disable", typed.disable,
+        fmt::format("optimisations of the JIT to do without (soft host), with commas: {}", optimisation_list()));
     command.add_option("--until", typed.until, "end with status 0 as soon as the console prints this text");
     command.add_option("--timeout", typed.timeout, "seconds until the run ends with status 124");
     command.add_option_function<std::string>(
@@ -73,6 +76,9 @@ MachineOptions machine_options(const Typed& typed) {
     if (!typed.levels.empty()) machine.levels = level_mask(typed.levels);
     if (!typed.threshold.empty())
         machine.hot_threshold = whole_number("--hot-threshold", typed.threshold, 1, UINT32_MAX);
+    if (!typed.disable.empty()) machine.disabled = disabled_optimisations(typed.disable);
+    if (machine.disabled != 0 && machine.engine == EngineKind::interpreter)
+        throw Error("--engine interpreter and --disable exclude each other");
     return machine;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "vmm/cli/option_values.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <net/if.h>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "runtime/kvm/untrap_abi.h"
+#include "translator/x64/optimisations.h"
 
 namespace untrap::vmm {
 namespace {
@@ -81,6 +83,27 @@ std::uint64_t level_mask(const std::string& text) {
         mask |= std::uint64_t{1} << whole_number("--levels", part, abi::untrap_lowest_level, abi::untrap_highest_level);
     }
     return mask;
+}
+
+std::uint32_t disabled_optimisations(const std::string& text) {
+    std::uint32_t disabled = 0;
+    for (const std::string& part : split_at_commas(text)) {
+        const auto row = std::ranges::find(x64::optimisation_table, part, &x64::OptimisationRow::name);
+        if (row != x64::optimisation_table.end()) {
+            disabled |= x64::Optimisations::bit(row->which);
+        } else if (part == "all") {
+            disabled = x64::Optimisations::known;
+        } else {
+            throw Error(fmt::format("--disable {}: \"{}\" is no optimisation; --help lists them", text, part));
+        }
+    }
+    return disabled;
+}
+
+std::string optimisation_list() {
+    std::string list = "all";
+    for (const x64::OptimisationRow& row : x64::optimisation_table) list += fmt::format("\n{}: {}", row.name, row.what);
+    return list;
 }
 
 DiskOption disk_option(const std::string& text) {

@@ -27,6 +27,12 @@ std::uint64_t memory_mib(const std::string& text);
 // --levels: numbers 1 to 4 with commas, as a bit mask.
 std::uint64_t level_mask(const std::string& text);
 
+// --disable: names of optimisations with commas, as a mask of x64::Optimisations::bit().
+std::uint32_t disabled_optimisations(const std::string& text);
+
+// What there is to disable, a line each, for --help.
+std::string optimisation_list();
+
 // -d: a path, with ",ro" behind it for read-only; or QEMU's file=PATH,readonly=on|off,format=raw,if=virtio.
 DiskOption disk_option(const std::string& text);
 

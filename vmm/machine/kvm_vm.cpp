@@ -140,6 +140,13 @@ void KvmVm::configure(const MachineOptions& options, bool real_time_idle, bool w
     } else if (options.engine == EngineKind::interpreter) {
         throw Error(fmt::format("--engine interpreter is not available on host {}", host_name()));
     }
+    if (options.disabled != 0) {
+        const auto offered = static_cast<std::uint32_t>(check_extension(abi::cap_untrap_disable));
+        if ((options.disabled & ~offered) != 0) {
+            throw Error(fmt::format("--disable is not available on host {}", host_name()));
+        }
+        enable(abi::cap_untrap_disable, options.disabled, 0, "setting --disable");
+    }
     if (options.hot_threshold) {
         enable(abi::cap_untrap_threshold, *options.hot_threshold, 0, "setting --hot-threshold");
     }

@@ -42,6 +42,7 @@ struct MachineOptions {
     std::optional<std::uint64_t> levels; // bit n: level n; none: all the host has
     ClockKind clock = ClockKind::host;
     EngineKind engine = EngineKind::jit;
+    std::uint32_t disabled = 0;                 // optimisations of the JIT, x64::Optimisations::bit()
     std::optional<std::uint64_t> hot_threshold; // traps before a site is patched; none: the host's choice
 };
 
