@@ -25,6 +25,12 @@ constexpr std::uint32_t lwz(unsigned rt, unsigned ra, std::int32_t displacement)
 constexpr std::uint32_t stw(unsigned rs, unsigned ra, std::int32_t displacement) {
     return d_form(36, rs, ra, displacement);
 }
+// rA = 0 is the number 0.
+constexpr std::uint32_t addi(unsigned rt, unsigned ra, std::int32_t value) { return d_form(14, rt, ra, value); }
+constexpr std::uint32_t addis(unsigned rt, unsigned ra, std::int32_t value) { return d_form(15, rt, ra, value); }
+constexpr std::uint32_t add(unsigned rt, unsigned ra, unsigned rb) {
+    return 31U << 26 | rt << 21 | ra << 16 | rb << 11 | 266U << 1;
+}
 constexpr std::uint32_t ori(unsigned ra, unsigned rs, std::uint32_t value) {
     return d_form(24, rs, ra, static_cast<std::int32_t>(value));
 }
@@ -45,6 +51,15 @@ constexpr std::uint32_t recording(std::uint32_t word) { return word | 1; }
 constexpr std::uint32_t cmpwi(unsigned field, unsigned ra, std::int32_t value) {
     return d_form(11, field << 2, ra, value);
 }
+constexpr std::uint32_t cmplw(unsigned field, unsigned ra, unsigned rb) {
+    return 31U << 26 | field << 23 | ra << 16 | rb << 11 | 32U << 1;
+}
+constexpr std::uint32_t spr_form(unsigned extended, unsigned spr, unsigned rt) {
+    return 31U << 26 | rt << 21 | (spr & 31) << 16 | (spr >> 5 & 31) << 11 | extended << 1;
+}
+constexpr std::uint32_t mfspr(unsigned rt, unsigned spr) { return spr_form(339, spr, rt); }
+constexpr std::uint32_t mtspr(unsigned spr, unsigned rs) { return spr_form(467, spr, rs); }
+inline constexpr std::uint32_t blr = 0x4E800020, blrl = 0x4E800021;
 constexpr std::uint32_t mfcr(unsigned rt) { return 31U << 26 | rt << 21 | 19U << 1; }
 // Mask bit of a CR field in mtcrf.
 constexpr unsigned field_mask(unsigned field) { return 0x80U >> field; }
@@ -65,6 +80,8 @@ static_assert(nop == 0x60000000);
 static_assert(lwz(3, 0, -4096) == 0x8060F000 && stw(31, 0, -4) == 0x93E0FFFC);
 static_assert(rlwinm(9, 9, 0, 17, 15) == 0x5529045E); // clears bit 16
 static_assert(mtcrf(0x80, 4) == 0x7C880120 && mfcr(12) == 0x7D800026);
+static_assert(mtspr(276, 12) == 0x7D9443A6 && mfspr(10, 61) == 0x7D5D0AA6); // from a compiler's output
+static_assert(add(6, 6, 4) == 0x7CC62214 && addis(13, 0, 1) == 0x3DA00001 && cmplw(7, 7, 3) == 0x7F871840);
 static_assert(bc(if_clear, 2, 8) == 0x40820008 && b(0xFFFFFFFC) == 0x4BFFFFFC);
 static_assert(reaches(0x01FFFFFC) && !reaches(0x02000000) && reaches(0xFE000000) && !reaches(0xFDFFFFFC));
 

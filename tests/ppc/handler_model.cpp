@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "handler_model.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "model.h"
+#include "runtime/byte_order.h"
+#include "runtime/emulate.h"
+#include "translator/interp/interpreter.h"
+
+namespace untrap::tests::ppc440 {
+
+using isa::CpuState;
+using isa::Trap;
+using isa::TrapKind;
+using ppc::Windows;
+
+ppc::HandlerPlace HandlerModel::place() {
+    ppc::HandlerPlace place;
+    place.leave = leave_ea;
+    place.finish = finish_ea;
+    place.windows = windows_ea;
+    place.gpr = offsetof(Record, gpr);
+    place.lr = offsetof(Record, lr);
+    place.cr = offsetof(Record, cr);
+    place.page = offsetof(Record, page);
+    place.tlb = offsetof(Record, tlb);
+    place.missed = offsetof(Record, missed);
+    return place;
+}
+
+HandlerModel::HandlerModel() : windows(std::make_unique<Windows>()) {
+    reference.vcpu.set_clock(runtime::Clock::host, false); // time stands still
+}
+
+void HandlerModel::start(Random& random, const std::vector<std::uint32_t>& handler) {
+    handler_ = handler;
+    runtime::Vcpu& vcpu = reference.vcpu;
+    vcpu.reset();
+    for (unsigned index = 0; index < mmu::GuestTlb::entry_count; ++index) vcpu.set_tlb_entry(index, {});
+    reference.map(62, other_ea, 0, 5, 0x80 | 7); // 1 MB, little-endian
+    reference.map(63, guest_ea, 0, 9, 7);
+    for (std::uint32_t offset = 0; offset < data_bytes; ++offset)
+        reference.ram[data_real + offset] = static_cast<std::uint8_t>(random.word());
+    for (unsigned index = 0; index < handler.size(); ++index)
+        runtime::store_big_endian(&reference.ram[entry - guest_ea + 4 * index], 4, handler[index]);
+    memory = reference.ram;
+
+    guest = random_guest(random, entry);
+    for (std::uint32_t& gpr : guest.gpr)
+        if (random.chance(60)) gpr = guest_ea + data_real + 8 * random.between(0x100, 0x300);
+    guest.page.msr &= ~(isa::msr::fp | isa::msr::fe0 | isa::msr::fe1);
+    vcpu.state = guest;
+
+    *windows = {};
+    const std::uint32_t data = guest_ea + data_real;
+    if (random.chance(90)) windows->load(data) = {guest_ea, memory_ea - guest_ea};
+    for (std::uint32_t page = data; page < data + data_bytes; page += 4096)
+        if (random.chance(90)) windows->store(page) = {page, memory_ea - guest_ea};
+}
+
+bool HandlerModel::compile(unsigned count) {
+    code.assign(ppc::handler_max_words, 0);
+    if (!ppc::compile_handler(handler_.data(), count, entry, place(), code.data(), compiled)) return false;
+    const ppc::HandlerFlaw flaw = ppc::verify_handler(code.data(), compiled.length, place());
+    INFO(ppc::name(flaw));
+    REQUIRE(flaw == ppc::HandlerFlaw::none);
+    REQUIRE(compiled.reach <= count);
+    return true;
+}
+
+HandlerModel::Result HandlerModel::run(Random& random, bool decline) {
+    cpu = guest;
+    record = {};
+    record.page = guest.page;
+    record.cr = guest.cr();
+    record.lr = guest.lr;
+    for (unsigned number = 3; number < 8; ++number) {
+        record.gpr[number] = guest.gpr[number];
+        cpu.gpr[number] = random.word();
+    }
+    cpu.gpr[4] = record_ea;
+    cpu.lr = random.word();
+    cpu.page = {};
+    cpu.page.msr = isa::msr::me;
+    for (unsigned number = 4; number < 8; ++number) cpu.page.sprg[number] = guest.page.sprg[number];
+    cpu.pc = code_ea;
+
+    Result result;
+    for (;;) {
+        if (cpu.pc == leave_ea) {
+            result.pc = cpu.gpr[3];
+            result.flags = cpu.gpr[5];
+            return result;
+        }
+        if (cpu.pc == finish_ea) {
+            result.finished = true;
+            result.flags = cpu.gpr[5];
+            if (!decline) return result;
+            result.finished = false;
+            for (const unsigned number : {3, 5, 6, 7}) cpu.gpr[number] = random.word();
+            cpu.pc = cpu.lr;
+        }
+        REQUIRE(result.instructions++ < ppc::handler_max_words);
+        Trap trap;
+        std::uint32_t word = 0;
+        REQUIRE(fetch(cpu.pc, word, trap));
+        const isa::Instruction insn = isa::decode(word);
+        trap = interp::execute(cpu, *this, insn);
+        if (trap.kind == TrapKind::none) continue;
+        REQUIRE(trap.kind == TrapKind::privileged);
+        REQUIRE(insn.op == isa::Op::mtspr);
+        const unsigned number = insn.spr() - isa::spr::sprg4;
+        REQUIRE(number < 4);
+        cpu.page.sprg[4 + number] = cpu.gpr[insn.rs()];
+        cpu.pc += 4;
+    }
+}
+
+CpuState HandlerModel::leave(const Result& result) {
+    CpuState state = cpu;
+    for (unsigned number = 3; number < 8; ++number) state.gpr[number] = record.gpr[number];
+    state.lr = record.lr;
+    for (unsigned number = 4; number < 8; ++number) CHECK(cpu.page.sprg[number] == record.page.sprg[number]);
+    state.page = record.page;
+    state.pc = result.pc;
+    return state;
+}
+
+bool HandlerModel::refer(const Result& result, unsigned most) {
+    runtime::Vcpu& vcpu = reference.vcpu;
+    std::uint32_t last = entry - 4;
+    for (unsigned step = 0; step <= most; ++step) {
+        const bool back = vcpu.state.pc <= last;
+        last = vcpu.state.pc;
+        if (!result.finished && vcpu.state.pc == result.pc && (back || !leaves_backward(result.pc))) return true;
+        if (back) return false; // the code would have left
+        Trap trap;
+        std::uint32_t word = 0;
+        if (!vcpu.storage.fetch(vcpu.state.pc, word, trap)) return false;
+        const isa::Instruction insn = isa::decode(word);
+        trap = interp::execute(vcpu.state, vcpu.storage, insn);
+        if (trap.kind == TrapKind::none) continue;
+        if (trap.kind != TrapKind::privileged) return false;
+        if (insn.op == isa::Op::rfi && result.finished) return true;
+        if (runtime::Emulator(vcpu).execute(insn) != runtime::Emulator::Outcome::completed) return false;
+    }
+    return false;
+}
+
+// Whether the code left by a branch of the guest's to somewhere before it: the last instruction that was executed.
+bool HandlerModel::leaves_backward(std::uint32_t pc) const {
+    isa::CpuState now = cpu;
+    for (unsigned number = 3; number < 8; ++number) now.gpr[number] = record.gpr[number];
+    const isa::CpuState& at = reference.vcpu.state;
+    return pc < entry + 4 * compiled.reach && (now.gpr != at.gpr || now.cr() != at.cr() || record.lr != at.lr ||
+                                               now.ctr != at.ctr || memory != reference.ram);
+}
+
+std::uint32_t* HandlerModel::word_at(std::uint32_t ea) {
+    if (ea % 4 != 0) return nullptr;
+    if (ea - record_ea < sizeof record) return reinterpret_cast<std::uint32_t*>(&record) + (ea - record_ea) / 4;
+    if (ea - windows_ea < sizeof(Windows))
+        return reinterpret_cast<std::uint32_t*>(windows.get()) + (ea - windows_ea) / 4;
+    return nullptr;
+}
+
+bool HandlerModel::load(std::uint32_t ea, unsigned size, std::uint64_t& value, Trap&) {
+    if (const std::uint32_t* word = word_at(ea); word != nullptr && size == 4) {
+        value = *word;
+        return true;
+    }
+    ++accesses;
+    REQUIRE(std::uint64_t{ea - memory_ea} + size <= memory.size());
+    value = runtime::load_big_endian(&memory[ea - memory_ea], size);
+    return true;
+}
+
+bool HandlerModel::store(std::uint32_t ea, unsigned size, std::uint64_t value, Trap&) {
+    if (std::uint32_t* word = word_at(ea); word != nullptr && size == 4) {
+        REQUIRE(ea - record_ea < sizeof record);
+        const std::uint32_t offset = ea - record_ea;
+        REQUIRE(offset >= offsetof(Record, cr));
+        REQUIRE((offset < offsetof(Record, page) || offset >= offsetof(Record, page) + 8)); // neither MSR nor pending
+        *word = static_cast<std::uint32_t>(value);
+        return true;
+    }
+    ++accesses;
+    // Nothing but what the windows for stores lead to.
+    REQUIRE(std::uint64_t{ea - memory_ea - data_real} + size <= data_bytes);
+    runtime::store_big_endian(&memory[ea - memory_ea], size, value);
+    return true;
+}
+
+bool HandlerModel::fetch(std::uint32_t pc, std::uint32_t& word, Trap&) {
+    REQUIRE(pc % 4 == 0);
+    REQUIRE(pc - code_ea < 4 * compiled.length);
+    word = code[(pc - code_ea) / 4];
+    return true;
+}
+
+bool HandlerModel::check(std::uint32_t, bool, Trap&) {
+    FAIL("a cache instruction");
+    return false;
+}
+
+} // namespace untrap::tests::ppc440

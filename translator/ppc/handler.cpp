@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "translator/ppc/handler.h"
+
+#include "translator/isa/spr.h"
+#include "translator/isa/state.h"
+#include "translator/ppc/encode.h"
+#include "translator/ppc/handler_code.h"
+#include "translator/ppc/liveness.h"
+
+namespace untrap::ppc {
+
+using isa::Form;
+using isa::Instruction;
+using isa::Op;
+using isa::StatePage;
+namespace spr = isa::spr;
+
+namespace {
+
+using namespace handler_code;
+
+// What the code knows where it gets to.
+struct Point {
+    bool reached = false;
+    std::uint8_t written = 0;       // words of the TLB entry
+    std::uint8_t index = no_number; // the guest register that holds the entry's number, if it is known to
+
+    static constexpr std::uint8_t no_number = 32;
+};
+
+enum class Kind : std::uint8_t {
+    leave,
+    plain,
+    load,
+    store,
+    branch,
+    jump,
+    mfcr,
+    mtcrf,
+    mfmsr,
+    mfspr,
+    mtspr,
+    tlbwe,
+    drop,
+    rfi
+};
+
+// written: words of the guest TLB that are noted and not done yet.
+Kind kind_of(Instruction insn, unsigned written) {
+    switch (insn.op) {
+    case Op::isync: return written == 0 ? Kind::plain : Kind::leave; // from here on the guest relies on them
+    case Op::b: return insn.aa() || insn.lk() ? Kind::leave : Kind::jump;
+    case Op::bc:
+        if (insn.aa() || insn.lk() || (insn.bo() & 4) == 0) return Kind::leave; // CTR stays out of it
+        return (insn.bo() & 0x10) != 0 ? Kind::jump : Kind::branch;
+    case Op::mfcr: return Kind::mfcr;
+    case Op::mtcrf: return Kind::mtcrf;
+    case Op::mfmsr: return Kind::mfmsr;
+    case Op::mfspr: return readable(insn.spr()) ? Kind::mfspr : Kind::leave;
+    case Op::mtspr: return writable(insn.spr()) ? Kind::mtspr : Kind::leave;
+    case Op::tlbwe: return insn.ws() < 3 ? Kind::tlbwe : Kind::leave;
+    case Op::rfi: return Kind::rfi;
+    case Op::tlbsync: return Kind::drop;
+    default: break;
+    }
+    if (access_of(insn.op).indexed != 0) return access_of(insn.op).store ? Kind::store : Kind::load;
+    return is_plain(insn) ? Kind::plain : Kind::leave;
+}
+
+// The guest's CR fields that an instruction names. The moves of all of CR are done field by field.
+std::uint8_t fields_of(Instruction insn, Kind kind) {
+    if (kind == Kind::branch) return static_cast<std::uint8_t>(1U << (insn.bi() >> 2));
+    if (kind != Kind::plain) return 0;
+    const Operands found = operands(insn);
+    return static_cast<std::uint8_t>(found.reads.cr | found.writes.cr);
+}
+
+class Compiler {
+  public:
+    Compiler(const std::uint32_t* window, unsigned count, std::uint32_t entry, const HandlerPlace& place,
+             std::uint32_t* out)
+        : window_(window), count_(count < handler_window ? count : handler_window), entry_(entry), place_(place),
+          out_(out) {}
+
+    bool run(CompiledHandler& result) {
+        if (!survey()) return false;
+        for (unsigned index = 0; index < reach_; ++index) {
+            if (!points_[index].reached) continue;
+            labels_[index] = static_cast<std::uint16_t>(length_);
+            at_ = index;
+            instruction(isa::decode(window_[index]));
+        }
+        finish();
+        result = {length_, guest_, reach_};
+        return !failed_;
+    }
+
+  private:
+    static constexpr unsigned scratch_a = 3, address = 5, scratch_b = 6, scratch_c = 7;
+
+    // -- what is reached, and with what --------------------------------------------------------------------------
+
+    bool survey() {
+        std::uint8_t named = 0;
+        bool returns = false;
+        points_[0].reached = true;
+        for (unsigned index = 0; index < count_; ++index) {
+            if (!points_[index].reached) continue;
+            if (++guest_ > handler_max_guest) return false;
+            reach_ = index + 1;
+            const Instruction insn = isa::decode(window_[index]);
+            const Kind kind = kind_of(insn, points_[index].written);
+            named = static_cast<std::uint8_t>(named | fields_of(insn, kind));
+            returns = returns || kind == Kind::rfi;
+            Point after = points_[index];
+            if (kind == Kind::tlbwe) {
+                after.written = static_cast<std::uint8_t>(after.written | 1U << insn.ws());
+                after.index = static_cast<std::uint8_t>(insn.ra());
+            } else if (after.index != Point::no_number && (written_gprs(insn, kind) >> after.index & 1) != 0) {
+                after.index = Point::no_number;
+            }
+            if (kind == Kind::branch || kind == Kind::jump) flow(index, target(index, insn), after);
+            if (kind != Kind::leave && kind != Kind::jump && kind != Kind::rfi) flow(index, index + 1, after);
+        }
+        for (unsigned field = 0; field < 8; ++field)
+            if ((named >> field & 1) == 0) field_ = field;
+        return returns && field_ < 8 && !failed_;
+    }
+
+    static std::uint32_t written_gprs(Instruction insn, Kind kind) {
+        switch (kind) {
+        case Kind::load:
+        case Kind::mfcr:
+        case Kind::mfmsr:
+        case Kind::mfspr: return 1U << insn.rt();
+        case Kind::plain: return operands(insn).writes.gpr;
+        default: return 0;
+        }
+    }
+
+    static unsigned target(unsigned index, Instruction insn) {
+        const std::int32_t displacement = insn.op == Op::b ? insn.li() : insn.bd();
+        return index + static_cast<unsigned>(displacement / 4); // beyond count_, if backward past the entry
+    }
+
+    bool inside(unsigned from, unsigned to) const { return to > from && to < count_; }
+
+    void flow(unsigned from, unsigned to, const Point& with) {
+        if (!inside(from, to)) return;
+        Point& point = points_[to];
+        if (!point.reached) {
+            point = with;
+            return;
+        }
+        if (point.written != with.written) failed_ = true; // an exit could not tell what was written
+        if (point.index != with.index) point.index = Point::no_number;
+    }
+
+    // -- output --------------------------------------------------------------------------------------------------
+
+    void put(std::uint32_t word) {
+        if (length_ < handler_max_words)
+            out_[length_++] = word;
+        else
+            failed_ = true;
+    }
+
+    std::int32_t gpr_at(unsigned number) const { return place_.gpr + 4 * static_cast<std::int32_t>(number); }
+    std::int32_t page_at(std::size_t field) const { return place_.page + static_cast<std::int32_t>(field); }
+    std::int32_t tlb_at(std::size_t field) const { return place_.tlb + static_cast<std::int32_t>(field); }
+    void load_record(unsigned to, std::int32_t where) { put(encode::lwz(to, record, where)); }
+    void store_record(unsigned from, std::int32_t where) { put(encode::stw(from, record, where)); }
+
+    // The register that holds a GPR of the guest now: itself, or this scratch register.
+    unsigned read(unsigned number, unsigned scratch) {
+        if (!in_record(number)) return number;
+        load_record(scratch, gpr_at(number));
+        return scratch;
+    }
+    // Where to have a result put that becomes this GPR; then written().
+    static unsigned result(unsigned number, unsigned scratch) { return in_record(number) ? scratch : number; }
+    void written(unsigned number, unsigned scratch) {
+        if (in_record(number)) store_record(scratch, gpr_at(number));
+    }
+
+    // -- exits ---------------------------------------------------------------------------------------------------
+
+    struct Stub {
+        std::uint16_t from;  // the bc that leads here
+        std::int16_t target; // word of the guest's code, from the entry on
+        std::uint8_t flags;
+    };
+    static constexpr unsigned max_stubs = 96, max_fixups = handler_max_guest;
+
+    // A bc, so far with no place to go, which leaves the code for a word of the guest's.
+    void leave_if(std::uint32_t branch, unsigned guest_word, std::uint32_t flags) {
+        if (stub_count_ == max_stubs) {
+            failed_ = true;
+            return;
+        }
+        stubs_[stub_count_++] = {static_cast<std::uint16_t>(length_), static_cast<std::int16_t>(guest_word),
+                                 static_cast<std::uint8_t>(flags)};
+        put(branch);
+    }
+    void leave(std::uint32_t pc, std::uint32_t flags) {
+        put(encode::addis(3, 0, static_cast<std::int32_t>(pc >> 16)));
+        put(encode::ori(3, 3, pc & 0xFFFF));
+        put(encode::addi(5, 0, static_cast<std::int32_t>(flags)));
+        to_leave(encode::b(0));
+    }
+    void to_leave(std::uint32_t branch) {
+        if (leave_count_ == max_stubs) {
+            failed_ = true;
+            return;
+        }
+        leaves_[leave_count_++] = static_cast<std::uint16_t>(length_);
+        put(branch);
+    }
+    void exit_to(std::uint32_t address_of_exit, std::uint32_t how) {
+        put(encode::addis(6, 0, static_cast<std::int32_t>(address_of_exit >> 16)));
+        put(encode::ori(6, 6, address_of_exit & 0xFFFF));
+        put(encode::mtspr(spr::lr, 6));
+        put(how);
+    }
+    void restore_field() {
+        load_record(6, place_.cr);
+        put(encode::mtcrf(encode::field_mask(field_), 6));
+    }
+
+    void set_displacement(unsigned from, unsigned to) {
+        const std::uint32_t mask = out_[from] >> 26 == 18 ? 0x03FFFFFCU : 0xFFFCU;
+        out_[from] |= (to - from) * 4 & mask;
+    }
+
+    void finish() {
+        if (falls_through_) leave(entry_ + 4 * reach_, last_.written);
+        for (unsigned index = 0; index < stub_count_ && !failed_; ++index) {
+            const Stub stub = stubs_[index];
+            set_displacement(stub.from, length_);
+            if ((stub.flags & ~handler_exit::words) != 0) store_record(address, place_.missed);
+            leave(entry_ + 4 * static_cast<std::uint32_t>(stub.target), stub.flags);
+        }
+        if (failed_) return;
+        for (unsigned index = 0; index < leave_count_; ++index) set_displacement(leaves_[index], length_);
+        for (unsigned index = 0; index < fixup_count_; ++index)
+            set_displacement(fixups_[index].from, labels_[fixups_[index].to]);
+        restore_field();
+        exit_to(place_.leave, encode::blr);
+    }
+
+    // -- one instruction of the guest ----------------------------------------------------------------------------
+
+    std::uint32_t pc() const { return entry_ + 4 * at_; }
+    std::uint32_t flags() const { return points_[at_].written; }
+
+    void instruction(Instruction insn) {
+        const Kind kind = kind_of(insn, points_[at_].written);
+        falls_through_ = kind != Kind::leave && kind != Kind::jump && kind != Kind::rfi;
+        last_ = points_[at_];
+        switch (kind) {
+        case Kind::leave: leave(pc(), flags()); break;
+        case Kind::plain: plain(insn); break;
+        case Kind::load:
+        case Kind::store: access(insn); break;
+        case Kind::jump: jump(target(at_, insn)); break;
+        case Kind::branch: branch(insn); break;
+        case Kind::mfcr: move_from_cr(insn.rt()); break;
+        case Kind::mtcrf: move_to_cr(insn); break;
+        case Kind::mfmsr:
+            load_record(result(insn.rt(), scratch_a), page_at(offsetof(StatePage, msr)));
+            written(insn.rt(), scratch_a);
+            break;
+        case Kind::mfspr: move_from_spr(insn); break;
+        case Kind::mtspr: move_to_spr(insn); break;
+        case Kind::tlbwe:
+            write_tlb(insn);
+            last_.written = static_cast<std::uint8_t>(last_.written | 1U << insn.ws());
+            break;
+        case Kind::drop: break;
+        case Kind::rfi:
+            restore_field();
+            put(encode::addi(5, 0, static_cast<std::int32_t>(flags())));
+            exit_to(place_.finish, encode::blrl);
+            leave(pc(), flags());
+            break;
+        }
+    }
+
+    // The instruction itself, with other registers for those of the guest that are in the record.
+    void plain(Instruction insn) {
+        const Operands found = operands(insn);
+        const Fields fields = fields_of_form(insn);
+        std::uint32_t word = insn.word;
+        constexpr unsigned scratch[] = {scratch_a, scratch_b, scratch_c};
+        unsigned held[3] = {}, used = 0;
+        const auto place = [&](bool is_register, unsigned shift) {
+            const unsigned number = insn.word >> shift & 31;
+            if (!is_register || !in_record(number)) return;
+            unsigned which = 0;
+            while (which < used && held[which] != number) ++which;
+            if (which == used) {
+                held[used++] = number;
+                if ((found.reads.gpr >> number & 1) != 0) load_record(scratch[which], gpr_at(number));
+            }
+            word = (word & ~(31U << shift)) | scratch[which] << shift;
+        };
+        place(fields.rt, 21);
+        place(fields.ra, 16);
+        place(fields.rb, 11);
+        put(word);
+        for (unsigned which = 0; which < used; ++which)
+            if ((found.writes.gpr >> held[which] & 1) != 0) store_record(scratch[which], gpr_at(held[which]));
+    }
+
+    void jump(unsigned to) {
+        if (!inside(at_, to)) return leave(entry_ + 4 * to, flags());
+        fixup(to);
+        put(encode::b(0));
+    }
+    void branch(Instruction insn) {
+        const unsigned to = target(at_, insn);
+        const std::uint32_t word = encode::bc(insn.bo(), insn.bi(), 0);
+        if (!inside(at_, to)) return leave_if(word, to, flags());
+        fixup(to);
+        put(word);
+    }
+    void fixup(unsigned to) {
+        if (fixup_count_ == max_fixups)
+            failed_ = true;
+        else
+            fixups_[fixup_count_++] = {static_cast<std::uint16_t>(length_), static_cast<std::uint16_t>(to)};
+    }
+
+    // A load or store that is done if a window has the address; see verify_handler for the shape.
+    void access(Instruction insn) {
+        const Access what = access_of(insn.op);
+        if (insn.info().form == Form::x_mem) {
+            const unsigned b = read(insn.rb(), scratch_b);
+            put(insn.ra() == 0 ? encode::ori(address, b, 0) : encode::add(address, read(insn.ra(), scratch_c), b));
+        } else {
+            put(encode::addi(address, insn.ra() != 0 ? read(insn.ra(), address) : 0, insn.si()));
+        }
+        const CheckedAccess checked(what, place_, field_);
+        for (const std::uint32_t word : checked.before) put(word);
+        leave_if(encode::bc(encode::if_clear, field_ * 4 + encode::eq, 0), at_,
+                 flags() | (what.store ? handler_exit::store_miss : handler_exit::load_miss));
+        const unsigned data = what.store ? read(insn.rs(), scratch_c) : result(insn.rt(), scratch_c);
+        put(what.indexed | data << 21 | address << 16 | scratch_b << 11);
+        if (!what.store) written(insn.rt(), scratch_c);
+    }
+
+    // All fields but one are in CR.
+    void move_from_cr(unsigned rt) {
+        const unsigned to = result(rt, scratch_a);
+        put(encode::mfcr(to));
+        load_record(address, place_.cr);
+        put(encode::rlwimi(to, address, 0, 4 * field_, 4 * field_ + 3));
+        written(rt, scratch_a);
+    }
+    void move_to_cr(Instruction insn) {
+        const unsigned from = read(insn.rs(), scratch_a), own = encode::field_mask(field_);
+        if ((insn.fxm() & own) != 0) {
+            load_record(address, place_.cr);
+            put(encode::rlwimi(address, from, 0, 4 * field_, 4 * field_ + 3));
+            store_record(address, place_.cr);
+        }
+        if ((insn.fxm() & ~own) != 0) put(encode::mtcrf(insn.fxm() & ~own, from));
+    }
+
+    void move_from_spr(Instruction insn) {
+        const unsigned number = insn.spr(), to = result(insn.rt(), scratch_a);
+        if (in_place(number))
+            put(encode::mfspr(to, number));
+        else
+            load_record(to, number == spr::lr ? place_.lr : page_at(field_of_spr(number)));
+        written(insn.rt(), scratch_a);
+    }
+    void move_to_spr(Instruction insn) {
+        const unsigned number = insn.spr();
+        unsigned from = read(insn.rs(), scratch_a);
+        if (in_place(number)) return put(encode::mtspr(number, from));
+        if (number == spr::lr) return store_record(from, place_.lr);
+        const auto masked = [&](unsigned mb, unsigned me) {
+            put(encode::rlwinm(scratch_a, from, 0, mb, me));
+            from = scratch_a;
+        };
+        switch (number) {
+        case spr::srr0:
+        case spr::csrr0: masked(0, 29); break;
+        case spr::pid: masked(24, 31); break;
+        case spr::mmucr:
+            static_assert(isa::mmucr::writable == (isa::rotate_mask(7, 31) & isa::rotate_mask(24, 15)));
+            masked(7, 31);
+            masked(24, 15);
+            break;
+        default: break;
+        }
+        store_record(from, page_at(field_of_spr(number)));
+        // Under their user numbers the guest reads these from the CPU.
+        if (number >= spr::sprg4 && number <= spr::sprg7) put(encode::mtspr(number, from));
+    }
+
+    void write_tlb(Instruction insn) {
+        const Point& point = points_[at_];
+        if (point.index != insn.ra()) {
+            const unsigned entry = read(insn.ra(), scratch_b);
+            put(encode::rlwinm(address, entry, 0, 26, 31));
+            if (point.written == 0) {
+                store_record(address, tlb_at(offsetof(TlbWrites, index)));
+            } else {
+                load_record(scratch_b, tlb_at(offsetof(TlbWrites, index)));
+                put(encode::cmplw(field_, scratch_b, address));
+                leave_if(encode::bc(encode::if_clear, field_ * 4 + encode::eq, 0), at_, flags());
+            }
+        }
+        if (insn.ws() == 0) {
+            load_record(scratch_b, page_at(offsetof(StatePage, mmucr)));
+            store_record(scratch_b, tlb_at(offsetof(TlbWrites, mmucr)));
+        }
+        store_record(read(insn.rs(), scratch_a), tlb_at(offsetof(TlbWrites, words)) + 4 * static_cast<int>(insn.ws()));
+    }
+
+    const std::uint32_t* window_;
+    unsigned count_;
+    std::uint32_t entry_;
+    const HandlerPlace& place_;
+    std::uint32_t* out_;
+    unsigned length_ = 0, guest_ = 0, reach_ = 0, at_ = 0;
+    unsigned field_ = 8;
+    bool failed_ = false, falls_through_ = false;
+    Point last_;
+    Point points_[handler_window]{};
+    std::uint16_t labels_[handler_window]{};
+    Stub stubs_[max_stubs]{};
+    unsigned stub_count_ = 0;
+    std::uint16_t leaves_[max_stubs]{};
+    unsigned leave_count_ = 0;
+    struct Fixup {
+        std::uint16_t from, to;
+    };
+    Fixup fixups_[max_fixups]{};
+    unsigned fixup_count_ = 0;
+};
+
+} // namespace
+
+bool compile_handler(const std::uint32_t* window, unsigned count, std::uint32_t entry, const HandlerPlace& place,
+                     std::uint32_t* out, CompiledHandler& result) {
+    if (count == 0 || (entry & 3) != 0) return false;
+    return Compiler(window, count, entry, place, out).run(result);
+}
+
+} // namespace untrap::ppc

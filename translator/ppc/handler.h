@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace untrap::ppc {
+
+// A TLB-miss handler of the guest as code for the host: the guest's own instructions from the handler's entry to its
+// rfi, run in the host's supervisor state while everything of the guest but a few registers is still in the CPU. So
+// nothing is left to trust: what reaches memory is checked word by word (verify_handler), control only goes forward,
+// and the code ends at one of two exits.
+//
+// While it runs: r4 is the base of the host's record of the guest; the guest's r3-r7 and LR are in the record, its
+// other registers and CR in place, but for one CR field that no instruction of the handler names, whose contents are in
+// the record's copy of CR. Privileged registers are in the record's state page.
+//
+// tlbwe is noted, not done: of one entry, each word at most. The exits do it, since nobody can look meanwhile.
+
+// Addresses the guest's memory can be reached by, filled in by the host: an EA whose block's bits, and the low bits
+// that alignment asks for, equal the tag's is found at EA + addend.
+struct Window {
+    std::uint32_t tag = no_tag;
+    std::uint32_t addend = 0;
+
+    static constexpr std::uint32_t no_tag = 0x10; // no tag of an EA has this bit
+};
+// Loads: blocks of 1 MB. Stores: pages of 4 KB, since single pages may have to be left alone.
+inline constexpr unsigned load_windows = 256, load_shift = 20, store_windows = 64, store_shift = 12;
+struct Windows {
+    Window loads[load_windows], stores[store_windows];
+
+    Window& load(std::uint32_t ea) { return loads[ea >> load_shift & (load_windows - 1)]; }
+    Window& store(std::uint32_t ea) { return stores[ea >> store_shift & (store_windows - 1)]; }
+};
+
+// What the handler wrote to the guest TLB. Which words: in r5 at the exit.
+struct TlbWrites {
+    std::uint32_t index = 0;
+    std::uint32_t mmucr = 0; // when word 0 was written
+    std::uint32_t words[3] = {};
+};
+
+// Where a handler runs. Addresses are the host's.
+struct HandlerPlace {
+    std::uint32_t leave = 0;   // the guest goes on at r3, by itself; r5: HandlerExit
+    std::uint32_t finish = 0;  // an rfi; r5: HandlerExit. Returns to LR, with r4 and r8-r31 as they were, to decline it
+    std::uint32_t windows = 0; // struct Windows
+    // In the record, bytes from its base: the guest's GPRs, LR and CR words, isa::StatePage, TlbWrites, and where to
+    // put the address that no window was found for.
+    std::int16_t gpr = 0, lr = 0, cr = 0, page = 0, tlb = 0, missed = 0;
+};
+
+namespace handler_exit {
+inline constexpr std::uint32_t words = 7;       // bit n: word n of TlbWrites was written
+inline constexpr std::uint32_t load_miss = 8;   // no window for the load at r3
+inline constexpr std::uint32_t store_miss = 16; // no window for the store at r3
+} // namespace handler_exit
+
+inline constexpr unsigned handler_window = 256;    // words of guest code from the entry on that are looked at
+inline constexpr unsigned handler_max_guest = 128; // instructions
+inline constexpr unsigned handler_max_words = 1536;
+
+struct CompiledHandler {
+    unsigned length = 0; // words
+    unsigned guest = 0;  // instructions of the guest
+    unsigned reach = 0;  // words of the guest's code, from the entry on, that it was made from
+};
+// window: the words of the guest's code from the entry on, which stays the same as long as the result is used. False if
+// the handler cannot be compiled up to an rfi; out then holds nothing of use. out: handler_max_words.
+bool compile_handler(const std::uint32_t* window, unsigned count, std::uint32_t entry, const HandlerPlace& place,
+                     std::uint32_t* out, CompiledHandler& result);
+
+enum class HandlerFlaw : std::uint8_t { none, instruction, storage, branch, end };
+// Whether code is what compile_handler may make, found out from the code alone.
+HandlerFlaw verify_handler(const std::uint32_t* words, unsigned length, const HandlerPlace& place);
+const char* name(HandlerFlaw flaw);
+
+} // namespace untrap::ppc

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <cstdint>
+
+#include "translator/isa/spr.h"
+#include "translator/isa/state.h"
+#include "translator/isa/table.h"
+#include "translator/ppc/encode.h"
+#include "translator/ppc/handler.h"
+#include "translator/ppc/liveness.h"
+
+// What the code of handlers is made of: for the compiler, and for the verifier that looks for nothing else.
+namespace untrap::ppc::handler_code {
+
+// Base of the host's record of the guest; r3 and r5-r7 are for the code itself.
+inline constexpr unsigned record = 4;
+constexpr bool in_record(unsigned gpr) { return gpr >= 3 && gpr <= 7; }
+
+// Special registers that stay in the CPU: the guest may read and write them as it likes.
+constexpr bool in_place(unsigned number) {
+    return number == isa::spr::ctr || number == isa::spr::xer || number == isa::spr::usprg0 ||
+           number == isa::spr::tbl_read || number == isa::spr::tbu_read;
+}
+inline constexpr unsigned no_field = 0xFFFF;
+// The state-page field of an SPR that is no more than a word with a mask.
+constexpr unsigned field_of_spr(unsigned number) {
+    namespace spr = isa::spr;
+    using isa::StatePage;
+    if (number >= spr::sprg0 && number <= spr::sprg7)
+        return static_cast<unsigned>(offsetof(StatePage, sprg) + (number - spr::sprg0) * 4);
+    if (number >= spr::sprg4_user && number <= spr::sprg7_user)
+        return static_cast<unsigned>(offsetof(StatePage, sprg) + (number - spr::sprg4_user + 4) * 4);
+    switch (number) {
+    case spr::srr0: return offsetof(StatePage, srr0);
+    case spr::srr1: return offsetof(StatePage, srr1);
+    case spr::csrr0: return offsetof(StatePage, csrr0);
+    case spr::csrr1: return offsetof(StatePage, csrr1);
+    case spr::dear: return offsetof(StatePage, dear);
+    case spr::esr: return offsetof(StatePage, esr);
+    case spr::pid: return offsetof(StatePage, pid);
+    case spr::mmucr: return offsetof(StatePage, mmucr);
+    default: return no_field;
+    }
+}
+constexpr bool readable(unsigned number) {
+    return in_place(number) || number == isa::spr::lr || field_of_spr(number) != no_field;
+}
+constexpr bool writable(unsigned number) {
+    if (number == isa::spr::tbl_read || number == isa::spr::tbu_read) return false;
+    return readable(number) && !(number >= isa::spr::sprg4_user && number <= isa::spr::sprg7_user);
+}
+
+// Fields of an instruction that are numbers of GPRs.
+struct Fields {
+    bool rt = false, ra = false, rb = false;
+};
+inline Fields fields_of_form(isa::Instruction insn) {
+    switch (insn.info().form) {
+    case isa::Form::d_arith:
+    case isa::Form::d_logic:
+    case isa::Form::x_logic1:
+    case isa::Form::x_shift_imm:
+    case isa::Form::m_imm:
+    case isa::Form::xo_ra: return {true, true, false};
+    case isa::Form::d_arith0: return {true, insn.ra() != 0, false};
+    case isa::Form::d_cmp:
+    case isa::Form::d_cmpl: return {false, true, false};
+    case isa::Form::xo:
+    case isa::Form::x_logic:
+    case isa::Form::m_reg: return {true, true, true};
+    case isa::Form::x_cmp: return {false, true, true};
+    default: return {};
+    }
+}
+
+// Unprivileged and between registers: done by the CPU as it stands.
+inline bool is_plain(isa::Instruction insn) {
+    using isa::Op;
+    switch (insn.op) {
+    case Op::isync:
+    case Op::msync:
+    case Op::mbar:
+    case Op::mcrf:
+    case Op::mcrxr: return true;
+    case Op::dlmzb: return false;
+    default: break;
+    }
+    if (insn.info().form == isa::Form::xl_cr) return true;
+    const Fields fields = fields_of_form(insn);
+    const bool known = fields.rt || fields.ra || fields.rb || insn.op == Op::addi || insn.op == Op::addis;
+    return known && insn.word >> 26 != 4 && !insn.privileged() && operands(insn).simple;
+}
+
+// An access to storage: the indexed form of its instruction, 0 for what is none or is not done here.
+struct Access {
+    std::uint32_t indexed = 0;
+    unsigned size_shift = 0; // log2 of the bytes
+    bool store = false;
+};
+constexpr Access access_of(isa::Op op) {
+    using isa::match_of;
+    using isa::Op;
+    switch (op) {
+    case Op::lbz:
+    case Op::lbzx: return {match_of(Op::lbzx), 0, false};
+    case Op::lhz:
+    case Op::lhzx: return {match_of(Op::lhzx), 1, false};
+    case Op::lha:
+    case Op::lhax: return {match_of(Op::lhax), 1, false};
+    case Op::lwz:
+    case Op::lwzx: return {match_of(Op::lwzx), 2, false};
+    case Op::stb:
+    case Op::stbx: return {match_of(Op::stbx), 0, true};
+    case Op::sth:
+    case Op::sthx: return {match_of(Op::sthx), 1, true};
+    case Op::stw:
+    case Op::stwx: return {match_of(Op::stwx), 2, true};
+    default: return {};
+    }
+}
+
+// The check before an access to the EA in r5. Equal in the CR field: r6 is what to add to it.
+struct CheckedAccess {
+    static constexpr unsigned length = 6;
+    std::uint32_t before[length];
+
+    constexpr CheckedAccess(Access access, const HandlerPlace& place, unsigned field) : before{} {
+        const unsigned shift = access.store ? store_shift : load_shift;
+        const unsigned count = access.store ? store_windows : load_windows;
+        const std::uint32_t table =
+            place.windows + static_cast<std::uint32_t>(access.store ? offsetof(Windows, stores) : 0);
+        const auto low = static_cast<std::int16_t>(table & 0xFFFF);
+        const auto high = static_cast<std::int32_t>((table - static_cast<std::uint32_t>(std::int32_t{low})) >> 16);
+        constexpr unsigned entry_shift = 3;
+        static_assert(sizeof(Window) == 1U << entry_shift);
+        const unsigned index_bits = count == load_windows ? 8 : 6;
+        before[0] = encode::rlwinm(6, 5, 32 - shift + entry_shift, 32 - entry_shift - index_bits, 31 - entry_shift);
+        before[1] = encode::addis(6, 6, high);
+        before[2] = encode::lwz(7, 6, low);
+        before[3] = encode::rlwinm(3, 5, 0, (32 - access.size_shift) & 31, 31 - shift);
+        before[4] = encode::cmplw(field, 7, 3);
+        before[5] = encode::lwz(6, 6, low + 4);
+    }
+};
+static_assert(load_windows == 1U << 8 && store_windows == 1U << 6);
+
+} // namespace untrap::ppc::handler_code

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "translator/isa/spr.h"
+#include "translator/ppc/handler_code.h"
+
+namespace untrap::ppc {
+
+using isa::Instruction;
+using isa::Op;
+using isa::StatePage;
+namespace spr = isa::spr;
+
+namespace {
+
+using namespace handler_code;
+
+// The code is a row of units: single words, checked accesses, exits. Branches lead forward to where a unit begins, and
+// the last unit does not go on. So each unit is entered at its beginning, and the code ends.
+class Verifier {
+  public:
+    Verifier(const std::uint32_t* words, unsigned length, const HandlerPlace& place)
+        : words_(words), length_(length), place_(place) {}
+
+    HandlerFlaw run() {
+        if (length_ == 0 || length_ > handler_max_words) return HandlerFlaw::end;
+        bool goes_on = true;
+        for (unsigned at = 0; at < length_;) {
+            const unsigned taken = unit(at, goes_on);
+            if (taken == 0) return flaw_;
+            mark(at);
+            at += taken;
+        }
+        if (goes_on) return HandlerFlaw::end;
+        for (unsigned at = 0; at < length_; ++at)
+            if (begins(at) && !branch_fits(at)) return HandlerFlaw::branch;
+        return HandlerFlaw::none;
+    }
+
+  private:
+    void mark(unsigned at) { begins_[at / 32] |= 1U << (at & 31); }
+    bool begins(unsigned at) const { return (begins_[at / 32] >> (at & 31) & 1) != 0; }
+    unsigned none(HandlerFlaw flaw) {
+        flaw_ = flaw;
+        return 0;
+    }
+
+    // The words of the unit that begins here, 0 if it is none.
+    unsigned unit(unsigned at, bool& goes_on) {
+        goes_on = true;
+        if (const unsigned taken = checked_access(at)) return taken;
+        const Instruction insn = isa::decode(words_[at]);
+        switch (insn.op) {
+        case Op::b: goes_on = false; return insn.aa() || insn.lk() ? none(HandlerFlaw::branch) : 1;
+        case Op::bc: return insn.aa() || insn.lk() || (insn.bo() & 0x14) != 4 ? none(HandlerFlaw::branch) : 1;
+        case Op::lwz: return may_load(insn) ? 1 : none(HandlerFlaw::storage);
+        case Op::stw: return may_store(insn) ? 1 : none(HandlerFlaw::storage);
+        case Op::mfcr: return insn.rt() != record ? 1 : none(HandlerFlaw::instruction);
+        case Op::mtcrf: return 1;
+        case Op::mfspr: return in_place(insn.spr()) && insn.rt() != record ? 1 : none(HandlerFlaw::instruction);
+        case Op::mtspr: return may_set(insn) ? 1 : none(HandlerFlaw::instruction);
+        default: break;
+        }
+        if (insn.op == Op::addis && insn.rt() == 6 && insn.ra() == 0)
+            if (const unsigned taken = exit(at, goes_on)) return taken;
+        if (!is_plain(insn)) return none(HandlerFlaw::instruction);
+        const Fields fields = fields_of_form(insn);
+        const bool names_record = (fields.rt && insn.rt() == record) || (fields.ra && insn.ra() == record) ||
+                                  (fields.rb && insn.rb() == record);
+        return names_record ? none(HandlerFlaw::instruction) : 1;
+    }
+
+    // The check, a branch away, perhaps the value to be stored fetched from the record, the access.
+    unsigned checked_access(unsigned at) const {
+        if (length_ - at < CheckedAccess::length + 2) return 0;
+        const Instruction compare = isa::decode(words_[at + 4]);
+        for (const Op op : {Op::lbzx, Op::lhzx, Op::lhax, Op::lwzx, Op::stbx, Op::sthx, Op::stwx}) {
+            const Access access = access_of(op);
+            const CheckedAccess expected(access, place_, compare.bf());
+            bool same = true;
+            for (unsigned word = 0; word < CheckedAccess::length; ++word)
+                same = same && words_[at + word] == expected.before[word];
+            if (!same) continue;
+            const Instruction away = isa::decode(words_[at + 6]);
+            if (away.op != Op::bc || away.aa() || away.lk() || away.bo() != encode::if_clear ||
+                away.bi() != 4 * compare.bf() + encode::eq || !leads_forward(at + 6, away))
+                return 0;
+            unsigned last = at + 7;
+            if (access.store) {
+                const Instruction value = isa::decode(words_[last]);
+                if (value.op == Op::lwz && value.rt() == 7 && may_load(value)) ++last;
+            }
+            if (last >= length_) return 0;
+            const std::uint32_t word = words_[last];
+            const unsigned data = word >> 21 & 31;
+            if ((word & ~(31U << 21)) == (access.indexed | 5U << 16 | 6U << 11) && data != record) return last + 1 - at;
+        }
+        return 0;
+    }
+
+    // lis r6; ori r6; mtlr r6; blr or blrl.
+    unsigned exit(unsigned at, bool& goes_on) const {
+        if (length_ - at < 4 || (words_[at + 1] & 0xFFFF0000) != encode::ori(6, 6, 0) ||
+            words_[at + 2] != encode::mtspr(spr::lr, 6))
+            return 0;
+        const std::uint32_t target = words_[at] << 16 | (words_[at + 1] & 0xFFFF);
+        const std::uint32_t how = words_[at + 3];
+        goes_on = how == encode::blrl;
+        return (target == place_.leave && how == encode::blr) || (target == place_.finish && how == encode::blrl) ? 4
+                                                                                                                  : 0;
+    }
+
+    // Offset of an access to the record from a field of `bytes` there.
+    static bool within(std::int32_t displacement, std::int32_t field, std::uint32_t bytes) {
+        const auto offset = static_cast<std::uint32_t>(displacement - field);
+        return offset < bytes && offset % 4 == 0;
+    }
+    bool may_load(Instruction insn) const {
+        if (insn.ra() != record || insn.rt() == record) return false;
+        const std::int32_t at = insn.si();
+        return at == place_.lr || at == place_.cr || within(at, place_.gpr + 12, 20) ||
+               within(at, place_.page, sizeof(StatePage)) || within(at, place_.tlb, 4);
+    }
+    bool may_store(Instruction insn) const {
+        if (insn.ra() != record || insn.rs() == record) return false;
+        const std::int32_t at = insn.si();
+        if (at == place_.lr || at == place_.cr || at == place_.missed || within(at, place_.gpr + 12, 20) ||
+            within(at, place_.tlb, sizeof(TlbWrites)))
+            return true;
+        for (const unsigned number :
+             {+spr::srr0, +spr::srr1, +spr::csrr0, +spr::csrr1, +spr::dear, +spr::esr, +spr::pid, +spr::mmucr})
+            if (at == place_.page + static_cast<std::int32_t>(field_of_spr(number))) return true;
+        return within(at, place_.page + static_cast<std::int32_t>(offsetof(StatePage, sprg)), 32);
+    }
+    static bool may_set(Instruction insn) {
+        if (insn.rs() == record) return false;
+        const unsigned number = insn.spr();
+        return (in_place(number) && writable(number)) || (number >= spr::sprg4 && number <= spr::sprg7);
+    }
+
+    bool leads_forward(unsigned at, Instruction insn) const {
+        const std::int32_t distance = (insn.op == Op::b ? insn.li() : insn.bd()) / 4;
+        return distance > 0 && static_cast<unsigned>(distance) < length_ - at;
+    }
+    // Of the units that begin here, branches lead to where units begin.
+    bool branch_fits(unsigned at) const {
+        Instruction insn = isa::decode(words_[at]);
+        if (const unsigned taken = checked_access(at); taken != 0) insn = isa::decode(words_[at += 6]);
+        if (insn.op != Op::b && insn.op != Op::bc) return true;
+        if (!leads_forward(at, insn)) return false;
+        return begins(at + static_cast<unsigned>((insn.op == Op::b ? insn.li() : insn.bd()) / 4));
+    }
+
+    const std::uint32_t* words_;
+    unsigned length_;
+    const HandlerPlace& place_;
+    HandlerFlaw flaw_ = HandlerFlaw::none;
+    std::uint32_t begins_[handler_max_words / 32]{};
+};
+
+} // namespace
+
+HandlerFlaw verify_handler(const std::uint32_t* words, unsigned length, const HandlerPlace& place) {
+    return Verifier(words, length, place).run();
+}
+
+const char* name(HandlerFlaw flaw) {
+    switch (flaw) {
+    case HandlerFlaw::none: return "none";
+    case HandlerFlaw::instruction: return "an instruction that handlers are not made of";
+    case HandlerFlaw::storage: return "an access outside of what handlers may access";
+    case HandlerFlaw::branch: return "a branch that does not lead forward to an instruction of the code";
+    case HandlerFlaw::end: return "it might not end";
+    }
+    return "?";
+}
+
+} // namespace untrap::ppc
