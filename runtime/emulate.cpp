@@ -85,6 +85,7 @@ void Emulator::return_to(std::uint32_t address, std::uint32_t new_msr) {
     write_msr(new_msr);
     state.pc = address & ~3U;
     state.reserve_valid = 0;
+    vcpu_.leave_handler();
     ++state.retired;
 }
 

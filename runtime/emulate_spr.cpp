@@ -66,6 +66,7 @@ Emulator::SprAccess Emulator::write_spr(unsigned number, std::uint32_t value) {
     default: return SprAccess::unknown; // PVR, PIR, RSTCFG and the cache read-out registers can only be read
     }
     vcpu_.update_pending();
+    vcpu_.disturb(); // deadlines may be others now
     return SprAccess::done;
 }
 

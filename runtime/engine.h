@@ -17,6 +17,9 @@ class Engine {
     // instructions, and exactly budget if it returns TrapKind::budget. state is exact on return.
     virtual isa::Trap run(Vcpu& vcpu, std::uint64_t budget) = 0;
 
+    // Whether run() keeps CpuState::retired. If not, a budget is no measure of time.
+    virtual bool counts_instructions() const { return true; }
+
     // Guest TLB entry index was rewritten; before is what it held. Shadow mappings made from it are dropped.
     virtual void tlb_entry_changed(unsigned index, const mmu::TlbEntry& before) = 0;
     // Guest real memory changed behind the guest's back (DMA) or by an interpreted store: stale code is dropped.

@@ -72,6 +72,7 @@ void deliver(Vcpu& vcpu, Interrupt which, std::uint32_t return_address) {
     state.pc = (state.ivpr & ivpr_mask) | (state.ivor[static_cast<unsigned>(which)] & ivor_mask);
     state.reserve_valid = 0;
     vcpu.note_delivery();
+    vcpu.leave_handler();
     if (!is_critical(which)) debug::interrupt_taken(vcpu);
 }
 
@@ -124,9 +125,15 @@ bool reflect(Vcpu& vcpu, const Trap& trap, bool already_counted) {
         return true;
     case TrapKind::fp_unavailable: deliver(vcpu, Interrupt::fp_unavailable, state.pc); return true;
     case TrapKind::alignment: data_fault(vcpu, Interrupt::alignment, trap); return true;
-    case TrapKind::data_miss: data_fault(vcpu, Interrupt::data_tlb_error, trap); return true;
+    case TrapKind::data_miss:
+        data_fault(vcpu, Interrupt::data_tlb_error, trap);
+        vcpu.enter_handler(Interrupt::data_tlb_error);
+        return true;
     case TrapKind::data_denied: data_fault(vcpu, Interrupt::data_storage, trap); return true;
-    case TrapKind::fetch_miss: deliver(vcpu, Interrupt::instruction_tlb_error, state.pc); return true;
+    case TrapKind::fetch_miss:
+        deliver(vcpu, Interrupt::instruction_tlb_error, state.pc);
+        vcpu.enter_handler(Interrupt::instruction_tlb_error);
+        return true;
     case TrapKind::fetch_denied: deliver_with_esr(vcpu, Interrupt::instruction_storage, state.pc, 0); return true;
     case TrapKind::fetch_bus_error:
         if ((state.page.msr & msr::me) == 0) return false;

@@ -11,6 +11,7 @@ void PatchRegistry::configure(unsigned levels, unsigned threshold) {
 
 void PatchRegistry::clear() {
     for (Site& site : sites_) site = Site{};
+    for (Handler& handler : handlers_) handler = Handler{};
     patched_ = 0;
 }
 
@@ -54,6 +55,16 @@ const plan::Patch* PatchRegistry::note_trap(std::uint64_t real, const std::uint3
     ++patched_;
     newly_patched = site.patch.level <= 2;
     return &site.patch;
+}
+
+bool PatchRegistry::note_handler(Handler& handler, std::uint32_t ea) {
+    if (handler.ea != ea) {
+        if (handler.runs >= threshold_) --patched_;
+        handler = {ea, 0};
+    }
+    if (++handler.runs < threshold_) return false;
+    ++patched_;
+    return true;
 }
 
 const plan::Patch* PatchRegistry::find(std::uint64_t real, std::uint32_t word) const {

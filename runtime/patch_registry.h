@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "translator/isa/msr.h"
 #include "translator/isa/table.h"
 #include "translator/plan/plan.h"
 
@@ -31,12 +32,31 @@ class PatchRegistry {
     const plan::Patch* find(std::uint64_t real, std::uint32_t word) const;
     // Whether the site there is hot and the levels in use have no patch for it.
     bool refused(std::uint64_t real, std::uint32_t word) const;
+    // Level 4: the handler of a TLB miss (which) at ea is about to run. Whether it has run often enough to be run
+    // within the exit of the miss; never if the level is not allowed.
+    bool handler_is_hot(isa::Interrupt which, std::uint32_t ea) {
+        if ((levels_ >> handler_level & 1) == 0) return false;
+        Handler& handler = handlers_[which == isa::Interrupt::data_tlb_error ? 0 : 1];
+        return (handler.ea == ea && handler.runs >= threshold_) || note_handler(handler, ea);
+    }
+    // Whether the handler of this kind of miss is run that way now.
+    bool handler_patched(isa::Interrupt which) const {
+        return (levels_ >> handler_level & 1) != 0 &&
+               handlers_[which == isa::Interrupt::data_tlb_error ? 0 : 1].runs >= threshold_;
+    }
     void clear();
 
     std::uint32_t patched_sites() const { return patched_; }
 
   private:
     static constexpr unsigned probe_length = 8;
+    static constexpr unsigned handler_level = 4;
+
+    // A TLB-miss handler, known by its effective address: kernels have one of each kind.
+    struct Handler {
+        std::uint32_t ea = 0, runs = 0;
+    };
+    bool note_handler(Handler& handler, std::uint32_t ea);
 
     struct Site {
         std::uint64_t real = ~std::uint64_t{0};
@@ -50,6 +70,7 @@ class PatchRegistry {
     unsigned levels_ = 0;
     unsigned threshold_ = 4;
     std::uint32_t patched_ = 0;
+    Handler handlers_[2];
     Site sites_[capacity];
 };
 

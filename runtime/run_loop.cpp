@@ -48,7 +48,7 @@ class RunLoop {
             else if (stepping())
                 step = single_step();
             else
-                step = handle_engine_trap(vcpu_.engine().run(vcpu_, budget()));
+                step = run_guest();
         }
         return exit_;
     }
@@ -64,6 +64,11 @@ class RunLoop {
         vcpu_.unfinished_ = Vcpu::Unfinished::dead;
         vcpu_.dead_reason_ = reason;
         return leave(RunExit::dead);
+    }
+
+    // The guest goes on: what it does next is no longer the hypervisor's doing.
+    void close_exit() {
+        if (vcpu_.exit_sites != nullptr && !vcpu_.in_handler()) vcpu_.exit_sites->close(state_.retired);
     }
 
     // Debugged by the guest itself, or from the host.
@@ -82,6 +87,7 @@ class RunLoop {
     Step resume();
     Step prepare();
     Step wait();
+    Step run_guest();
     Step single_step();
     Step execute_here();
     Step handle_engine_trap(const Trap& trap);
@@ -119,7 +125,8 @@ RunLoop::Step RunLoop::resume() {
 
 // Stop requests, timers and interrupts, before guest code runs.
 RunLoop::Step RunLoop::prepare() {
-    if (vcpu_.exit_sites != nullptr) vcpu_.exit_sites->close(state_.retired);
+    close_exit();
+    vcpu_.disturbed_ = false;
     if (vcpu_.take_stop()) {
         vcpu_.count_exit(ExitReason::signal);
         return leave(RunExit::interrupted);
@@ -166,6 +173,19 @@ std::uint64_t RunLoop::budget() const {
     if (deadline == Timers::never) return slice;
     const std::uint64_t left = deadline - vcpu_.timers.now();
     return left < slice ? left : slice;
+}
+
+// Guest code, to the end of a budget, or until something is due that prepare() looks at: most exits change neither
+// clocks nor interrupts, and the guest goes on at once.
+RunLoop::Step RunLoop::run_guest() {
+    Engine& engine = vcpu_.engine();
+    const std::uint64_t end = state_.retired + budget();
+    for (;;) {
+        const Step step = handle_engine_trap(engine.run(vcpu_, end - state_.retired));
+        if (step == Step::leave || state_.retired >= end || !engine.counts_instructions() || !vcpu_.undisturbed())
+            return step;
+        close_exit();
+    }
 }
 
 RunLoop::Step RunLoop::single_step() {
@@ -233,10 +253,15 @@ RunLoop::Step RunLoop::handle(const Trap& trap) {
 RunLoop::Step RunLoop::emulate(std::uint32_t word) {
     const Instruction insn = isa::decode(word);
     const plan::Patch* patch = vcpu_.patches.levels() != 0 ? note_trap() : nullptr;
-    const unsigned span = patch != nullptr && patch->level == 3 ? patch->span : 1;
+    unsigned span = patch != nullptr && patch->level == 3 ? patch->span : 1;
     const std::uint32_t site = state_.pc, mode = state_.page.msr & msr::mode;
     const bool watched = debug::completion_watched(state_);
-    vcpu_.count_exit(emulator_.reason(insn));
+    if (vcpu_.in_handler() && plan::belongs_to_handler(insn)) {
+        span = 1; // it is all one exit anyway
+    } else {
+        vcpu_.leave_handler();
+        vcpu_.count_exit(emulator_.reason(insn));
+    }
     switch (emulator_.execute(insn)) {
     case Emulator::Outcome::completed: debug::completed(vcpu_, watched); break;
     case Emulator::Outcome::reflected: return Step::go_on;

@@ -58,6 +58,8 @@ void Vcpu::reset() {
     fruitless_ = 0;
     retired_at_delivery_ = retired;
     debug_data_ = 0;
+    handler_end_ = 0;
+    disturbed_ = true;
     dead_reason_ = "";
     update_pending();
 }
@@ -127,6 +129,11 @@ void Vcpu::set_tlb_entry(unsigned index, const mmu::TlbEntry& value) {
     const mmu::TlbEntry before = tlb.entry(index);
     tlb.set(index, value);
     if (engine_ != nullptr && !(value == before)) engine_->tlb_entry_changed(index, before);
+}
+
+void Vcpu::enter_handler(isa::Interrupt which) {
+    if (which != isa::Interrupt::data_tlb_error && which != isa::Interrupt::instruction_tlb_error) return;
+    if (patches.handler_is_hot(which, state.pc)) handler_end_ = state.retired + handler_limit;
 }
 
 void Vcpu::update_pending() {

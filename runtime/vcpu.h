@@ -14,6 +14,7 @@
 #include "runtime/patch_registry.h"
 #include "runtime/physical_memory.h"
 #include "runtime/timers.h"
+#include "translator/isa/msr.h"
 #include "translator/isa/state.h"
 
 namespace untrap::runtime {
@@ -108,6 +109,24 @@ class Vcpu {
     // Registers were changed by userspace: an instruction half done by MMIO is given up.
     void abandon_instruction();
 
+    // The run loop has to look at timers, lines and requests before guest code goes on.
+    void disturb() { disturbed_ = true; }
+    // Nothing happened that would keep guest code from going on with the budget it was given.
+    bool undisturbed() const {
+        return !disturbed_ && (state.page.msr & isa::msr::we) == 0 && state.page.pending == 0 && fruitless_ == 0 &&
+               (state.dbcr0 & isa::dbcr0::idm) == 0 && __atomic_load_n(&lines_, __ATOMIC_ACQUIRE) == 0 &&
+               __atomic_load_n(&stop_, __ATOMIC_ACQUIRE) == 0 && !timer_due();
+    }
+
+    // Level 4: the guest's handler of a TLB miss is run within the exit of the miss. It is entered when the miss is
+    // delivered, and left by its rfi, by any other interrupt, by an instruction that no such handler has, and after
+    // handler_limit instructions; what follows is then as at level 3.
+    static constexpr unsigned handler_limit = 128;
+    bool in_handler() const { return state.retired < handler_end_; }
+    void leave_handler() { handler_end_ = 0; }
+    // The interrupt `which` was delivered.
+    void enter_handler(isa::Interrupt which);
+
     // An interrupt was delivered: finds a guest that gets nowhere.
     void note_delivery() {
         if (state.retired != retired_at_delivery_)
@@ -123,6 +142,15 @@ class Vcpu {
   private:
     friend class Emulator;
     friend class RunLoop;
+
+    // A timer interrupt that the guest has asked for, enabled by MSR or not.
+    bool timer_due() const {
+        const auto due = [this](std::uint32_t status, std::uint32_t enable) {
+            return (state.tsr & status) != 0 && (state.tcr & enable) != 0;
+        };
+        return due(isa::tsr::dis, isa::tcr::die) || due(isa::tsr::fis, isa::tcr::fie) ||
+               due(isa::tsr::wis, isa::tcr::wie);
+    }
 
     // What keeps the vCPU from simply running on.
     enum class Unfinished : std::uint8_t {
@@ -148,6 +176,8 @@ class Vcpu {
     // Interrupts delivered in a row without an instruction retired between them, to find a guest that cannot go on.
     std::uint32_t fruitless_ = 0;
     std::uint64_t retired_at_delivery_ = 0;
+    bool disturbed_ = false;
+    std::uint64_t handler_end_ = 0;               // value of state.retired at which a handler takes too long
     std::uint32_t debug_data_ = 0;                // DBDR
     std::array<std::uint32_t, 32> warned_sprs_{}; // a bit for each SPR number
     const char* dead_reason_ = "";

@@ -18,6 +18,15 @@ std::int64_t capacity(std::uint64_t asked) {
     return sites < ExitSites::least ? ExitSites::least : std::bit_ceil(sites);
 }
 
+namespace {
+
+bool handler_runs_within(const PatchRegistry& patches, ExitReason reason) {
+    return (reason == ExitReason::dtlb_real && patches.handler_patched(isa::Interrupt::data_tlb_error)) ||
+           (reason == ExitReason::itlb_real && patches.handler_patched(isa::Interrupt::instruction_tlb_error));
+}
+
+} // namespace
+
 int read(const Vcpu& vcpu, abi::UntrapExitSites& request, abi::UntrapExitSite* sites) {
     if (vcpu.exit_sites == nullptr) return -errno_values::enoent;
     const ExitSites& table = *vcpu.exit_sites;
@@ -37,6 +46,7 @@ int read(const Vcpu& vcpu, abi::UntrapExitSites& request, abi::UntrapExitSite* s
         to.reason = static_cast<std::uint8_t>(site.reason);
         if (site.user) to.flags |= abi::untrap_site_user;
         if (site.elsewhere) to.flags |= abi::untrap_site_elsewhere;
+        if (handler_runs_within(vcpu.patches, site.reason)) to.level = 4;
         if (site.user || site.real == ExitSite::unknown_real || !is_emulation(site.reason)) continue;
         if (const plan::Patch* patch = vcpu.patches.find(site.real, site.word); patch != nullptr) {
             to.level = patch->level;

@@ -86,7 +86,7 @@ struct UntrapExitSite {
     std::uint32_t word;  // the instruction, 0 when it cannot be fetched
     std::uint8_t reason; // runtime::ExitReason
     std::uint8_t flags;  // untrap_site_*
-    std::uint8_t level;  // that it is patched at now, 0: it is not
+    std::uint8_t level;  // that it is patched at now, 0: it is not; of a TLB miss 4 when its handler runs in its exit
     std::uint8_t span;   // level 3: instructions of the sequence
     std::uint32_t reserved;
 };

@@ -26,6 +26,7 @@ class NativeEngine final : public Engine {
     NativeEngine(Vcpu& vcpu, World& world, ShadowTlb& tlb, NativeHost& host);
 
     isa::Trap run(Vcpu& vcpu, std::uint64_t budget) override;
+    bool counts_instructions() const override { return false; }
     void tlb_entry_changed(unsigned index, const mmu::TlbEntry& before) override;
     void memory_written(std::uint64_t, std::uint64_t) override {} // level 0 makes nothing from code
     void site_changed(std::uint64_t) override {}

@@ -24,6 +24,27 @@ constexpr std::uint32_t page_mask = ~(page_bytes - 1);
 // More than any block needs: 64 instructions of at most some 200 bytes, their slow paths, and the exits.
 constexpr std::size_t block_room = 64 * 1024;
 
+// How many bytes each plain load or store accesses; 0 for all other instructions.
+const std::array<std::uint8_t, isa::op_count + 1>& plain_access_bytes() {
+    static const std::array<std::uint8_t, isa::op_count + 1> table = [] {
+        std::array<std::uint8_t, isa::op_count + 1> bytes{};
+        for (std::size_t op = 0; op < isa::op_count; ++op) {
+            const isa::InstructionInfo& info = isa::instruction_table[op];
+            const bool store = (info.flags & isa::flag::store) != 0, load = (info.flags & isa::flag::load) != 0;
+            const auto which = static_cast<isa::Op>(op);
+            if ((!store && !load) || (info.flags & (isa::flag::multiple | isa::flag::cache)) != 0 ||
+                which == isa::Op::lwarx || which == isa::Op::stwcx_rc)
+                continue;
+            // The letters of the mnemonic tell: lbz, sthbrx, lfs, stfd, stfiwx.
+            const char* width = info.mnemonic + (store ? 2 : 1);
+            if ((info.flags & isa::flag::fp) != 0) ++width;
+            bytes[op] = *width == 'b' ? 1 : *width == 'h' ? 2 : *width == 'd' ? 8 : 4;
+        }
+        return bytes;
+    }();
+    return table;
+}
+
 std::uint32_t big_endian_word(const std::uint8_t* bytes) {
     return std::uint32_t{bytes[0]} << 24 | std::uint32_t{bytes[1]} << 16 | std::uint32_t{bytes[2]} << 8 | bytes[3];
 }
@@ -31,7 +52,7 @@ std::uint32_t big_endian_word(const std::uint8_t* bytes) {
 } // namespace
 
 JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations optimisations)
-    : vcpu_(vcpu), optimisations_(optimisations), cache_(cache_bytes) {
+    : vcpu_(vcpu), optimisations_(optimisations), cache_(cache_bytes), access_bytes_(plain_access_bytes()) {
     const x64::Helpers helpers{&JitEngine::interpret, &JitEngine::access, &JitEngine::switch_context};
     const std::size_t used = x64::emit_thunks(helpers, cache_.cursor(), cache_.room(), enter_, thunks_);
     if (used == 0) throw std::runtime_error("generated code could not be set up");
@@ -54,32 +75,42 @@ std::uint32_t JitEngine::current_mode() const {
 void JitEngine::select_context() {
     isa::CpuState& state = vcpu_.state;
     const std::uint32_t msr = state.page.msr;
-    const std::uint32_t pid = state.page.pid & 0xFF;
-    const std::uint32_t data_key =
-        pid | ((msr & isa::msr::pr) != 0 ? 0x100U : 0) | ((msr & isa::msr::ds) != 0 ? 0x200U : 0);
+    const std::uint32_t process = (state.page.pid & 0xFF) | ((msr & isa::msr::pr) != 0 ? 0x100U : 0);
+    const std::uint32_t data_key = process | ((msr & isa::msr::ds) != 0 ? 0x200U : 0);
     if (data_key != data_key_) {
         data_ = &shadow_.data_context(data_key);
         data_key_ = data_key;
         state.engine_slots[x64::slot_soft_tlb] = reinterpret_cast<std::uintptr_t>(data_->entries.data());
     }
-    const std::uint32_t instruction_key = pid | current_mode() << 8;
+    const std::uint32_t instruction_key = process | ((msr & isa::msr::is) != 0 ? 0x200U : 0);
+    const std::uint32_t bits = current_mode();
     if (instruction_key != instruction_key_) {
         instructions_ = &shadow_.instruction_context(instruction_key);
         instruction_key_ = instruction_key;
-        state.engine_slots[x64::slot_jump_cache] = reinterpret_cast<std::uintptr_t>(instructions_->jumps.data());
+    } else if (bits == mode_) {
+        return;
     }
+    mode_ = bits;
+    jumps_ = &ShadowTlb::jump_cache(*instructions_, bits);
+    state.engine_slots[x64::slot_jump_cache] = reinterpret_cast<std::uintptr_t>(jumps_->data());
 }
 
 void JitEngine::switch_context(void* engine) { static_cast<JitEngine*>(engine)->select_context(); }
 
 // -- helpers of generated code ---------------------------------------------------------------------------------------
 
+Instruction JitEngine::decode(std::uint32_t word) {
+    Instruction& known = decoded_[(word * 0x9E3779B1U) >> 24];
+    if (known.word != word) known = isa::decode(word);
+    return known;
+}
+
 bool JitEngine::execute(std::uint32_t word, std::uint32_t left) {
     isa::CpuState& state = vcpu_.state;
     const auto budget = state.engine_slots[x64::slot_budget];
     // The timebase may be read: the count is made exact. Generated code keeps it in the budget.
     state.retired = state.engine_slots[x64::slot_target] - (budget + left);
-    trap_ = interp::execute(state, vcpu_.storage, isa::decode(word));
+    trap_ = interp::execute(state, vcpu_.storage, decode(word));
     if (trap_.kind == TrapKind::none) return true;
     state.engine_slots[x64::slot_budget] = budget + left;
     return false;
@@ -91,32 +122,52 @@ bool JitEngine::interpret(void* engine, std::uint32_t word, std::uint32_t left, 
 
 bool JitEngine::access(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea) {
     auto& self = *static_cast<JitEngine*>(engine);
-    const Instruction insn = isa::decode(word);
+    const Instruction insn = self.decode(word);
     const bool store = insn.has(isa::flag::store);
-    self.fill(ea, store, true);
+    const Filled filled = self.fill(ea, store, true);
+    if (filled == Filled::miss && self.report_miss(insn, left, ea)) return false;
     if (self.execute(word, left)) return true;
     if (self.trap_.kind == TrapKind::data_miss) self.missed_ = {self.data_key_, self.trap_.ea, store, true, false};
     return false;
 }
 
-void JitEngine::fill(std::uint32_t ea, bool store, bool counted) {
+bool JitEngine::report_miss(Instruction insn, std::uint32_t left, std::uint32_t ea) {
+    const unsigned bytes = access_bytes_[static_cast<std::size_t>(insn.op)];
+    if (bytes == 0 || (ea & ~page_mask) + bytes > page_bytes) return false;
+    isa::CpuState& state = vcpu_.state;
+    state.engine_slots[x64::slot_budget] += left;
+    trap_ = {.kind = TrapKind::data_miss,
+             .is_store = insn.has(isa::flag::store),
+             .size = static_cast<std::uint8_t>(bytes),
+             .word = insn.word,
+             .ea = ea};
+    missed_ = {data_key_, ea, trap_.is_store, true, false};
+    return true;
+}
+
+JitEngine::Filled JitEngine::fill(std::uint32_t ea, bool store, bool counted) {
     const x64::SoftTlbEntry& present = data_->entries[x64::soft_tlb_index(ea)];
     const std::uint32_t page = ea & page_mask;
-    if ((store ? present.write_tag : present.read_tag) == page) return; // misaligned, or not the TLB's fault
-    if (optimises(Optimisation::tlb_victims) && ShadowTlb::recall(*data_, ea, store)) return;
+    if ((store ? present.write_tag : present.read_tag) == page) return Filled::no; // misaligned, or not the TLB's fault
+    if (optimises(Optimisation::tlb_victims) && ShadowTlb::recall(*data_, ea, store)) return Filled::yes;
     const Resolved where = vcpu_.storage.resolve(ea, store ? mmu::Access::store : mmu::Access::load);
-    if (where.status != Resolved::Status::ok) return;
-    if (store && present.read_tag == page && cache_.guarded(where.real)) return; // slow for good, and known
-    if (counted) {
-        ++refills_;
-        vcpu_.count_exit(ExitReason::dtlb_virt);
-    }
-    if (where.little_endian || where.page_shift < x64::soft_tlb_page_shift) return;
+    if (where.status == Resolved::Status::miss) return Filled::miss;
+    if (where.status != Resolved::Status::ok) return Filled::no;
+    if (store && present.read_tag == page && cache_.guarded(where.real)) return Filled::no; // slow for good, and known
+    if (counted) count_refill(ExitReason::dtlb_virt);
+    if (where.little_endian || where.page_shift < x64::soft_tlb_page_shift) return Filled::no;
     std::uint8_t* host_page = where.host - (ea & ~page_mask);
-    if (store && cache_.guarded(where.real)) return;
+    if (store && cache_.guarded(where.real)) return Filled::no;
     // Stores by generated code are not seen from here on, until the log is taken.
     if (store) vcpu_.memory.mark_dirty(where.real, 1);
-    ShadowTlb::fill_data(*data_, ea, host_page, store);
+    shadow_.fill_data(*data_, ea, host_page, store, where.tlb_index);
+    return Filled::yes;
+}
+
+// Guest code stopped for a walk of the guest TLB: an exit, unless it is within one.
+void JitEngine::count_refill(ExitReason reason) {
+    ++refills_;
+    if (!vcpu_.in_handler()) vcpu_.count_exit(reason);
 }
 
 void JitEngine::insert_after_miss() {
@@ -139,10 +190,7 @@ ShadowTlb::FetchEntry* JitEngine::fetch_page(std::uint32_t pc, Trap& trap) {
     }
     if (where.little_endian || where.page_shift < x64::soft_tlb_page_shift) return nullptr;
     // On the way in the hypervisor is running anyway: no exit more.
-    if (in_guest_) {
-        ++refills_;
-        vcpu_.count_exit(ExitReason::itlb_virt);
-    }
+    if (in_guest_) count_refill(ExitReason::itlb_virt);
     const mmu::TlbEntry& entry = vcpu_.tlb.entry(where.tlb_index);
     ShadowTlb::FetchEntry filled;
     filled.tag = pc & page_mask;
@@ -151,19 +199,19 @@ ShadowTlb::FetchEntry* JitEngine::fetch_page(std::uint32_t pc, Trap& trap) {
     filled.first = entry.epn();
     filled.last = entry.epn() | ~entry.page_mask();
     filled.real = where.real & ~std::uint64_t{page_bytes - 1};
-    ShadowTlb::fill_fetch(*instructions_, filled);
-    return ShadowTlb::find_fetch(*instructions_, pc);
+    return &shadow_.fill_fetch(*instructions_, filled);
 }
 
 Block* JitEngine::find_block(Trap& trap) {
     const std::uint32_t pc = vcpu_.state.pc;
-    const ShadowTlb::FetchEntry* page = fetch_page(pc, trap);
+    ShadowTlb::FetchEntry* page = fetch_page(pc, trap);
     if (page == nullptr) return nullptr;
     const std::uint32_t bits = current_mode() | (page->tid == 0 ? mode::global : 0);
     Block* block = cache_.find(pc, page->real + (pc & ~page_mask), bits);
     if (block == nullptr) block = translate(*page, bits);
     if (block != nullptr) {
-        x64::JumpCacheEntry& jump = instructions_->jumps[x64::jump_cache_index(pc)];
+        ShadowTlb::note_jump(*page, pc);
+        x64::JumpCacheEntry& jump = (*jumps_)[x64::jump_cache_index(pc)];
         jump.ea = pc;
         jump.code = block->code;
     }
@@ -264,7 +312,7 @@ Trap JitEngine::run(Vcpu& vcpu, std::uint64_t budget) {
         select_context();
         if (!in_guest_) insert_after_miss();
         const void* code = nullptr;
-        const x64::JumpCacheEntry& known = instructions_->jumps[x64::jump_cache_index(state.pc)];
+        const x64::JumpCacheEntry& known = (*jumps_)[x64::jump_cache_index(state.pc)];
         if (link == nullptr && known.ea == state.pc) {
             code = known.code;
         } else {
@@ -299,7 +347,7 @@ Trap JitEngine::run(Vcpu& vcpu, std::uint64_t budget) {
         }
         case x64::ExitKind::lookup:
             // A jump cache that still names a stale block would lead here again.
-            instructions_->jumps[x64::jump_cache_index(state.pc)] = {};
+            (*jumps_)[x64::jump_cache_index(state.pc)] = {};
             continue;
         case x64::ExitKind::link:
             link = reinterpret_cast<x64::ExitLink*>(state.engine_slots[x64::slot_exit_info]);
@@ -321,7 +369,7 @@ Trap JitEngine::run(Vcpu& vcpu, std::uint64_t budget) {
 void JitEngine::tlb_entry_changed(unsigned index, const mmu::TlbEntry& before) {
     missed_.answered = true;
     if (!before.valid()) return;
-    shadow_.drop(before);
+    shadow_.drop(index, before);
     cache_.unlink_entry(index);
 }
 

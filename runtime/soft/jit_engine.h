@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 
 #include "runtime/engine.h"
+#include "runtime/exit_reason.h"
 #include "runtime/soft/code_cache.h"
 #include "runtime/soft/shadow_tlb.h"
 #include "translator/x64/block.h"
@@ -38,8 +40,13 @@ class JitEngine final : public Engine {
 
     bool execute(std::uint32_t word, std::uint32_t left);
     // Software TLB refill from the guest TLB. counted: guest code stopped for it.
-    void fill(std::uint32_t ea, bool store, bool counted);
+    enum class Filled : std::uint8_t { no, yes, miss };
+    Filled fill(std::uint32_t ea, bool store, bool counted);
+    void count_refill(ExitReason reason);
     void insert_after_miss();
+    // A data TLB miss of a simple access, as the interpreter would report it.
+    bool report_miss(isa::Instruction instruction, std::uint32_t left, std::uint32_t ea);
+    isa::Instruction decode(std::uint32_t word);
     void select_context();
     std::uint32_t current_mode() const;
     ShadowTlb::FetchEntry* fetch_page(std::uint32_t pc, isa::Trap& trap);
@@ -60,12 +67,15 @@ class JitEngine final : public Engine {
     std::unique_ptr<x64::BlockEmitter> emitter_;
     ShadowTlb::DataContext* data_ = nullptr;
     ShadowTlb::InstructionContext* instructions_ = nullptr;
-    std::uint64_t data_key_ = ~std::uint64_t{0}, instruction_key_ = ~std::uint64_t{0};
+    ShadowTlb::JumpCache* jumps_ = nullptr;
+    static constexpr std::uint32_t no_key = ~std::uint32_t{0};
+    std::uint32_t data_key_ = no_key, instruction_key_ = no_key, mode_ = 0;
+    std::array<isa::Instruction, 256> decoded_{}; // by a hash of the word
     isa::Trap trap_;
     // The last access that was reflected as a data TLB miss. Once the guest has written a TLB entry and is back in that
     // context, the mapping is put in before it runs: its retry then needs no exit of its own.
     struct {
-        std::uint64_t context = 0;
+        std::uint32_t context = 0;
         std::uint32_t ea = 0;
         bool store = false;
         bool pending = false, answered = false;
@@ -73,6 +83,7 @@ class JitEngine final : public Engine {
     bool in_guest_ = false; // guest code has run since run() was entered
     std::uint64_t refills_ = 0;
     x64::BlockSource source_;
+    const std::array<std::uint8_t, isa::op_count + 1>& access_bytes_;
 };
 
 } // namespace untrap::runtime::soft

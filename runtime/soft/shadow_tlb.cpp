@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "runtime/soft/shadow_tlb.h"
 
+#include <bit>
 #include <utility>
 
 namespace untrap::runtime::soft {
@@ -10,44 +11,77 @@ namespace {
 constexpr std::uint32_t page_bytes = 1U << x64::soft_tlb_page_shift;
 constexpr std::uint32_t page_mask = ~(page_bytes - 1);
 constexpr std::uint32_t no_tag = 1;
-// Beyond this size a guest page covers so many table slots that clearing all tables is cheaper.
-constexpr unsigned exact_shift = 16;
 
 unsigned fetch_index(std::uint32_t ea) { return ea >> x64::soft_tlb_page_shift & (ShadowTlb::fetch_entries - 1); }
-
-} // namespace
-
-ShadowTlb::ShadowTlb() = default;
-
-ShadowTlb::DataContext& ShadowTlb::data_context(std::uint32_t key) {
-    const auto [pid, fresh] = data_pids_.assign(key);
-    if (!data_[pid])
-        data_[pid] = std::make_unique<DataContext>();
-    else if (fresh)
-        *data_[pid] = DataContext{};
-    data_[pid]->pid = static_cast<std::uint8_t>(key);
-    return *data_[pid];
-}
-
-ShadowTlb::InstructionContext& ShadowTlb::instruction_context(std::uint32_t key) {
-    const auto [pid, fresh] = instruction_pids_.assign(key);
-    if (!instructions_[pid]) {
-        instructions_[pid] = std::make_unique<InstructionContext>();
-    } else if (fresh) {
-        instructions_[pid]->jumps.fill({});
-        instructions_[pid]->fetch.fill({});
-    }
-    instructions_[pid]->pid = static_cast<std::uint8_t>(key);
-    return *instructions_[pid];
-}
-
-namespace {
 
 bool holds(const x64::SoftTlbEntry& entry, std::uint32_t page) {
     return entry.read_tag == page || entry.write_tag == page;
 }
 
 } // namespace
+
+ShadowTlb::ShadowTlb() = default;
+
+// -- contexts
+// --------------------------------------------------------------------------------------------------------
+
+ShadowTlb::Contexts::Found ShadowTlb::Contexts::assign(unsigned key) {
+    unsigned number = number_of_[key];
+    const bool fresh = number == none;
+    if (fresh) {
+        number = 0;
+        for (unsigned other = 1; other < context_count; ++other)
+            if (used_[other] < used_[number]) number = other;
+        if (key_of_[number] != no_key) number_of_[key_of_[number]] = none;
+        key_of_[number] = key;
+        number_of_[key] = static_cast<std::uint8_t>(number);
+    }
+    used_[number] = ++clock_;
+    return {number, fresh};
+}
+
+ShadowTlb::DataContext& ShadowTlb::data_context(unsigned key) {
+    const auto [number, fresh] = data_keys_.assign(key);
+    std::unique_ptr<DataContext>& context = data_[number];
+    if (!context)
+        context = std::make_unique<DataContext>();
+    else if (fresh)
+        *context = DataContext{};
+    context->number = static_cast<std::uint8_t>(number);
+    return *context;
+}
+
+ShadowTlb::InstructionContext& ShadowTlb::instruction_context(unsigned key) {
+    const auto [number, fresh] = instruction_keys_.assign(key);
+    std::unique_ptr<InstructionContext>& context = instructions_[number];
+    if (!context)
+        context = std::make_unique<InstructionContext>();
+    else if (fresh)
+        empty(*context);
+    context->number = static_cast<std::uint8_t>(number);
+    return *context;
+}
+
+ShadowTlb::JumpCache& ShadowTlb::jump_cache(InstructionContext& context, std::uint32_t mode) {
+    static_assert(x64::mode::fp == 4 && x64::mode::fe == 8 && x64::mode::so == 16);
+    std::unique_ptr<JumpCache>& jumps = context.jumps[mode >> 2 & (InstructionContext::modes - 1)];
+    if (!jumps) jumps = std::make_unique<JumpCache>();
+    return *jumps;
+}
+
+// -- what comes from a guest TLB entry
+// -------------------------------------------------------------------------------
+
+void ShadowTlb::note_made(unsigned tlb_index, std::uint32_t what) {
+    Made& made = made_[tlb_index];
+    if (made.many) return;
+    for (unsigned i = 0; i < made.count; ++i)
+        if (made.pages[i] == what) return;
+    if (made.count == Made::limit)
+        made.many = true;
+    else
+        made.pages[made.count++] = what;
+}
 
 bool ShadowTlb::recall(DataContext& context, std::uint32_t ea, bool store) {
     const std::uint32_t page = ea & page_mask;
@@ -60,24 +94,30 @@ bool ShadowTlb::recall(DataContext& context, std::uint32_t ea, bool store) {
     return false;
 }
 
-void ShadowTlb::fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* host, bool store) {
+void ShadowTlb::fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* host, bool store, unsigned tlb_index) {
     const std::uint32_t page = ea & page_mask;
     const std::uint64_t addend = reinterpret_cast<std::uint64_t>(host) - page;
     x64::SoftTlbEntry& entry = context.entries[x64::soft_tlb_index(ea)];
+    note_made(tlb_index, page | context.number);
     if (!holds(entry, page)) {
-        // A page is never in both places: what the victims know of it moves here.
-        x64::SoftTlbEntry known{no_tag, no_tag, addend};
-        x64::SoftTlbEntry* place = &context.victims[context.next_victim];
-        for (x64::SoftTlbEntry& victim : context.victims) {
-            if (!holds(victim, page)) continue;
-            known = victim;
-            place = &victim;
+        const bool occupied = entry.read_tag != no_tag || entry.write_tag != no_tag;
+        if (occupied || context.has_victims) {
+            // A page is never in both places: what the victims know of it moves here.
+            x64::SoftTlbEntry known{no_tag, no_tag, addend};
+            x64::SoftTlbEntry* place = &context.victims[context.next_victim];
+            for (x64::SoftTlbEntry& victim : context.victims) {
+                if (!holds(victim, page)) continue;
+                known = victim;
+                place = &victim;
+            }
+            if (place == &context.victims[context.next_victim])
+                context.next_victim = (context.next_victim + 1) % DataContext::victim_count;
+            context.has_victims |= occupied;
+            *place = entry;
+            entry = known;
+        } else {
+            entry = {no_tag, no_tag, addend};
         }
-        if (place == &context.victims[context.next_victim])
-            context.next_victim = (context.next_victim + 1) % DataContext::victim_count;
-        context.has_victims |= entry.read_tag != no_tag || entry.write_tag != no_tag;
-        *place = entry;
-        entry = known;
     }
     if (entry.addend != addend) entry = {no_tag, no_tag, addend};
     if (store)
@@ -86,21 +126,17 @@ void ShadowTlb::fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* 
         entry.read_tag = page;
 }
 
-void ShadowTlb::drop_jumps(InstructionContext& context, std::uint32_t page) {
-    const unsigned first = x64::jump_cache_index(page);
-    for (unsigned i = 0; i < page_bytes / 4; ++i) {
-        x64::JumpCacheEntry& entry = context.jumps[first + i];
-        if ((entry.ea & page_mask) == page) entry = {};
-    }
-}
-
-static_assert(x64::jump_cache_entries % (page_bytes / 4) == 0, "the slots of a page are contiguous");
-
-void ShadowTlb::fill_fetch(InstructionContext& context, const FetchEntry& entry) {
-    FetchEntry& slot = context.fetch[fetch_index(entry.tag)];
+ShadowTlb::FetchEntry& ShadowTlb::fill_fetch(InstructionContext& context, const FetchEntry& entry) {
+    const unsigned index = fetch_index(entry.tag);
+    FetchEntry& slot = context.fetch[index];
     // Jump targets are good while their page is in the fetch table.
-    if (slot.tag != no_tag) drop_jumps(context, slot.tag);
+    if (slot.tag != no_tag)
+        drop_jumps(context, slot);
+    else
+        context.filled[index / 64] |= std::uint64_t{1} << (index % 64);
     slot = entry;
+    note_made(entry.tlb_index, entry.tag | context.number | Made::is_fetch);
+    return slot;
 }
 
 ShadowTlb::FetchEntry* ShadowTlb::find_fetch(InstructionContext& context, std::uint32_t ea) {
@@ -108,32 +144,91 @@ ShadowTlb::FetchEntry* ShadowTlb::find_fetch(InstructionContext& context, std::u
     return slot.tag == (ea & page_mask) ? &slot : nullptr;
 }
 
-void ShadowTlb::drop(const mmu::TlbEntry& before) {
-    if (!before.valid() || before.page_shift() == 0) return;
-    if (before.page_shift() > exact_shift) {
-        clear();
-        return;
+void ShadowTlb::note_jump(FetchEntry& page, std::uint32_t ea) {
+    const auto slot = static_cast<std::uint16_t>(x64::jump_cache_index(ea));
+    if (page.jump_count > FetchEntry::jump_limit) return;
+    for (unsigned i = 0; i < page.jump_count; ++i)
+        if (page.jumps[i] == slot) return;
+    if (page.jump_count < FetchEntry::jump_limit) page.jumps[page.jump_count] = slot;
+    ++page.jump_count;
+}
+
+// -- dropping
+// --------------------------------------------------------------------------------------------------------
+
+static_assert(x64::jump_cache_entries % (page_bytes / 4) == 0, "the slots of a page are contiguous");
+
+void ShadowTlb::drop_jumps(InstructionContext& context, FetchEntry& page) {
+    if (page.jump_count == 0) return;
+    const unsigned first = x64::jump_cache_index(page.tag);
+    const auto drop_slot = [&page](x64::JumpCacheEntry& entry) {
+        if ((entry.ea & page_mask) == page.tag) entry = {};
+    };
+    for (const std::unique_ptr<JumpCache>& jumps : context.jumps) {
+        if (!jumps) continue;
+        if (page.jump_count <= FetchEntry::jump_limit) {
+            for (unsigned i = 0; i < page.jump_count; ++i) drop_slot((*jumps)[page.jumps[i]]);
+        } else {
+            for (unsigned i = 0; i < page_bytes / 4; ++i) drop_slot((*jumps)[first + i]);
+        }
     }
-    const std::uint32_t first = before.epn() & page_mask;
-    const std::uint32_t pages =
-        before.page_shift() <= x64::soft_tlb_page_shift ? 1 : 1U << (before.page_shift() - x64::soft_tlb_page_shift);
-    const auto concerns = [&before](std::uint8_t pid) { return before.tid == 0 || before.tid == pid; };
-    for (std::uint32_t page = first, left = pages; left != 0; --left, page += page_bytes) {
-        for (auto& context : data_) {
-            if (!context || !concerns(context->pid)) continue;
-            x64::SoftTlbEntry& entry = context->entries[x64::soft_tlb_index(page)];
-            if (holds(entry, page)) entry = {};
-            if (!context->has_victims) continue;
-            for (x64::SoftTlbEntry& victim : context->victims)
-                if (holds(victim, page)) victim = {};
+    page.jump_count = 0;
+}
+
+void ShadowTlb::drop_data(DataContext& context, std::uint32_t page) {
+    x64::SoftTlbEntry& entry = context.entries[x64::soft_tlb_index(page)];
+    if (holds(entry, page)) entry = {};
+    if (!context.has_victims) return;
+    for (x64::SoftTlbEntry& victim : context.victims)
+        if (holds(victim, page)) victim = {};
+}
+
+void ShadowTlb::drop_fetch(InstructionContext& context, FetchEntry& entry) {
+    const unsigned index = fetch_index(entry.tag);
+    drop_jumps(context, entry);
+    entry = {};
+    context.filled[index / 64] &= ~(std::uint64_t{1} << (index % 64));
+}
+
+template <typename Action>
+void ShadowTlb::for_filled(InstructionContext& context, Action&& action) {
+    for (unsigned word = 0; word < context.filled.size(); ++word)
+        for (std::uint64_t bits = context.filled[word]; bits != 0; bits &= bits - 1)
+            action(context.fetch[word * 64 + static_cast<unsigned>(std::countr_zero(bits))]);
+}
+
+void ShadowTlb::drop(unsigned tlb_index, const mmu::TlbEntry& before) {
+    Made& made = made_[tlb_index];
+    if (made.many) {
+        drop_range(before);
+    } else {
+        for (unsigned i = 0; i < made.count; ++i) {
+            const std::uint32_t page = made.pages[i] & page_mask;
+            const unsigned number = made.pages[i] & (context_count - 1);
+            if ((made.pages[i] & Made::is_fetch) == 0) {
+                drop_data(*data_[number], page);
+            } else if (FetchEntry* entry = find_fetch(*instructions_[number], page)) {
+                drop_fetch(*instructions_[number], *entry);
+            }
         }
-        for (auto& context : instructions_) {
-            if (!context || !concerns(context->pid)) continue;
-            FetchEntry& entry = context->fetch[fetch_index(page)];
-            if (entry.tag != page) continue;
-            drop_jumps(*context, page);
-            entry = {};
-        }
+    }
+    made.count = 0;
+    made.many = false;
+}
+
+// Too much was made from the entry to know it all: every table is looked through for its pages.
+void ShadowTlb::drop_range(const mmu::TlbEntry& before) {
+    const std::uint32_t mask = before.page_mask() & page_mask, first = before.epn() & mask;
+    change_data_entries([mask, first](x64::SoftTlbEntry& entry) {
+        const bool read = entry.read_tag != no_tag && (entry.read_tag & mask) == first;
+        const bool write = entry.write_tag != no_tag && (entry.write_tag & mask) == first;
+        if (read || write) entry = {};
+    });
+    for (auto& context : instructions_) {
+        if (!context) continue;
+        for_filled(*context, [&](FetchEntry& entry) {
+            if ((entry.tag & mask) == first) drop_fetch(*context, entry);
+        });
     }
 }
 
@@ -157,23 +252,28 @@ void ShadowTlb::write_protect_all() {
     change_data_entries([](x64::SoftTlbEntry& entry) { entry.write_tag = no_tag; });
 }
 
+void ShadowTlb::empty(InstructionContext& context) {
+    for_filled(context, [&context](FetchEntry& entry) { drop_fetch(context, entry); });
+}
+
 void ShadowTlb::clear() {
     for (auto& context : data_) {
         if (!context) continue;
-        const std::uint8_t pid = context->pid;
+        const std::uint8_t number = context->number;
         *context = DataContext{};
-        context->pid = pid;
+        context->number = number;
     }
-    for (auto& context : instructions_) {
-        if (!context) continue;
-        context->jumps.fill({});
-        context->fetch.fill({});
-    }
+    for (auto& context : instructions_)
+        if (context) empty(*context);
+    made_ = {};
 }
 
 void ShadowTlb::clear_jumps() {
-    for (auto& context : instructions_)
-        if (context) context->jumps.fill({});
+    for (auto& context : instructions_) {
+        if (!context) continue;
+        for (const auto& jumps : context->jumps)
+            if (jumps) jumps->fill({});
+    }
 }
 
 } // namespace untrap::runtime::soft

@@ -5,25 +5,29 @@
 #include <cstdint>
 #include <memory>
 
-#include "mmu/shadow_pids.h"
+#include "mmu/guest_tlb.h"
 #include "mmu/tlb_entry.h"
 #include "translator/x64/layout.h"
 
 namespace untrap::runtime::soft {
 
 // The shadow TLB of soft440: what generated code looks addresses up in. One table per data context (guest PID, PR,
-// DS), one per instruction context (guest PID, PR, IS and the translation mode). Every entry comes from a guest TLB
-// entry and goes exactly when that one changes.
+// DS), one per instruction context (guest PID, PR, IS). Every entry comes from a guest TLB entry and goes exactly when
+// that one changes: each guest TLB entry has a list of what was made from it.
 class ShadowTlb {
   public:
     struct FetchEntry {
         std::uint32_t tag = 1; // effective page address
         std::uint8_t tlb_index = 0;
         std::uint8_t tid = 0;
+        // Slots of the jump cache that lead into this page; more than fit: any may.
+        static constexpr unsigned jump_limit = 7;
+        std::uint8_t jump_count = 0;
+        std::array<std::uint16_t, jump_limit> jumps{};
         std::uint32_t first = 0, last = 0; // effective addresses the guest TLB entry covers
         std::uint64_t real = 0;            // of the 4 KB page
     };
-    static constexpr unsigned fetch_entries = 256;
+    static constexpr unsigned fetch_entries = 1024;
 
     // Generated code looks into entries, by page number alone; pages that share a slot take turns through victims.
     struct DataContext {
@@ -32,29 +36,38 @@ class ShadowTlb {
         std::array<x64::SoftTlbEntry, victim_count> victims{};
         unsigned next_victim = 0;
         bool has_victims = false;
-        std::uint8_t pid = 0; // guest PID
+        std::uint8_t number = 0; // of the context
     };
+    using JumpCache = std::array<x64::JumpCacheEntry, x64::jump_cache_entries>;
     struct InstructionContext {
-        std::array<x64::JumpCacheEntry, x64::jump_cache_entries> jumps{};
         std::array<FetchEntry, fetch_entries> fetch{};
-        std::uint8_t pid = 0; // guest PID
+        std::array<std::uint64_t, fetch_entries / 64> filled{}; // a bit for each slot of fetch in use
+        // One for each way to translate code of the same pages: x64::mode::fp, fe and so.
+        static constexpr unsigned modes = 8;
+        std::array<std::unique_ptr<JumpCache>, modes> jumps;
+        std::uint8_t number = 0; // of the context
     };
 
     ShadowTlb();
 
-    // The guest PID is the low byte of a key.
-    DataContext& data_context(std::uint32_t key);
-    InstructionContext& instruction_context(std::uint32_t key);
+    // A guest context as a number: the PID, 0x100 for PR, 0x200 for DS or IS.
+    static constexpr unsigned keys = 0x400;
+    DataContext& data_context(unsigned key);
+    InstructionContext& instruction_context(unsigned key);
+    // mode: x64::mode bits.
+    static JumpCache& jump_cache(InstructionContext& context, std::uint32_t mode);
 
-    // Installs the 4 KB page of ea. host: address of its first byte.
-    static void fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* host, bool store);
+    // Installs the 4 KB page of ea, which guest TLB entry tlb_index maps. host: address of its first byte.
+    void fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* host, bool store, unsigned tlb_index);
     // Brings the page of ea back from the victims, if it is there with the right to load or store.
     static bool recall(DataContext& context, std::uint32_t ea, bool store);
-    static void fill_fetch(InstructionContext& context, const FetchEntry& entry);
+    FetchEntry& fill_fetch(InstructionContext& context, const FetchEntry& entry);
     static FetchEntry* find_fetch(InstructionContext& context, std::uint32_t ea);
+    // The jump caches of the context may lead to code at ea, in the page.
+    static void note_jump(FetchEntry& page, std::uint32_t ea);
 
-    // The guest TLB entry that held `before` changed.
-    void drop(const mmu::TlbEntry& before);
+    // Guest TLB entry tlb_index, which held `before`, changed.
+    void drop(unsigned tlb_index, const mmu::TlbEntry& before);
     // No context may store to this host page without the slow path any more.
     void write_protect(const std::uint8_t* host_page);
     // The same for every page.
@@ -64,16 +77,59 @@ class ShadowTlb {
     void clear_jumps();
 
   private:
+    static constexpr unsigned context_count = 32;
+
+    // Which context stands for which key; the one used longest ago gives way.
+    class Contexts {
+      public:
+        struct Found {
+            unsigned number;
+            bool fresh; // it stood for another key
+        };
+        Found assign(unsigned key);
+
+      private:
+        static constexpr std::uint8_t none = 0xFF;
+        static constexpr unsigned no_key = keys;
+        std::array<std::uint8_t, keys> number_of_ = [] {
+            std::array<std::uint8_t, keys> empty{};
+            empty.fill(none);
+            return empty;
+        }();
+        std::array<unsigned, context_count> key_of_ = [] {
+            std::array<unsigned, context_count> empty{};
+            empty.fill(no_key);
+            return empty;
+        }();
+        std::array<std::uint64_t, context_count> used_{};
+        std::uint64_t clock_ = 0;
+    };
+
+    // What was made from a guest TLB entry: pages, and the context in their low bits. Nothing in it may be there any
+    // more, but all that is there is in it.
+    struct Made {
+        static constexpr unsigned limit = 7;
+        static constexpr std::uint32_t is_fetch = 0x800;
+        std::uint8_t count = 0;
+        bool many = false; // more than fit
+        std::array<std::uint32_t, limit> pages{};
+    };
+    void note_made(unsigned tlb_index, std::uint32_t what);
+
     template <typename Change>
     void change_data_entries(Change&& change);
-    static void drop_jumps(InstructionContext& context, std::uint32_t page);
+    static void drop_data(DataContext& context, std::uint32_t page);
+    static void drop_fetch(InstructionContext& context, FetchEntry& entry);
+    void drop_range(const mmu::TlbEntry& before);
+    static void drop_jumps(InstructionContext& context, FetchEntry& page);
+    template <typename Action>
+    static void for_filled(InstructionContext& context, Action&& action);
+    static void empty(InstructionContext& context);
 
-    static constexpr unsigned data_contexts = 32;
-    static constexpr unsigned instruction_contexts = 32;
-    mmu::ShadowPids<data_contexts> data_pids_;
-    mmu::ShadowPids<instruction_contexts> instruction_pids_;
-    std::array<std::unique_ptr<DataContext>, data_contexts> data_;
-    std::array<std::unique_ptr<InstructionContext>, instruction_contexts> instructions_;
+    Contexts data_keys_, instruction_keys_;
+    std::array<std::unique_ptr<DataContext>, context_count> data_;
+    std::array<std::unique_ptr<InstructionContext>, context_count> instructions_;
+    std::array<Made, mmu::GuestTlb::entry_count> made_;
 };
 
 } // namespace untrap::runtime::soft

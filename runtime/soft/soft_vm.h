@@ -20,7 +20,7 @@ namespace untrap::runtime::soft {
 class SoftVcpu;
 
 // Patch levels this host has, as a bit mask.
-inline constexpr int available_levels = static_cast<int>(abi::untrap_levels_up_to(3));
+inline constexpr int available_levels = static_cast<int>(abi::untrap_levels_up_to(4));
 
 // What KVM_ENABLE_CAP sets. A plain KVM client gets patching and real time.
 struct VmConfiguration {

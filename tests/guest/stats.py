@@ -6,6 +6,7 @@ answer is no, 2 for a file that is not what it should be.
   stats.py same A B               identical but for what the host's speed decides
   stats.py same-guest A B         identical in what the guest did: instructions, and exits other than ITLB_VIRT and
                                   DTLB_VIRT, which depend on the shadow TLB
+  stats.py same-instructions A B  as many guest instructions
   stats.py emulation FILE         the number of emulation exits
   stats.py at-most A B FACTOR     emulation exits of A are at most FACTOR times those of B
   stats.py between FILE LOW HIGH  emulation exits within bounds
@@ -113,6 +114,9 @@ def answer(question, arguments):
         return same(first, second)
     if question == "same-guest" and len(arguments) == 2:
         return same(*(guest_view(load(path)) for path in arguments))
+    if question == "same-instructions" and len(arguments) == 2:
+        first, second = (load(path)["guest_instructions"] for path in arguments)
+        return first == second, f"{first} and {second} guest instructions"
     if question == "emulation" and len(arguments) == 1:
         return True, str(emulation(load(arguments[0])))
     if question == "at-most" and len(arguments) == 3:

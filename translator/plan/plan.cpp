@@ -122,6 +122,20 @@ bool continues_sequence(Instruction insn) {
     return insn.op != Op::lwarx && insn.op != Op::stwcx_rc && insn.op != Op::mfdcr && insn.op != Op::mtdcr;
 }
 
+bool belongs_to_handler(Instruction insn) {
+    switch (insn.op) {
+    case Op::tlbwe:
+    case Op::tlbre:
+    case Op::tlbsx:
+    case Op::tlbsync:
+    case Op::mfmsr:
+    case Op::rfi: return true;
+    case Op::mfspr: return readable_field(insn.spr()) != no_field;
+    case Op::mtspr: return readable_field(insn.spr()) != no_field; // PID and MMUCR included
+    default: return false;
+    }
+}
+
 bool ends_sequence(Instruction insn) { return insn.op == Op::rfi || insn.op == Op::rfci || insn.op == Op::rfmci; }
 
 namespace {

@@ -37,7 +37,7 @@ struct Step {
 // What is done about one privileged site.
 struct Patch {
     static constexpr unsigned max_steps = 6;
-    std::uint8_t level = 0; // 0: not patched; 1 word, 2 stub, 3 sequence
+    std::uint8_t level = 0; // 0: not patched; 1 word, 2 stub, 3 sequence. Level 4 is no patch of a site.
     // Level 3: the trap stays, and its exit goes on through the next instructions: this many, the site included, up to
     // the last privileged one in reach. Bounded by faults and timer deadlines.
     std::uint8_t span = 0;
@@ -51,6 +51,9 @@ inline constexpr unsigned sequence_window = 24;
 // conditional ones, system calls, traps), what must not be interrupted by an exit (reservations) and what needs
 // userspace (DCRs).
 bool continues_sequence(isa::Instruction instruction);
+// Whether a handler of TLB misses may have this privileged instruction: it reads and writes the TLB and registers that
+// have no other effect, and returns by rfi.
+bool belongs_to_handler(isa::Instruction instruction);
 // rfi and its kin: the last instruction of a sequence.
 bool ends_sequence(isa::Instruction instruction);
 

@@ -80,8 +80,8 @@ struct Verdict {
 };
 
 // Exits that no patch is about.
-Verdict of_other(ExitReason reason) {
-    switch (reason) {
+Verdict of_other(const ProfileSite& site) {
+    switch (site.reason) {
     case ExitReason::mmio: return {Left::device, "access to a device"};
     case ExitReason::dcr: return {Left::device, "access to a device control register"};
     case ExitReason::signal: return {Left::idle, "the VMM wanted the vCPU"};
@@ -89,7 +89,9 @@ Verdict of_other(ExitReason reason) {
     case ExitReason::itlb_virt:
     case ExitReason::dtlb_virt: return {Left::shadow, "mapped by the guest, not yet in the shadow TLB"};
     case ExitReason::itlb_real:
-    case ExitReason::dtlb_real: return {Left::guest_event, "guest TLB miss, reflected"};
+    case ExitReason::dtlb_real:
+        if (site.level == 4) return {Left::guest_event, "level 4: guest TLB miss, its handler in the same exit"};
+        return {Left::guest_event, "guest TLB miss, reflected"};
     case ExitReason::syscall: return {Left::guest_event, "system call, an interrupt by nature"};
     case ExitReason::isi:
     case ExitReason::dsi: return {Left::guest_event, "page fault, reflected"};
@@ -112,7 +114,7 @@ class Judge {
 
     Verdict of(const ProfileSite& site) const {
         if (site.elsewhere) return {Left::elsewhere, "many sites, of few exits each"};
-        if (!runtime::is_emulation(site.reason) || site.reason == ExitReason::emul_wait) return of_other(site.reason);
+        if (!runtime::is_emulation(site.reason) || site.reason == ExitReason::emul_wait) return of_other(site);
         const ProfileSite* const sequence = sequence_over(site);
         if (site.patch.exits == 0) {
             if (sequence != nullptr) return {Left::sequence, fmt::format("in the exit at {}", sequence->place())};
