@@ -31,6 +31,7 @@ Block* CodeCache::revive(std::uint64_t content, std::uint32_t ea, std::uint32_t 
         Block& block = *it->second;
         if (block.ea != ea || block.mode != mode) continue;
         stale_.erase(it);
+        block.first = block.first - block.real + real;
         block.real = real;
         std::memcpy(block.code, block.entry_bytes.data(), block.entry_bytes.size());
         publish(block);
@@ -49,7 +50,7 @@ void CodeCache::publish(Block& block) {
     block.live = true;
     live_[{block.real, block.ea, block.mode}] = &block;
     CodePage& page = pages_[block.real >> mmu::PageGuard::page_shift];
-    page.guard.guard(static_cast<std::uint32_t>(block.real & 0xFFF), block.length * 4);
+    page.guard.guard(static_cast<std::uint32_t>(block.first & 0xFFF), block.bytes);
     page.blocks.push_back(&block);
 }
 
@@ -88,7 +89,7 @@ void CodeCache::retire(Block& block) {
     // Whoever still holds the address (jump caches) is sent back to look it up.
     x64::set_jump(block.code, block.reentry);
     while (!block.incoming.empty()) unlink(*block.incoming.back());
-    for (unsigned i = 0; i < block.link_count; ++i) unlink(block.links[i]);
+    for (x64::ExitLink& link : block.links) unlink(link);
     stale_.emplace(block.content, &block);
 }
 
@@ -105,7 +106,7 @@ void CodeCache::retire_in_page(std::uint64_t page_number, Test&& affected) {
             continue;
         }
         kept.push_back(block);
-        page.guard.guard(static_cast<std::uint32_t>(block->real & 0xFFF), block->length * 4);
+        page.guard.guard(static_cast<std::uint32_t>(block->first & 0xFFF), block->bytes);
     }
     if (kept.empty())
         pages_.erase(found);
@@ -122,7 +123,7 @@ void CodeCache::written(std::uint64_t real, std::uint64_t length) {
         if (found != pages_.end() &&
             found->second.guard.hit(static_cast<std::uint32_t>(offset), static_cast<std::uint32_t>(part))) {
             retire_in_page(real >> mmu::PageGuard::page_shift, [&](const Block& block) {
-                return block.real < real + part && real < block.real + block.length * std::uint64_t{4};
+                return block.first < real + part && real < block.first + block.bytes;
             });
         }
         real += part;
@@ -131,9 +132,8 @@ void CodeCache::written(std::uint64_t real, std::uint64_t length) {
 }
 
 void CodeCache::invalidate_site(std::uint64_t real) {
-    retire_in_page(real >> mmu::PageGuard::page_shift, [&](const Block& block) {
-        return block.real <= real && real < block.real + block.length * std::uint64_t{4};
-    });
+    retire_in_page(real >> mmu::PageGuard::page_shift,
+                   [&](const Block& block) { return block.first <= real && real < block.first + block.bytes; });
 }
 
 void CodeCache::clear() {

@@ -17,14 +17,14 @@ namespace untrap::runtime::soft {
 struct Block {
     std::uint32_t ea = 0, mode = 0;
     std::uint64_t real = 0;
-    std::uint32_t length = 0;  // guest instructions it is made from
+    std::uint64_t first = 0;   // guest real address of the first byte that it is made from
+    std::uint32_t bytes = 0;   // from there; what lies between the parts of its path counts too
     std::uint64_t content = 0; // XXH3 of all it is made from
     std::uint8_t* code = nullptr;
     std::uint8_t* reentry = nullptr;
     std::array<std::uint8_t, 5> entry_bytes{}; // of a live block; a stale one starts with a jump to reentry
     bool live = false;
-    std::array<x64::ExitLink, 2> links{};
-    unsigned link_count = 0;
+    std::vector<x64::ExitLink> links; // addresses are known to the code
     std::vector<x64::ExitLink*> incoming;
 };
 

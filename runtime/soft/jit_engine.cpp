@@ -4,6 +4,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "runtime/vcpu.h"
@@ -21,8 +22,8 @@ namespace {
 
 constexpr std::uint32_t page_bytes = 1U << x64::soft_tlb_page_shift;
 constexpr std::uint32_t page_mask = ~(page_bytes - 1);
-// More than any block needs: 64 instructions of at most some 200 bytes, their slow paths, and the exits.
-constexpr std::size_t block_room = 64 * 1024;
+// More than any block needs: 128 instructions of at most some 200 bytes, their slow paths, and the exits.
+constexpr std::size_t block_room = 128 * 1024;
 
 // How many bytes each plain load or store accesses; 0 for all other instructions.
 const std::array<std::uint8_t, isa::op_count + 1>& plain_access_bytes() {
@@ -228,25 +229,24 @@ Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bit
     const bool far = (bits & mode::global) != 0 && optimises(Optimisation::far_link);
     source_.link_first = far ? page.first : pc & page_mask;
     source_.link_last = far ? page.last : pc | ~page_mask;
-    source_.length = 0;
+    x64::form_block(source_, optimisations_, [&](std::uint32_t at, Instruction& insn, plan::Patch& patch) {
+        const std::uint32_t offset = at & ~page_mask;
+        insn = isa::decode(big_endian_word(bytes + offset));
+        patch = {};
+        if ((bits & mode::pr) != 0 || !insn.privileged()) return;
+        const plan::Patch* found = vcpu_.patches.find(page.real + offset, insn.word);
+        if (found != nullptr && found->level <= 2) patch = *found;
+    });
     XXH3_state_t hash;
     XXH3_64bits_reset(&hash);
-    const std::uint32_t identity[] = {pc, bits, source_.link_first, source_.link_last};
+    const std::uint32_t identity[] = {pc, bits, source_.link_first, source_.link_last, source_.loops_to};
     XXH3_64bits_update(&hash, identity, sizeof(identity));
-    for (std::uint32_t offset = pc & ~page_mask; offset < page_bytes && source_.length < x64::max_block_instructions;
-         offset += 4) {
-        const Instruction insn = isa::decode(big_endian_word(bytes + offset));
-        plan::Patch patch;
-        if ((bits & mode::pr) == 0 && insn.privileged()) {
-            const plan::Patch* found = vcpu_.patches.find(page.real + offset, insn.word);
-            if (found != nullptr && found->level <= 2) patch = *found;
-        }
-        const std::uint32_t item[] = {insn.word, patch.level};
+    std::uint32_t first = pc, last = pc;
+    for (unsigned i = 0; i < source_.length; ++i) {
+        const std::uint32_t item[] = {source_.pc[i], source_.code[i].word, source_.patches[i].level};
         XXH3_64bits_update(&hash, item, sizeof(item));
-        source_.code[source_.length] = insn;
-        source_.patches[source_.length] = patch;
-        ++source_.length;
-        if (x64::ends_block(insn, patch, bits)) break;
+        first = std::min(first, source_.pc[i]);
+        last = std::max(last, source_.pc[i]);
     }
     const std::uint64_t content = XXH3_64bits_digest(&hash);
     const bool first_in_page = !cache_.guarded(real);
@@ -261,14 +261,15 @@ Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bit
         block->ea = pc;
         block->mode = bits;
         block->real = real;
-        block->length = source_.length;
+        block->first = page.real + (first & ~page_mask);
+        block->bytes = last + 4 - first;
         block->content = content;
-        const x64::EmittedBlock emitted =
-            emitter_->emit(source_, cache_.cursor(), cache_.room(), {&block->links[0], &block->links[1]});
+        block->links.resize(x64::link_limit(source_));
+        const x64::EmittedBlock emitted = emitter_->emit(source_, cache_.cursor(), cache_.room(), block->links.data());
         if (emitted.size == 0) throw std::runtime_error("a block of guest code could not be translated");
         block->code = cache_.cursor();
         block->reentry = block->code + emitted.reentry;
-        block->link_count = emitted.link_count;
+        block->links.resize(emitted.link_count); // fewer: they stay where they are
         for (unsigned i = 0; i < emitted.link_count; ++i) {
             block->links[i] = emitted.links[i];
             block->links[i].owner = block;

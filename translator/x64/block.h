@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "translator/isa/table.h"
@@ -13,9 +14,19 @@
 
 namespace untrap::x64 {
 
-inline constexpr unsigned max_block_instructions = 64;
+// A block without its loop repeated, and with.
+inline constexpr unsigned max_path_instructions = 64;
+inline constexpr unsigned max_block_instructions = 128;
+// Exits that may be linked: one per branch and two at the end.
+inline constexpr unsigned max_links = max_block_instructions + 2;
 
-// What a block is made from: straight-line guest code of one page, up to the first instruction that must end it.
+// Where a block goes on after an instruction.
+enum class Next : std::uint8_t {
+    sequential, // behind it; a branch leaves the block when it is taken
+    taken,      // where the branch leads; it leaves the block when it is not taken
+};
+
+// What a block is made from: a path through guest code of one page, up to the first instruction that must end it.
 struct BlockSource {
     std::uint32_t ea = 0;
     std::uint32_t mode = 0; // mode::*
@@ -23,12 +34,28 @@ struct BlockSource {
     // jump may join the two blocks; others are looked up by address each time.
     std::uint32_t link_first = 0, link_last = 0;
     unsigned length = 0; // instructions, the ending one included
+    // Where the path goes on behind its last instruction, unless that one ends it; no_loop, or the instruction of the
+    // block that is.
+    std::uint32_t goes_on = 0;
+    bool ended = false; // by an instruction that must
+    unsigned loops_to = no_loop;
+    static constexpr unsigned no_loop = ~0U;
+    std::array<std::uint32_t, max_block_instructions> pc{};
+    std::array<Next, max_block_instructions> next{};
     std::array<isa::Instruction, max_block_instructions> code{};
     std::array<plan::Patch, max_block_instructions> patches{}; // level 0, or the stub of a privileged instruction
 };
 
 // Whether a block ends with this instruction (patch: what is done about it if it is privileged).
 bool ends_block(isa::Instruction instruction, const plan::Patch& patch, std::uint32_t mode);
+
+// Reads the instruction at an address of the block's page and what is done about it.
+using FetchInstruction = std::function<void(std::uint32_t pc, isa::Instruction& insn, plan::Patch& patch)>;
+// Chooses the path from source.ea (mode and link range are given too) and fills in the rest.
+void form_block(BlockSource& source, Optimisations optimisations, const FetchInstruction& fetch);
+
+// How many links its code may have.
+unsigned link_limit(const BlockSource& source);
 
 // A direct jump out of a block. Until it is linked, site jumps to stub, which leaves generated code.
 struct ExitLink {
@@ -70,15 +97,14 @@ struct EmittedBlock {
     std::size_t reentry = 0; // offset of a stub that leaves with ExitKind::lookup and pc = ea
     unsigned completed = 0;  // guest instructions counted by one pass through the whole block
     unsigned link_count = 0;
-    std::array<ExitLink, 2> links;
+    std::array<ExitLink, max_links> links;
 };
 
-// Emits one block at base. link_address[i] is where the caller will keep links[i]. size 0: room was too small.
+// Emits one block at base. links[i] of the result will be kept at link_address + i. size 0: room was too small.
 class BlockEmitter {
   public:
     explicit BlockEmitter(const Thunks& thunks, Optimisations optimisations = {});
-    EmittedBlock emit(const BlockSource& source, std::uint8_t* base, std::size_t room,
-                      const std::array<ExitLink*, 2>& link_address);
+    EmittedBlock emit(const BlockSource& source, std::uint8_t* base, std::size_t room, ExitLink* link_address);
 
   private:
     Thunks thunks_;

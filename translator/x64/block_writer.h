@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "translator/x64/block.h"
+#include "translator/x64/effects.h"
 #include "translator/x64/layout.h"
 
 namespace untrap::x64 {
@@ -15,8 +16,8 @@ namespace untrap::x64 {
 class BlockWriter {
   public:
     BlockWriter(asmjit::CodeHolder& code, const BlockSource& source, const Thunks& thunks, Optimisations optimisations,
-                const std::array<ExitLink*, 2>& link_address);
-    EmittedBlock write(std::uint8_t* base);
+                ExitLink* link_address);
+    const EmittedBlock& write(std::uint8_t* base);
     // Instructions a full pass completes: all, or all but an ending one that only leaves.
     unsigned completed() const { return completed_; }
 
@@ -25,9 +26,18 @@ class BlockWriter {
     using Mem = host::Mem;
 
     // -- guest registers (emit_block.cpp)
-    static bool pinned(unsigned gpr) { return pinned_id[gpr] != not_pinned; }
-    static Gp pin(unsigned gpr) { return host::gpd(pinned_id[gpr]); }
-    static Mem home(unsigned gpr) { return host::dword_ptr(state_reg, gpr_offset(gpr)); }
+    // Numbers 0-31, or ctr_number. Which ones have a host register is the block's choice while its loop runs.
+    static constexpr unsigned ctr_number = 32;
+    bool pinned(unsigned gpr) const { return assigned_[gpr] != not_pinned; }
+    Gp pin(unsigned gpr) const { return host::gpd(assigned_[gpr]); }
+    static Mem home(unsigned gpr) {
+        return gpr == ctr_number ? state32(offsetof(isa::CpuState, ctr)) : host::dword_ptr(state_reg, gpr_offset(gpr));
+    }
+    void choose_assignment();
+    // Between the assignment that all code agrees on and the block's own; flags and rax, rcx, rdx stay.
+    void enter_assignment();
+    void leave_assignment();
+    void call_helper(std::uint64_t thunk);
     Gp read(unsigned gpr, const Gp& scratch);           // the pinned register, or scratch loaded
     void load(const Gp& into, unsigned gpr);            // copies into a given register
     asmjit::Operand source_operand(unsigned gpr) const; // register or memory, as a source operand
@@ -37,8 +47,29 @@ class BlockWriter {
 
     // -- condition register (emit_cr.cpp)
     Mem cr_field(unsigned field) const;
-    void record(const Gp& result);                 // CR0 from a result
-    void store_cr(unsigned field, const Gp& wide); // wide: 64-bit difference; host flags describe it
+    // What a field holds, as a compare of registers that still have their values.
+    struct Compare {
+        enum class Kind : std::uint8_t { none, with_signed, with_unsigned } kind = Kind::none;
+        bool stored = true; // the field in memory is good
+        std::uint8_t a = 0;
+        std::uint8_t b = immediate; // a register, or
+        std::int32_t value = 0;     // this
+        static constexpr std::uint8_t immediate = 0xFF;
+        bool describes_same(const Compare& other) const {
+            return kind == other.kind && a == other.a && b == other.b && value == other.value;
+        }
+    };
+    void record(unsigned gpr); // CR0 from a result
+    void set_cr(unsigned field, const Compare& compare);
+    void store_cr(unsigned field, const Gp& wide); // wide: as in cr.h
+    void forget_cr(unsigned field) { cr_[field] = {}; }
+    void flush_cr(unsigned field); // clobbers rcx, rdx
+    void flush_cr_all();
+    // Before the instruction at hand: fields that it reads or that can not be told from registers any more.
+    void prepare_cr();
+    void settle_cr(); // and after it
+    bool cr_needed(unsigned field) const;
+    void compare_again(const Compare& compare);
     void compare(isa::Instruction insn);
     void condition_logic(isa::Instruction insn);
     void move_from_cr(isa::Instruction insn);
@@ -76,25 +107,31 @@ class BlockWriter {
     void branch(isa::Instruction insn);
     void conditional_branch(isa::Instruction insn);
     void trap_instruction(isa::Instruction insn);
+    // Cold code: the branch at hand has completed, the guest goes to target.
+    asmjit::Label side_exit(std::uint32_t target);
+    void branch_on(isa::Instruction insn, bool taken, const asmjit::Label& to); // jumps if the branch is (not) taken
+    void branch_in_path(isa::Instruction insn);
+    void close_loop();
     void go_to(std::uint32_t target);      // direct jump: link or lookup
     void go_to_register(const Gp& target); // eax
     void go_to_dispatcher(const Gp& target);
     void interpret(isa::Instruction insn); // through the interpreter, in line
     void interpret_and_leave(isa::Instruction insn);
+    void leave_for(ExitKind kind, std::uint32_t pc_then);
     void leave(ExitKind kind, isa::Instruction insn); // the instruction at hand does not complete
     asmjit::Label cold_leave(ExitKind kind, isa::Instruction insn);
     // Cold code: does the instruction at hand by the interpreter, EA in eax, and resumes behind it.
     asmjit::Label slow_access(isa::Instruction insn);
-    std::uint32_t pc() const { return source_.ea + 4 * index_; }
+    std::uint32_t pc() const { return source_.pc[index_]; }
     bool optimises(Optimisation which) const { return optimisations_.has(which); }
     unsigned left() const { return completed_ - index_; }
-    void drop_flags() { flags_field_ = no_field; }
+    void push_cold(const asmjit::Label& label, std::function<void()> body);
 
     host::Assembler a_;
     const BlockSource& source_;
     const Thunks& thunks_;
     const Optimisations optimisations_;
-    std::array<ExitLink*, 2> link_address_;
+    ExitLink* const link_address_;
     EmittedBlock out_;
     std::uint8_t* base_ = nullptr;
     unsigned index_ = 0;
@@ -102,14 +139,23 @@ class BlockWriter {
     bool has_movbe_;
     bool open_ = true; // the end of the block is still reachable
     bool context_switched_ = false;
-    static constexpr unsigned no_field = 8;
-    unsigned flags_field_ = no_field; // CR field that the host flags describe (jl, jg, je)
-    bool keep_flags_ = false;         // the instruction at hand left them so
-    asmjit::Label resume_;            // where slow_access comes back
+    asmjit::Label resume_; // where slow_access comes back
 
+    std::array<Effects, max_block_instructions> effects_;
+    std::array<Compare, 8> cr_{};
+    std::array<std::uint8_t, 33> assigned_;
+    bool own_assignment_ = false; // differs from pinned_gprs, and
+    bool assigned_now_ = false;   // is in force
+    asmjit::Label loop_head_ = a_.newLabel();
+    std::array<Compare, 8> loop_cr_{}; // what is known there
+
+    // Code for what is rare, written behind the block with the state as it was where it is jumped to. CR fields go to
+    // memory first: of the scratch registers only rax still has its value then.
     struct Cold {
         asmjit::Label label;
         unsigned index;
+        std::array<Compare, 8> cr;
+        bool assigned;
         std::function<void()> body;
     };
     std::vector<Cold> cold_;

@@ -41,14 +41,17 @@ bool ends_block(Instruction insn, const plan::Patch& patch, std::uint32_t mode_b
 }
 
 BlockWriter::BlockWriter(CodeHolder& code, const BlockSource& source, const Thunks& thunks, Optimisations optimisations,
-                         const std::array<ExitLink*, 2>& link_address)
+                         ExitLink* link_address)
     : a_(&code), source_(source), thunks_(thunks), optimisations_(optimisations), link_address_(link_address),
       has_movbe_(optimises(Optimisation::movbe) && CpuInfo::host().features().x86().hasMOVBE()) {
+    const unsigned last = source.length - 1;
     completed_ = source.length;
-    if (only_leaves(source.code[source.length - 1], source.patches[source.length - 1], source.mode)) --completed_;
+    if (only_leaves(source.code[last], source.patches[last], source.mode)) --completed_;
+    for (unsigned i = 0; i < source.length; ++i) effects_[i] = effects_of(source.code[i], source.mode);
+    choose_assignment();
 }
 
-EmittedBlock BlockWriter::write(std::uint8_t* base) {
+const EmittedBlock& BlockWriter::write(std::uint8_t* base) {
     base_ = base;
     const Label reentry = a_.newLabel(), over = a_.newLabel();
     // The budget is taken for the whole block at its entry; what leaves early gives the rest back. An ending
@@ -62,36 +65,176 @@ EmittedBlock BlockWriter::write(std::uint8_t* base) {
         a_.sub(budget_reg, completed_);
         a_.js(over);
     }
-    cold_.push_back({over, 0, [this, ends_by_leaving] {
-                         if (!ends_by_leaving) a_.add(budget_reg, completed_);
-                         a_.mov(state32(offsetof(isa::CpuState, pc)), source_.ea);
-                         a_.mov(host::eax, static_cast<std::uint32_t>(ExitKind::budget));
-                         a_.jmp(thunks_.exit);
-                     }});
-    for (index_ = 0; index_ < source_.length; ++index_) instruction(source_.code[index_], source_.patches[index_]);
+    push_cold(over, [this, ends_by_leaving] {
+        if (!ends_by_leaving) a_.add(budget_reg, completed_);
+        leave_for(ExitKind::budget, source_.ea);
+    });
+    enter_assignment();
+    for (index_ = 0; index_ < source_.length; ++index_) {
+        if (index_ == source_.loops_to) {
+            a_.bind(loop_head_);
+            loop_cr_ = cr_;
+        }
+        if (source_.ended && index_ + 1 == source_.length) flush_cr_all();
+        prepare_cr();
+        instruction(source_.code[index_], source_.patches[index_]);
+        settle_cr();
+    }
     if (open_) {
-        drop_flags();
-        if (context_switched_ && (source_.mode & mode::global) == 0) {
-            a_.mov(host::eax, pc());
-            go_to_register(host::eax);
+        if (source_.loops_to != BlockSource::no_loop) {
+            close_loop();
         } else {
-            go_to(pc());
+            flush_cr_all();
+            if (context_switched_ && (source_.mode & mode::global) == 0) {
+                a_.mov(host::eax, source_.goes_on);
+                go_to_register(host::eax);
+            } else {
+                go_to(source_.goes_on);
+            }
         }
     }
     // Bodies may append further cold code.
     for (std::size_t i = 0; i < cold_.size(); ++i) {
         a_.bind(cold_[i].label);
         index_ = cold_[i].index;
+        cr_ = cold_[i].cr;
+        assigned_now_ = cold_[i].assigned;
         const auto body = cold_[i].body;
+        flush_cr_all();
         body();
     }
     a_.bind(reentry);
     out_.reentry = a_.offset();
-    a_.mov(state32(offsetof(isa::CpuState, pc)), source_.ea);
-    a_.mov(host::eax, static_cast<std::uint32_t>(ExitKind::lookup));
-    a_.jmp(thunks_.exit);
+    assigned_now_ = false;
+    leave_for(ExitKind::lookup, source_.ea);
     out_.completed = completed_;
     return out_;
+}
+
+void BlockWriter::push_cold(const Label& label, std::function<void()> body) {
+    cold_.push_back({label, index_, cr_, assigned_now_, std::move(body)});
+}
+
+// The state is that at the head of the loop already, but for what the next pass writes anew.
+void BlockWriter::close_loop() {
+    bool same = true;
+    for (unsigned field = 0; field < 8; ++field) {
+        const Compare& head = loop_cr_[field];
+        Compare& here = cr_[field];
+        if (head.kind == Compare::Kind::none || head.stored) flush_cr(field);
+        same &= head.kind == Compare::Kind::none || head.describes_same(here);
+    }
+    if (!same) {
+        flush_cr_all();
+        go_to(source_.goes_on);
+        return;
+    }
+    const unsigned pass = completed_ - source_.loops_to;
+    a_.sub(budget_reg, pass);
+    a_.jns(loop_head_);
+    a_.add(budget_reg, pass);
+    flush_cr_all();
+    leave_for(ExitKind::budget, source_.goes_on);
+}
+
+// -- choice of host registers ------------------------------------------------------------------------------------
+
+namespace {
+
+// Registers in the instruction's fields, CTR as number 32.
+template <typename Use>
+void for_each_register(Instruction insn, Use&& use) {
+    using isa::Form;
+    const unsigned rt = insn.rt(), ra = insn.ra(), rb = insn.rb();
+    switch (insn.info().form) {
+    case Form::d_arith:
+    case Form::d_logic:
+    case Form::x_logic1:
+    case Form::x_shift_imm:
+    case Form::m_imm:
+    case Form::xo_ra: use(rt), use(ra); break;
+    case Form::d_arith0:
+    case Form::d_mem:
+        use(rt);
+        if (ra != 0) use(ra);
+        break;
+    case Form::d_cmp:
+    case Form::d_cmpl:
+    case Form::d_trap:
+    case Form::d_fmem: use(ra); break;
+    case Form::xo:
+    case Form::x_logic:
+    case Form::m_reg: use(rt), use(ra), use(rb); break;
+    case Form::x_mem:
+        use(rt), use(rb);
+        if (ra != 0) use(ra);
+        break;
+    case Form::x_cmp:
+    case Form::x_trap:
+    case Form::x_fmem:
+    case Form::cache: use(ra), use(rb); break;
+    case Form::x_rt:
+    case Form::xfx_mtcrf: use(rt); break;
+    case Form::xfx_spr:
+        use(rt);
+        if (insn.spr() == isa::spr::ctr) use(32);
+        break;
+    case Form::b:
+        if ((insn.bo() & 4) == 0) use(32), use(32);
+        break;
+    default: break;
+    }
+}
+
+} // namespace
+
+void BlockWriter::choose_assignment() {
+    for (unsigned i = 0; i < 32; ++i) assigned_[i] = pinned_id[i];
+    assigned_[ctr_number] = not_pinned;
+    if (source_.loops_to == BlockSource::no_loop || !optimises(Optimisation::loop_registers)) return;
+    std::array<unsigned, 33> uses{};
+    for (unsigned i = source_.loops_to; i < source_.length; ++i) {
+        if (effects_[i].opaque) return;
+        for_each_register(source_.code[i], [&uses](unsigned number) { ++uses[number]; });
+    }
+    for (;;) {
+        constexpr unsigned none = 33;
+        unsigned most = none, least = none;
+        for (unsigned i = 0; i < assigned_.size(); ++i) {
+            unsigned& found = pinned(i) ? least : most;
+            if (found == none || (pinned(i) ? uses[i] < uses[found] : uses[i] > uses[found])) found = i;
+        }
+        // Coming and going cost two moves each way.
+        if (uses[most] < uses[least] + 2) return;
+        assigned_[most] = assigned_[least];
+        assigned_[least] = not_pinned;
+        own_assignment_ = true;
+    }
+}
+
+void BlockWriter::enter_assignment() {
+    if (!own_assignment_ || assigned_now_) return;
+    assigned_now_ = true;
+    for (const PinnedGpr& pin : pinned_gprs)
+        if (assigned_[pin.guest] == not_pinned) a_.mov(home(pin.guest), host::gpd(static_cast<std::uint32_t>(pin.id)));
+    for (unsigned i = 0; i < assigned_.size(); ++i)
+        if (pinned(i) && (i == ctr_number || pinned_id[i] == not_pinned)) a_.mov(pin(i), home(i));
+}
+
+void BlockWriter::leave_assignment() {
+    if (!assigned_now_) return;
+    assigned_now_ = false;
+    for (unsigned i = 0; i < assigned_.size(); ++i)
+        if (pinned(i) && (i == ctr_number || pinned_id[i] == not_pinned)) a_.mov(home(i), pin(i));
+    for (const PinnedGpr& pin : pinned_gprs)
+        if (assigned_[pin.guest] == not_pinned) a_.mov(host::gpd(static_cast<std::uint32_t>(pin.id)), home(pin.guest));
+}
+
+void BlockWriter::call_helper(std::uint64_t thunk) {
+    const bool assigned = assigned_now_;
+    leave_assignment();
+    a_.call(thunk);
+    if (assigned) enter_assignment();
 }
 
 // -- guest registers ---------------------------------------------------------------------------------------------
@@ -127,30 +270,46 @@ void BlockWriter::emit2(host::Inst::Id id, const Operand& to, const Operand& fro
 
 // -- leaving -----------------------------------------------------------------------------------------------------
 
-void BlockWriter::leave(ExitKind kind, Instruction insn) {
-    if (left() != 0) a_.add(budget_reg, left());
-    a_.mov(state32(offsetof(isa::CpuState, pc)), pc());
-    a_.mov(host::edx, insn.word);
+// eax: the kind; rdx: the information that goes with it.
+void BlockWriter::leave_for(ExitKind kind, std::uint32_t pc_then) {
+    leave_assignment();
+    a_.mov(state32(offsetof(isa::CpuState, pc)), pc_then);
     a_.mov(host::eax, static_cast<std::uint32_t>(kind));
     a_.jmp(thunks_.exit);
 }
 
+void BlockWriter::leave(ExitKind kind, Instruction insn) {
+    if (left() != 0) a_.add(budget_reg, left());
+    a_.mov(host::edx, insn.word);
+    leave_for(kind, pc());
+}
+
 Label BlockWriter::cold_leave(ExitKind kind, Instruction insn) {
     const Label label = a_.newLabel();
-    cold_.push_back({label, index_, [this, kind, insn] { leave(kind, insn); }});
+    push_cold(label, [this, kind, insn] { leave(kind, insn); });
+    return label;
+}
+
+Label BlockWriter::side_exit(std::uint32_t target) {
+    const Label label = a_.newLabel();
+    push_cold(label, [this, target] {
+        if (left() > 1) a_.add(budget_reg, left() - 1);
+        go_to(target);
+    });
     return label;
 }
 
 void BlockWriter::interpret(Instruction insn) {
+    flush_cr_all();
     a_.mov(state32(offsetof(isa::CpuState, pc)), pc());
     a_.mov(host::ecx, insn.word);
     a_.mov(host::edx, left());
-    a_.call(thunks_.interpret);
-    drop_flags();
+    call_helper(thunks_.interpret);
 }
 
 void BlockWriter::interpret_and_leave(Instruction insn) {
     interpret(insn); // also sets pc to the next instruction
+    leave_assignment();
     a_.mov(host::eax, static_cast<std::uint32_t>(ExitKind::lookup));
     a_.jmp(thunks_.exit);
     open_ = false;
@@ -158,32 +317,31 @@ void BlockWriter::interpret_and_leave(Instruction insn) {
 
 Label BlockWriter::slow_access(Instruction insn) {
     const Label slow = a_.newLabel(), resume = a_.newLabel();
-    cold_.push_back({slow, index_, [this, insn, resume] {
-                         a_.mov(state32(offsetof(isa::CpuState, pc)), pc());
-                         a_.mov(host::ecx, insn.word);
-                         a_.mov(host::edx, left());
-                         a_.call(thunks_.access);
-                         a_.jmp(resume);
-                     }});
+    push_cold(slow, [this, insn, resume] {
+        a_.mov(state32(offsetof(isa::CpuState, pc)), pc());
+        a_.mov(host::ecx, insn.word);
+        a_.mov(host::edx, left());
+        call_helper(thunks_.access);
+        a_.jmp(resume);
+    });
     resume_ = resume;
     return slow;
 }
 
 void BlockWriter::go_to(std::uint32_t target) {
     open_ = false;
+    leave_assignment();
     if (target >= source_.link_first && target <= source_.link_last) {
         const unsigned number = out_.link_count++;
         const Label stub_label = a_.newLabel();
         out_.links[number].target_ea = target;
         out_.links[number].site = base_ + a_.offset();
         a_.long_().jmp(stub_label);
-        cold_.push_back({stub_label, index_, [this, number, target] {
-                             out_.links[number].stub = base_ + a_.offset();
-                             a_.mov(state32(offsetof(isa::CpuState, pc)), target);
-                             a_.mov(host::rdx, reinterpret_cast<std::uint64_t>(link_address_[number]));
-                             a_.mov(host::eax, static_cast<std::uint32_t>(ExitKind::link));
-                             a_.jmp(thunks_.exit);
-                         }});
+        push_cold(stub_label, [this, number, target] {
+            out_.links[number].stub = base_ + a_.offset();
+            a_.mov(host::rdx, reinterpret_cast<std::uint64_t>(link_address_ + number));
+            leave_for(ExitKind::link, target);
+        });
         return;
     }
     if (!optimises(Optimisation::jump_cache)) {
@@ -197,15 +355,12 @@ void BlockWriter::go_to(std::uint32_t target) {
     a_.cmp(host::dword_ptr(host::rdx, offset), target);
     a_.jne(missing);
     a_.jmp(host::qword_ptr(host::rdx, offset + 8));
-    cold_.push_back({missing, index_, [this, target] {
-                         a_.mov(state32(offsetof(isa::CpuState, pc)), target);
-                         a_.mov(host::eax, static_cast<std::uint32_t>(ExitKind::lookup));
-                         a_.jmp(thunks_.exit);
-                     }});
+    push_cold(missing, [this, target] { leave_for(ExitKind::lookup, target); });
 }
 
 void BlockWriter::go_to_register(const Gp& target) {
     open_ = false;
+    leave_assignment();
     if (!optimises(Optimisation::jump_cache)) {
         go_to_dispatcher(target);
         return;
@@ -218,11 +373,7 @@ void BlockWriter::go_to_register(const Gp& target) {
     a_.cmp(host::dword_ptr(host::rdx), target);
     a_.jne(missing);
     a_.jmp(host::qword_ptr(host::rdx, 8));
-    cold_.push_back({missing, index_, [this, target] {
-                         a_.mov(state32(offsetof(isa::CpuState, pc)), target);
-                         a_.mov(host::eax, static_cast<std::uint32_t>(ExitKind::lookup));
-                         a_.jmp(thunks_.exit);
-                     }});
+    push_cold(missing, [this, target] { go_to_dispatcher(target); });
 }
 
 void BlockWriter::go_to_dispatcher(const Gp& target) {
@@ -264,13 +415,10 @@ void BlockWriter::instruction(Instruction insn, const plan::Patch& patch) {
         interpret_and_leave(insn);
         return;
     }
-    // With SO set every compare and every recording instruction copies it: the interpreter does those.
-    if ((source_.mode & mode::so) != 0 && (insn.records() || insn.op == Op::cmp || insn.op == Op::cmpi ||
-                                           insn.op == Op::cmpl || insn.op == Op::cmpli || insn.op == Op::stwcx_rc)) {
+    if ((source_.mode & mode::so) != 0 && copies_summary_overflow(insn)) {
         interpret(insn);
         return;
     }
-    keep_flags_ = false;
     if (insn.has(flag::load | flag::store | flag::cache)) {
         if (!storage(insn))
             interpret(insn);
@@ -279,7 +427,6 @@ void BlockWriter::instruction(Instruction insn, const plan::Patch& patch) {
     } else if (!integer(insn)) {
         interpret(insn);
     }
-    if (!keep_flags_) drop_flags();
 }
 
 void BlockWriter::stub(Instruction insn, const plan::Patch& patch) {
@@ -289,7 +436,6 @@ void BlockWriter::stub(Instruction insn, const plan::Patch& patch) {
         open_ = false;
         return;
     }
-    drop_flags();
     const Mem msr = state32(static_cast<std::size_t>(page_offset(offsetof(isa::StatePage, msr))));
     const Mem pending = state32(static_cast<std::size_t>(page_offset(offsetof(isa::StatePage, pending))));
     for (const plan::Step& step : patch.steps) {
@@ -340,7 +486,7 @@ void BlockWriter::stub(Instruction insn, const plan::Patch& patch) {
             load(host::eax, step.gpr);
             a_.and_(host::eax, step.value);
             a_.mov(state32(static_cast<std::size_t>(page_offset(offsetof(isa::StatePage, pid)))), host::eax);
-            a_.call(thunks_.switch_context);
+            call_helper(thunks_.switch_context);
             context_switched_ = true;
             break;
         }
@@ -348,39 +494,78 @@ void BlockWriter::stub(Instruction insn, const plan::Patch& patch) {
 }
 
 void BlockWriter::branch(Instruction insn) {
-    switch (insn.op) {
-    case Op::sc:
+    if (insn.op == Op::sc) {
         leave(ExitKind::system_call, insn);
         open_ = false;
         return;
-    case Op::b: {
+    }
+    if (!source_.ended || index_ + 1 != source_.length) {
+        branch_in_path(insn);
+        return;
+    }
+    if (insn.op == Op::b) {
         const auto displacement = static_cast<std::uint32_t>(insn.li());
         if (insn.lk()) a_.mov(state32(offsetof(isa::CpuState, lr)), pc() + 4);
         go_to(insn.aa() ? displacement : pc() + displacement);
         return;
     }
-    default: conditional_branch(insn); return;
+    conditional_branch(insn);
+}
+
+// Counts or looks at a condition, not both.
+void BlockWriter::branch_on(Instruction insn, bool taken, const Label& to) {
+    const unsigned bo = insn.bo();
+    if ((bo & 0x10) == 0) {
+        jump_on_cr_bit(insn.bi(), ((bo & 8) != 0) == taken, to);
+        return;
+    }
+    emit2(host::Inst::kIdSub, source_operand(ctr_number), Imm(1));
+    if (((bo & 2) != 0) == taken)
+        a_.jz(to);
+    else
+        a_.jnz(to);
+}
+
+void BlockWriter::branch_in_path(Instruction insn) {
+    if (insn.op != Op::bclr && insn.lk()) a_.mov(state32(offsetof(isa::CpuState, lr)), pc() + 4);
+    if (insn.op == Op::b || (insn.bo() & 0x14) == 0x14) return;
+    if ((insn.bo() & 0x10) == 0 && !optimises(Optimisation::flags)) flush_cr(insn.bi() >> 2);
+    if (insn.op == Op::bclr) {
+        const Label taken = a_.newLabel();
+        push_cold(taken, [this] {
+            if (left() > 1) a_.add(budget_reg, left() - 1);
+            a_.mov(host::eax, state32(offsetof(isa::CpuState, lr)));
+            a_.and_(host::eax, ~3U);
+            go_to_register(host::eax);
+        });
+        branch_on(insn, true, taken);
+    } else if (source_.next[index_] == Next::sequential) {
+        const auto displacement = static_cast<std::uint32_t>(insn.bd());
+        branch_on(insn, true, side_exit(insn.aa() ? displacement : pc() + displacement));
+    } else {
+        branch_on(insn, false, side_exit(pc() + 4));
     }
 }
 
+// At the end of a block.
 void BlockWriter::conditional_branch(Instruction insn) {
     const unsigned bo = insn.bo();
     const bool on_condition = (bo & 0x10) == 0;
     const bool counts = (bo & 4) == 0 && insn.op != Op::bcctr; // bcctr that decrements CTR is an invalid form
     const Label not_taken = a_.newLabel();
-    // The target is read before LR is written: blrl.
-    if (insn.op == Op::bclr) a_.mov(host::eax, state32(offsetof(isa::CpuState, lr)));
-    if (insn.op == Op::bcctr) a_.mov(host::eax, state32(offsetof(isa::CpuState, ctr)));
     if (insn.op == Op::bcctr && (bo & 4) == 0) {
         interpret_and_leave(insn);
         return;
     }
+    // The target is read before LR is written: blrl.
+    if (insn.op == Op::bclr) a_.mov(host::eax, state32(offsetof(isa::CpuState, lr)));
+    if (insn.op == Op::bcctr) load(host::eax, ctr_number);
     if (insn.lk()) a_.mov(state32(offsetof(isa::CpuState, lr)), pc() + 4);
     if (counts) {
-        // CTR is decremented whether or not the condition holds; dec of memory would spoil the flags of a compare.
-        a_.mov(host::ecx, state32(offsetof(isa::CpuState, ctr)));
-        a_.lea(host::ecx, host::ptr(host::rcx, -1));
-        a_.mov(state32(offsetof(isa::CpuState, ctr)), host::ecx);
+        // CTR is decremented whether or not the condition holds.
+        load(host::ecx, ctr_number);
+        a_.sub(host::ecx, 1);
+        commit(ctr_number, host::ecx);
     }
     if (on_condition) jump_on_cr_bit(insn.bi(), (bo & 8) == 0, not_taken);
     if (counts) {
@@ -421,7 +606,6 @@ void BlockWriter::trap_instruction(Instruction insn) {
     if ((to & 4) != 0) a_.je(trap);
     if ((to & 2) != 0) a_.jb(trap);
     if ((to & 1) != 0) a_.ja(trap);
-    drop_flags();
 }
 
 // -- BlockEmitter ------------------------------------------------------------------------------------------------
@@ -430,7 +614,7 @@ BlockEmitter::BlockEmitter(const Thunks& thunks, Optimisations optimisations)
     : thunks_(thunks), optimisations_(optimisations) {}
 
 EmittedBlock BlockEmitter::emit(const BlockSource& source, std::uint8_t* base, std::size_t room,
-                                const std::array<ExitLink*, 2>& link_address) {
+                                ExitLink* link_address) {
     code_.reset();
     if (code_.init(Environment::host(), reinterpret_cast<std::uint64_t>(base)) != kErrorOk) return {};
     BlockWriter writer(code_, source, thunks_, optimisations_, link_address);

@@ -14,89 +14,161 @@ host::Mem BlockWriter::cr_field(unsigned field) const {
 
 void BlockWriter::store_cr(unsigned field, const Gp& wide) {
     a_.mov(cr_field(field), wide);
-    if (!optimises(Optimisation::flags)) return;
-    flags_field_ = field;
-    keep_flags_ = true;
+    forget_cr(field);
 }
 
-void BlockWriter::record(const Gp& result) {
-    a_.movsxd(host::rdx, result);
-    a_.test(result, result);
-    store_cr(0, host::rdx);
+void BlockWriter::record(unsigned gpr) {
+    set_cr(0, {.kind = Compare::Kind::with_signed, .stored = false, .a = static_cast<std::uint8_t>(gpr)});
 }
 
-// Field = difference of the operands, extended to 64 bits: see cr.h. The flags of the 64-bit subtraction, read as
-// signed, describe both the signed and the unsigned compare.
+void BlockWriter::set_cr(unsigned field, const Compare& compare) {
+    cr_[field] = compare;
+    if (!optimises(Optimisation::lazy_cr)) flush_cr(field);
+}
+
 void BlockWriter::compare(Instruction insn) {
-    const bool is_signed = insn.op == Op::cmp || insn.op == Op::cmpi;
-    if (is_signed) {
-        if (pinned(insn.ra()))
-            a_.movsxd(host::rax, pin(insn.ra()));
+    Compare made{.kind = insn.op == Op::cmp || insn.op == Op::cmpi ? Compare::Kind::with_signed
+                                                                   : Compare::Kind::with_unsigned,
+                 .stored = false,
+                 .a = static_cast<std::uint8_t>(insn.ra())};
+    if (insn.op == Op::cmpi)
+        made.value = insn.si();
+    else if (insn.op == Op::cmpli)
+        made.value = static_cast<std::int32_t>(insn.ui());
+    else
+        made.b = static_cast<std::uint8_t>(insn.rb());
+    set_cr(insn.bf(), made);
+}
+
+// Field = difference of the operands, extended to 64 bits: see cr.h.
+void BlockWriter::flush_cr(unsigned field) {
+    Compare& compare = cr_[field];
+    if (compare.stored) return;
+    compare.stored = true;
+    const bool is_signed = compare.kind == Compare::Kind::with_signed;
+    const auto extend = [&](const Gp& into, unsigned gpr) {
+        if (!is_signed)
+            load(into.r32(), gpr);
+        else if (pinned(gpr))
+            a_.movsxd(into, pin(gpr));
         else
-            a_.movsxd(host::rax, home(insn.ra()));
+            a_.movsxd(into, home(gpr));
+    };
+    extend(host::rcx, compare.a);
+    if (compare.b == Compare::immediate) {
+        if (compare.value != 0) a_.sub(host::rcx, compare.value);
+    } else if (!is_signed && pinned(compare.b)) {
+        a_.sub(host::rcx, pin(compare.b).r64());
     } else {
-        load(host::eax, insn.ra());
+        extend(host::rdx, compare.b);
+        a_.sub(host::rcx, host::rdx);
     }
-    switch (insn.op) {
-    case Op::cmpi: a_.sub(host::rax, insn.si()); break;
-    case Op::cmpli: a_.sub(host::rax, insn.ui()); break;
-    case Op::cmp:
-        if (pinned(insn.rb()))
-            a_.movsxd(host::rcx, pin(insn.rb()));
-        else
-            a_.movsxd(host::rcx, home(insn.rb()));
-        a_.sub(host::rax, host::rcx);
-        break;
-    default:
-        if (pinned(insn.rb())) {
-            a_.sub(host::rax, pin(insn.rb()).r64());
-        } else {
-            a_.mov(host::ecx, home(insn.rb()));
-            a_.sub(host::rax, host::rcx);
+    a_.mov(cr_field(field), host::rcx);
+}
+
+void BlockWriter::flush_cr_all() {
+    for (unsigned field = 0; field < 8; ++field) flush_cr(field);
+}
+
+// Whether the field, as it is behind the instruction at hand, may be seen before it is written again.
+bool BlockWriter::cr_needed(unsigned field) const {
+    const std::uint8_t bit = static_cast<std::uint8_t>(1U << field);
+    if ((effects_[index_].cr_written & bit) != 0) return false;
+    unsigned i = index_;
+    for (unsigned steps = 0; steps < source_.length; ++steps) {
+        if (++i == source_.length) {
+            if (source_.loops_to == BlockSource::no_loop) return true;
+            i = source_.loops_to;
         }
-        break;
+        if (effects_[i].observes || (effects_[i].cr_read & bit) != 0) return true;
+        if ((effects_[i].cr_written & bit) != 0) return false;
     }
-    store_cr(insn.bf(), host::rax);
+    return true;
+}
+
+void BlockWriter::prepare_cr() {
+    const Effects& effects = effects_[index_];
+    for (unsigned field = 0; field < 8; ++field) {
+        Compare& compare = cr_[field];
+        if (compare.kind == Compare::Kind::none) continue;
+        if (effects.opaque || (effects.cr_read >> field & 1) != 0) flush_cr(field);
+        bool spoilt = (effects.gpr_written >> compare.a & 1) != 0;
+        if (compare.b != Compare::immediate) spoilt |= (effects.gpr_written >> compare.b & 1) != 0;
+        if (spoilt && cr_needed(field)) flush_cr(field);
+        if (effects.opaque) forget_cr(field);
+    }
+}
+
+void BlockWriter::settle_cr() {
+    const Effects& effects = effects_[index_];
+    for (unsigned field = 0; field < 8; ++field) {
+        Compare& compare = cr_[field];
+        if (compare.kind == Compare::Kind::none || (effects.cr_written >> field & 1) != 0) continue;
+        if ((effects.gpr_written >> compare.a & 1) != 0 ||
+            (compare.b != Compare::immediate && (effects.gpr_written >> compare.b & 1) != 0))
+            forget_cr(field);
+    }
+}
+
+// Host flags as the compare gives them; clobbers edx.
+void BlockWriter::compare_again(const Compare& compare) {
+    if (compare.b == Compare::immediate) {
+        if (compare.value == 0 && pinned(compare.a))
+            a_.test(pin(compare.a), pin(compare.a));
+        else
+            emit2(host::Inst::kIdCmp, source_operand(compare.a), Imm(compare.value));
+        return;
+    }
+    const bool both_in_memory = !pinned(compare.a) && !pinned(compare.b);
+    if (both_in_memory) a_.mov(host::edx, home(compare.a));
+    emit2(host::Inst::kIdCmp, both_in_memory ? Operand(host::edx) : source_operand(compare.a),
+          source_operand(compare.b));
 }
 
 void BlockWriter::jump_on_cr_bit(unsigned bit, bool value, const Label& target) {
     const unsigned field = bit >> 2;
-    const bool known = flags_field_ == field;
-    switch (bit & 3) {
-    case 0:
-        if (known) {
-            if (value)
-                a_.jl(target);
-            else
-                a_.jge(target);
+    const Compare& compare = cr_[field];
+    if (compare.kind != Compare::Kind::none && optimises(Optimisation::flags)) {
+        if ((bit & 3) == 3) { // SO is part of the mode, and clear where a compare is host code
+            if (!value) a_.jmp(target);
             return;
         }
+        compare_again(compare);
+        const bool is_signed = compare.kind == Compare::Kind::with_signed;
+        using host::CondCode;
+        CondCode condition = CondCode::kEqual;
+        if ((bit & 3) == 0) condition = is_signed ? CondCode::kSignedLT : CondCode::kUnsignedLT;
+        if ((bit & 3) == 1) condition = is_signed ? CondCode::kSignedGT : CondCode::kUnsignedGT;
+        a_.j(value ? condition : host::negateCond(condition), target);
+        return;
+    }
+    flush_cr(field);
+    switch (bit & 3) {
+    case 0:
         // Bit 62 of the field.
         a_.test(state8(offsetof(isa::CpuState, crf) + field * sizeof(isa::CrField) + 7), 0x40);
         break;
     case 1:
-        if (!known) a_.cmp(cr_field(field), 0);
+        a_.cmp(cr_field(field), 0);
         if (value)
             a_.jg(target);
         else
             a_.jle(target);
         return;
     case 2:
-        if (!known) a_.cmp(state32(offsetof(isa::CpuState, crf) + field * sizeof(isa::CrField)), 0);
+        a_.cmp(state32(offsetof(isa::CpuState, crf) + field * sizeof(isa::CrField)), 0);
         if (value)
             a_.je(target);
         else
             a_.jne(target);
         return;
-    default: {
+    default:
         // Bit 61 differs from bit 63.
         a_.mov(host::rdx, cr_field(field));
         a_.shl(host::rdx, 2);
         a_.xor_(host::rdx, cr_field(field));
         a_.shr(host::rdx, 63);
-        flags_field_ = no_field;
         break;
-    }
     }
     if (value)
         a_.jnz(target);
@@ -152,7 +224,7 @@ void BlockWriter::condition_logic(Instruction insn) {
     a_.or_(host::eax, waiting);
     a_.mov(host::rcx, reinterpret_cast<std::uint64_t>(isa::cr::encodings.data()));
     a_.mov(host::rax, host::qword_ptr(host::rcx, host::rax, 3));
-    a_.mov(cr_field(insn.bt() >> 2), host::rax);
+    store_cr(insn.bt() >> 2, host::rax);
 }
 
 void BlockWriter::move_from_cr(Instruction insn) {
@@ -178,13 +250,13 @@ void BlockWriter::move_to_cr(Instruction insn) {
         if (field != 7) a_.shr(host::eax, 28 - 4 * field);
         a_.and_(host::eax, 15);
         a_.mov(host::rax, host::qword_ptr(host::rcx, host::rax, 3));
-        a_.mov(cr_field(field), host::rax);
+        store_cr(field, host::rax);
     }
 }
 
 void BlockWriter::move_cr_field(Instruction insn) {
     a_.mov(host::rax, cr_field(insn.bfa()));
-    a_.mov(cr_field(insn.bf()), host::rax);
+    store_cr(insn.bf(), host::rax);
 }
 
 } // namespace untrap::x64

@@ -18,7 +18,7 @@ bool BlockWriter::integer(Instruction insn) {
     const unsigned rt = insn.rt(), ra = insn.ra(), rb = insn.rb();
     auto finish = [&](unsigned gpr, const Gp& value) {
         commit(gpr, value);
-        if (insn.records()) record(value);
+        if (insn.records()) record(gpr);
     };
     // Carry of the last host instruction to XER[CA]; host borrows are the inverse of PowerPC carries.
     auto finish_carry = [&](const Gp& value, bool borrow) {
@@ -188,6 +188,7 @@ bool BlockWriter::integer(Instruction insn) {
     case Op::rlwnm: rotate(insn); return true;
     case Op::slw:
     case Op::srw:
+    case Op::sraw:
     case Op::srawi: shift(insn); return true;
 
     case Op::crand:
@@ -232,7 +233,7 @@ void BlockWriter::logic2(host::Inst::Id id, Instruction insn, bool invert_rb, bo
         const Gp value = destination(ra, host::eax);
         if (ra != rs || !pinned(ra)) load(value, rs);
         commit(ra, value);
-        if (insn.records()) record(value);
+        if (insn.records()) record(ra);
         return;
     }
     const bool in_place = pinned(ra) && ra != rb && !invert_rb;
@@ -247,7 +248,7 @@ void BlockWriter::logic2(host::Inst::Id id, Instruction insn, bool invert_rb, bo
     }
     if (invert_result) a_.not_(result);
     commit(ra, result);
-    if (insn.records()) record(result);
+    if (insn.records()) record(ra);
 }
 
 void BlockWriter::logic_immediate(host::Inst::Id id, Instruction insn, std::uint32_t value) {
@@ -256,7 +257,7 @@ void BlockWriter::logic_immediate(host::Inst::Id id, Instruction insn, std::uint
     if (!(pinned(ra) && ra == rs)) load(result, rs);
     emit2(id, result, Imm(static_cast<std::int32_t>(value)));
     commit(ra, result);
-    if (insn.records()) record(result);
+    if (insn.records()) record(ra);
 }
 
 void BlockWriter::rotate(Instruction insn) {
@@ -271,7 +272,7 @@ void BlockWriter::rotate(Instruction insn) {
         a_.and_(host::ecx, ~mask);
         a_.or_(host::eax, host::ecx);
         commit(ra, host::eax);
-        if (insn.records()) record(host::eax);
+        if (insn.records()) record(ra);
         return;
     }
     if (insn.op == Op::rlwnm) {
@@ -280,7 +281,7 @@ void BlockWriter::rotate(Instruction insn) {
         a_.rol(host::eax, host::cl);
         if (mask != 0xFFFFFFFF) a_.and_(host::eax, mask);
         commit(ra, host::eax);
-        if (insn.records()) record(host::eax);
+        if (insn.records()) record(ra);
         return;
     }
     const unsigned sh = insn.sh();
@@ -295,7 +296,7 @@ void BlockWriter::rotate(Instruction insn) {
         if (mask != 0xFFFFFFFF) a_.and_(result, mask);
     }
     commit(ra, result);
-    if (insn.records()) record(result);
+    if (insn.records()) record(ra);
 }
 
 void BlockWriter::shift(Instruction insn) {
@@ -308,12 +309,28 @@ void BlockWriter::shift(Instruction insn) {
         } else {
             // CA: a negative value lost one bits.
             a_.mov(host::ecx, host::eax);
-            a_.sar(host::ecx, 31);
-            a_.and_(host::ecx, host::eax);
-            a_.test(host::ecx, (1U << sh) - 1);
-            a_.setnz(carry());
             a_.sar(host::eax, sh);
+            a_.and_(host::ecx, 0x80000000U | ((1U << sh) - 1));
+            a_.cmp(host::ecx, 0x80000000U);
+            a_.seta(carry());
         }
+    } else if (insn.op == Op::sraw) {
+        // Six bits of the amount count, as in a 64-bit shift of the extended value; the way back shows what was lost.
+        load(host::ecx, insn.rb());
+        if (pinned(rs))
+            a_.movsxd(host::rax, pin(rs));
+        else
+            a_.movsxd(host::rax, home(rs));
+        a_.mov(host::rdx, host::rax);
+        a_.sar(host::rax, host::cl);
+        a_.push(host::rax);
+        a_.shl(host::rax, host::cl);
+        a_.cmp(host::rax, host::rdx);
+        a_.pop(host::rax);
+        a_.setne(host::cl);
+        a_.shr(host::edx, 31);
+        a_.and_(host::cl, host::dl);
+        a_.mov(carry(), host::cl);
     } else {
         // Six bits of the amount count: 64-bit shifts give 0 for 32 and more in the low word.
         load(host::ecx, insn.rb());
@@ -324,12 +341,16 @@ void BlockWriter::shift(Instruction insn) {
             a_.shr(host::rax, host::cl);
     }
     commit(ra, host::eax);
-    if (insn.records()) record(host::eax);
+    if (insn.records()) record(ra);
 }
 
 void BlockWriter::divide(Instruction insn) {
     // Undefined quotients (by zero, overflow) are what the interpreter says.
     const Label special = a_.newLabel(), done = a_.newLabel();
+    push_cold(special, [this, insn, done] {
+        interpret(insn);
+        a_.jmp(done);
+    });
     load(host::ecx, insn.rb());
     if (insn.op == Op::divwu) {
         a_.test(host::ecx, host::ecx);
@@ -346,21 +367,22 @@ void BlockWriter::divide(Instruction insn) {
         a_.idiv(host::ecx);
     }
     commit(insn.rt(), host::eax);
-    if (insn.records()) record(host::eax);
-    keep_flags_ = false;
+    if (insn.records()) record(insn.rt());
     a_.bind(done);
-    cold_.push_back({special, index_, [this, insn, done] {
-                         interpret(insn);
-                         a_.jmp(done);
-                     }});
 }
 
 void BlockWriter::special_register(Instruction insn, bool& done) {
     const bool to = insn.op == Op::mtspr;
     std::size_t offset = 0;
+    if (insn.spr() == isa::spr::ctr) {
+        done = true;
+        const Gp value = destination(to ? ctr_number : insn.rt(), host::eax);
+        load(value, to ? insn.rs() : ctr_number);
+        commit(to ? ctr_number : insn.rt(), value);
+        return;
+    }
     switch (insn.spr()) {
     case isa::spr::lr: offset = offsetof(isa::CpuState, lr); break;
-    case isa::spr::ctr: offset = offsetof(isa::CpuState, ctr); break;
     case isa::spr::usprg0: offset = offsetof(isa::CpuState, usprg0); break;
     default: return;
     }

@@ -207,6 +207,7 @@ void BlockWriter::reserve(Instruction insn) {
     a_.mov(valid, 0);
     static_assert(isa::cr::decode(0) == isa::cr::eq);
     a_.mov(cr_field(0), 0);
+    forget_cr(0);
 }
 
 void BlockWriter::zero_line(Instruction insn) {
