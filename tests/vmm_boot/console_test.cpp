@@ -25,10 +25,10 @@ std::span<const std::uint8_t> bytes(std::string_view text) {
 
 // A console into a pipe.
 struct Piped {
-    explicit Piped(std::string until = "") {
+    explicit Piped(std::string until = "", const std::vector<std::string>& marks = {}) {
         REQUIRE(::pipe(ends.data()) == 0);
         stop.attach(&run, ::pthread_self());
-        console.emplace(ends[1], std::move(until), stop);
+        console.emplace(ends[1], std::move(until), stop, marks);
     }
     ~Piped() {
         console.reset();
@@ -92,6 +92,17 @@ TEST_CASE("console: the awaited text across pieces") {
     piped.console->write(bytes(": "));
     CHECK(piped.stop.cause() == StopCause::until_seen);
     CHECK(piped.run.immediate_exit == 1);
+}
+
+TEST_CASE("console: marks, in the order and as often as they are printed") {
+    Piped piped("", {"bench:", "ready"});
+    CHECK(piped.console->take_marks().empty());
+    piped.console->write(bytes("bench: a\nben"));
+    CHECK(piped.console->take_marks() == std::vector<std::string>{"bench:"});
+    piped.console->write(bytes("ch: ready bench:"));
+    CHECK(piped.console->take_marks() == std::vector<std::string>{"bench:", "ready", "bench:"});
+    CHECK(piped.console->take_marks().empty());
+    CHECK_FALSE(piped.stop.requested());
 }
 
 TEST_CASE("console: the first cause of a stop counts") {

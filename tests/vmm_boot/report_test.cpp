@@ -62,6 +62,20 @@ TEST_CASE("statistics JSON: the fixed keys") {
     CHECK(json["exits"]["EMUL_RFI"] == 0);
     CHECK(json["emulation_exits"] == 15);
     CHECK_FALSE(json.contains("host_instructions"));
+    CHECK_FALSE(json.contains("marks"));
+
+    RunResult marked = comparison.patch;
+    marked.marks = {{.text = "one", .seconds = 0.5, .cpu_seconds = 0.25, .statistics = comparison.trap.statistics},
+                    {.text = "two", .seconds = 1}};
+    const auto marks = statistics_json(comparison.patch_machine, marked)["marks"];
+    REQUIRE(marks.size() == 2);
+    CHECK(marks[0]["text"] == "one");
+    CHECK(marks[0]["seconds"] == 0.5);
+    CHECK(marks[0]["cpu_seconds"] == 0.25);
+    CHECK(marks[0]["exits"]["EMUL_MTSPR"] == 1000);
+    CHECK(marks[0]["emulation_exits"] == 1012);
+    CHECK(marks[1]["text"] == "two");
+    CHECK_FALSE(marks[1].contains("exits"));
 
     RunResult on_440 = comparison.patch;
     on_440.host = "kvm";

@@ -22,7 +22,7 @@ constexpr std::string_view not_yet = "is not available yet in this version";
 struct Typed {
     std::string kernel, initrd, append, memory, net, device_tree, host, mode, level, levels, clock, engine, threshold,
         disable, console, until, timeout, statistics, json, html, flame, top;
-    std::vector<std::string> disks;
+    std::vector<std::string> disks, marks;
     bool gdb = false, stopped = false, sites = false;
 };
 
@@ -90,6 +90,7 @@ ClockKind clock_option(const Typed& typed, ClockKind standard) {
 RunOptions run_options(const Typed& typed) {
     RunOptions run;
     run.until = typed.until;
+    run.marks = typed.marks;
     if (!typed.timeout.empty()) run.timeout = seconds("--timeout", typed.timeout);
     return run;
 }
@@ -106,6 +107,10 @@ RunCommand run_command(const Typed& typed) {
         }
     }
     command.run.want_statistics = !typed.statistics.empty();
+    for (const std::string& mark : typed.marks) {
+        if (mark.empty()) throw Error("--mark: the text is empty");
+        if (typed.statistics.empty()) throw Error("--mark needs --stats, where its counts are put");
+    }
     return command;
 }
 
@@ -160,6 +165,8 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
     run.add_option("--mode", typed.mode, "trap or patch")->default_str("patch");
     run.add_option("--clock", typed.clock, "host (real time) or guest (retired instructions)")->default_str("host");
     run.add_option("--stats", typed.statistics, "JSON file for the statistics of the run");
+    run.add_option("--mark", typed.marks, "note the counts in the statistics whenever the console prints this text")
+        ->allow_extra_args(false);
 
     add_guest_options(compare, typed);
     compare.add_option("--clock", typed.clock, "host (real time) or guest (retired instructions)")

@@ -13,10 +13,11 @@
 
 namespace untrap::vmm {
 
-ConsoleOutput::ConsoleOutput(int fd, std::string until, StopRequest& stop)
+ConsoleOutput::ConsoleOutput(int fd, std::string until, StopRequest& stop, const std::vector<std::string>& marks)
     : fd_(fd), timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)), stop_(stop),
       until_(std::move(until)) {
     if (timer_ < 0) throw Error(fmt::format("cannot make a timer: {}", std::strerror(errno)));
+    for (const std::string& text : marks) marks_.push_back({text, TextWatch(text)});
 }
 
 ConsoleOutput::~ConsoleOutput() { ::close(timer_); }
@@ -29,8 +30,16 @@ void ConsoleOutput::write(std::span<const std::uint8_t> bytes) {
         if (used_ == 0) arm_timer();
         buffer_[used_++] = byte;
         if (until_.feed(static_cast<char>(byte))) stop_.request(StopCause::until_seen);
+        for (MarkWatch& mark : marks_) {
+            if (mark.watch.feed(static_cast<char>(byte))) printed_marks_.push_back(mark.text);
+        }
         if (byte == '\n') write_out(Patience::until_stop);
     }
+}
+
+std::vector<std::string> ConsoleOutput::take_marks() {
+    const std::lock_guard guard(mutex_);
+    return std::exchange(printed_marks_, {});
 }
 
 void ConsoleOutput::arm_timer() {

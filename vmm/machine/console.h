@@ -7,6 +7,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "vmm/devices/char_backend.h"
 #include "vmm/machine/stop_request.h"
@@ -22,12 +23,15 @@ class ConsoleOutput final : public CharSink {
 
     // Requests StopCause::until_seen when `until` has been printed, StopCause::console_lost when `fd` takes no more.
     // Throws Error when the host has no timer.
-    ConsoleOutput(int fd, std::string until, StopRequest& stop);
+    ConsoleOutput(int fd, std::string until, StopRequest& stop, const std::vector<std::string>& marks = {});
     ~ConsoleOutput() override;
     ConsoleOutput(const ConsoleOutput&) = delete;
     ConsoleOutput& operator=(const ConsoleOutput&) = delete;
 
     void write(std::span<const std::uint8_t> bytes) override;
+
+    // Those of `marks` that have been printed since the last call, in their order.
+    std::vector<std::string> take_marks();
 
     int timer_fd() const { return timer_; }
     void timer_expired();
@@ -38,6 +42,10 @@ class ConsoleOutput final : public CharSink {
     int failure() const { return failure_; }
 
   private:
+    struct MarkWatch {
+        std::string text;
+        TextWatch watch;
+    };
     enum class Patience { none, until_stop, last_second };
 
     bool writable(int timeout_ms) const;
@@ -48,6 +56,8 @@ class ConsoleOutput final : public CharSink {
     int timer_ = -1;
     StopRequest& stop_;
     TextWatch until_;
+    std::vector<MarkWatch> marks_;
+    std::vector<std::string> printed_marks_;
     std::mutex mutex_;
     std::array<std::uint8_t, 1024> buffer_{};
     std::size_t used_ = 0;

@@ -4,10 +4,12 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <ctime>
 #include <exception>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <utility>
 
 #include "vmm/devices/diagnostics.h"
 #include "vmm/machine/board.h"
@@ -29,6 +31,13 @@ bool stdin_is_live() {
     return ::isatty(STDIN_FILENO) == 1 || S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode);
 }
 
+// What this process has run so far.
+double cpu_seconds() {
+    timespec now{};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
 class Machine {
   public:
     Machine(const MachineOptions& machine, const RunOptions& options)
@@ -40,7 +49,7 @@ class Machine {
                                                      host->guest_memory_file(machine.memory_mib << 20))),
           vm_(std::move(host), machine, machine.net != NetKind::none || (options.console_input && stdin_is_live()),
               options.want_statistics, options.want_exit_sites),
-          console_(STDOUT_FILENO, options.until, stop_), board_(machine, memory_, wires()) {
+          console_(STDOUT_FILENO, options.until, stop_, options.marks), board_(machine, memory_, wires()) {
         vm_.add_memory(memory_.regions());
         memory_.set_write_observer([this](std::uint64_t gpa, std::uint64_t bytes) { vm_.memory_written(gpa, bytes); });
         stop_.attach(&vm_.run_page(), ::pthread_self());
@@ -60,14 +69,15 @@ class Machine {
         {
             const RawTerminal terminal(options_.console_input ? STDIN_FILENO : -1);
             IoThread io(board_, lock_, console_, stop_, options_);
-            const auto start = std::chrono::steady_clock::now();
+            start_ = std::chrono::steady_clock::now();
+            cpu_start_ = cpu_seconds();
             try {
                 run_loop(result);
             } catch (const std::exception& error) {
                 result.end = RunEnd::host_failed;
                 result.message = error.what();
             }
-            result.wall_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+            result.wall_seconds = seconds();
             if (stop_.cause() == StopCause::io_failed) result.message = io.failure();
         }
         console_.flush();
@@ -97,7 +107,20 @@ class Machine {
                 result.message = fmt::format("host {}: KVM_RUN: {}", vm_.host_name(), std::strerror(-status));
                 return;
             }
-            if (!handle_exit(result)) return;
+            const bool going_on = handle_exit(result);
+            if (!options_.marks.empty()) note_marks(result);
+            if (!going_on) return;
+        }
+    }
+
+    double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+
+    void note_marks(RunResult& result) {
+        for (std::string& text : console_.take_marks()) {
+            result.marks.push_back({.text = std::move(text),
+                                    .seconds = seconds(),
+                                    .cpu_seconds = cpu_seconds() - cpu_start_,
+                                    .statistics = vm_.statistics()});
         }
     }
 
@@ -197,6 +220,8 @@ class Machine {
     KvmVm vm_;
     ConsoleOutput console_;
     Board board_;
+    std::chrono::steady_clock::time_point start_;
+    double cpu_start_ = 0;
 };
 
 } // namespace

@@ -23,6 +23,14 @@ enum class RunEnd {
     host_failed,  // the host or a device backend broke
 };
 
+// The counts when the console had just printed a text of RunOptions::marks.
+struct Mark {
+    std::string text{};
+    double seconds = 0;     // since the first guest instruction
+    double cpu_seconds = 0; // of that, those in which this process ran
+    std::optional<abi::UntrapStats> statistics{};
+};
+
 struct RunResult {
     RunEnd end = RunEnd::guest_ended;
     int signal = 0;        // the number, for RunEnd::signal
@@ -35,6 +43,7 @@ struct RunResult {
     std::uint64_t peak_rss_bytes = 0;
     std::optional<abi::UntrapStats> statistics{};  // none: the host keeps none
     std::vector<abi::UntrapExitSite> exit_sites{}; // with RunOptions::want_exit_sites
+    std::vector<Mark> marks{};                     // in the order printed
 
     // 0, 1, 124, or 128 + the signal's number.
     int exit_status() const;

@@ -48,12 +48,13 @@ struct MachineOptions {
 
 // How one run is driven from outside.
 struct RunOptions {
-    std::string until;             // ends the run when the console prints it; empty: never
-    std::optional<double> timeout; // seconds
-    bool console_input = true;     // stdin goes to the guest
-    bool want_statistics = false;  // a host that has none is an error
-    bool want_exit_sites = false;  // exits by guest instruction, which costs time; likewise
-    std::string announcement{};    // reported when the machine is ready to run; empty: nothing
+    std::string until;                // ends the run when the console prints it; empty: never
+    std::vector<std::string> marks{}; // the counts are noted whenever the console prints one of them
+    std::optional<double> timeout;    // seconds
+    bool console_input = true;        // stdin goes to the guest
+    bool want_statistics = false;     // a host that has none is an error
+    bool want_exit_sites = false;     // exits by guest instruction, which costs time; likewise
+    std::string announcement{};       // reported when the machine is ready to run; empty: nothing
 };
 
 } // namespace untrap::vmm

@@ -23,6 +23,20 @@ unsigned highest_level(std::uint64_t levels) {
     return highest;
 }
 
+namespace {
+
+void add_exits(nlohmann::ordered_json& json, const abi::UntrapStats& statistics) {
+    json["guest_instructions"] = statistics.guest_instructions;
+    json["exits_total"] = statistics.exits_total;
+    json["emulation_exits"] = emulation_exits(statistics);
+    nlohmann::ordered_json& exits = json["exits"];
+    for (std::size_t i = 0; i < runtime::exit_reason_count; ++i) {
+        exits[runtime::exit_reason_names[i]] = statistics.exits[i];
+    }
+}
+
+} // namespace
+
 nlohmann::ordered_json statistics_json(const MachineOptions& machine, const RunResult& result) {
     nlohmann::ordered_json json;
     json["version"] = 1;
@@ -37,19 +51,20 @@ nlohmann::ordered_json statistics_json(const MachineOptions& machine, const RunR
     json["wall_seconds"] = result.wall_seconds;
     if (result.statistics) {
         const abi::UntrapStats& statistics = *result.statistics;
-        json["guest_instructions"] = statistics.guest_instructions;
-        json["exits_total"] = statistics.exits_total;
-        json["emulation_exits"] = emulation_exits(statistics);
-        nlohmann::ordered_json& exits = json["exits"];
-        for (std::size_t i = 0; i < runtime::exit_reason_count; ++i) {
-            exits[runtime::exit_reason_names[i]] = statistics.exits[i];
-        }
+        add_exits(json, statistics);
         json["patched_sites"] = statistics.patched_sites;
         json["translated_blocks"] = statistics.translated_blocks;
         json["shadow_refills"] = statistics.shadow_refills;
         if (result.host == "kvm") json["host_instructions"] = statistics.host_instructions;
     }
     json["peak_rss_bytes"] = result.peak_rss_bytes;
+    for (const Mark& mark : result.marks) {
+        nlohmann::ordered_json& noted = json["marks"].emplace_back();
+        noted["text"] = mark.text;
+        noted["seconds"] = mark.seconds;
+        noted["cpu_seconds"] = mark.cpu_seconds;
+        if (mark.statistics) add_exits(noted, *mark.statistics);
+    }
     return json;
 }
 

@@ -12,7 +12,7 @@ enum { child_status = 42 };
 int main(int argc, char** argv) {
     if (argc == 2 && strcmp(argv[1], "--child") == 0) return child_status;
     const uint32_t count = operation_count(argc, argv);
-    const uint64_t started = nanoseconds_now();
+    const uint64_t started = bench_start("forkexec");
     for (uint32_t i = 0; i < count; ++i) {
         int status = 0;
         const pid_t child = fork();

@@ -8,7 +8,7 @@
 
 int main(int argc, char** argv) {
     const uint32_t count = operation_count(argc, argv);
-    const uint64_t started = nanoseconds_now();
+    const uint64_t started = bench_start("null");
     for (uint32_t i = 0; i < count; ++i) syscall(SYS_getppid);
     bench_report("null", count, started);
     return 0;

@@ -9,7 +9,7 @@ enum { pages = 64, page_size = 4096 };
 
 int main(int argc, char** argv) {
     const uint32_t count = operation_count(argc, argv);
-    const uint64_t started = nanoseconds_now();
+    const uint64_t started = bench_start("pagefault");
     for (uint32_t done = 0; done < count;) {
         char* area = mmap(NULL, (size_t)pages * page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (area == MAP_FAILED) {

@@ -27,7 +27,7 @@ int main(int argc, char** argv) {
         _exit(0);
     }
     close(there[0]);
-    const uint64_t started = nanoseconds_now();
+    const uint64_t started = bench_start("pipe");
     for (uint32_t i = 0; i < count; ++i) {
         if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1) stop("round trip");
         if ((uint8_t)byte != (uint8_t)(i + 1)) {

@@ -11,7 +11,7 @@ static uint8_t composite[limit];
 
 int main(int argc, char** argv) {
     const uint32_t count = operation_count(argc, argv);
-    const uint64_t started = nanoseconds_now();
+    const uint64_t started = bench_start("sieve");
     for (uint32_t pass = 0; pass < count; ++pass) {
         memset(composite, 0, sizeof composite);
         uint32_t primes = 0;

@@ -21,7 +21,7 @@ int main(int argc, char** argv) {
         return 1;
     }
     const pid_t self = getpid();
-    const uint64_t started = nanoseconds_now();
+    const uint64_t started = bench_start("signal");
     for (uint32_t i = 0; i < count; ++i) kill(self, SIGUSR1);
     bench_report("signal", count, started);
     if ((uint32_t)handled != count) {

@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
     }
     for (uint32_t page = 0; page < pages; ++page) *(volatile uint32_t*)(area + page * page_size) = page;
     uint32_t sum = 0, expected = 0;
-    const uint64_t started = nanoseconds_now();
+    const uint64_t started = bench_start("tlbmiss");
     for (uint32_t i = 0; i < count; ++i) sum += *(volatile uint32_t*)(area + (i % pages) * page_size);
     bench_report("tlbmiss", count, started);
     for (uint32_t i = 0; i < count; ++i) expected += i % pages;
