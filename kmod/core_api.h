@@ -88,6 +88,11 @@ int untrap_core_enable_cap(struct untrap_core_vm* vm, u32 capability, const u64*
 int untrap_core_exit_sites_bytes(u64 sites);
 /* Owner. The memory is zeroed, any kernel memory, NULL for none. -EBUSY once the vCPU has run. */
 int untrap_core_keep_exit_sites(struct untrap_core_vm* vm, void* memory, u64 sites);
+/*
+ * Owner. Sites known from earlier VMs, struct untrap_hot_site[count], in memory of the Linux side's that the core may
+ * change and that stays as above; NULL for none. -EINVAL for what is no such array, -EBUSY once the vCPU has run.
+ */
+int untrap_core_set_known_sites(struct untrap_core_vm* vm, void* sites, u32 count);
 /* Any. Userspace wrote this range of guest real memory (DMA). */
 int untrap_core_memory_written(struct untrap_core_vm* vm, u64 base, u64 bytes);
 
@@ -140,6 +145,8 @@ struct untrap_core_statistics {
     u64 large_refills;                 /* of shadow_refills: above 4 KB */
     u64 shadow_pid_recycles;
     u64 patched_sites;
+    u64 known_sites;       /* patched because the cache of hot sites knew them */
+    u64 left_alone_pages;  /* whose patched words kept changing */
     u64 host_instructions; /* timebase ticks spent outside the guest's own code; 0 while not measured */
     /*
      * With exit timing on (untrap_core_set_timing): per reason, timebase ticks from leaving the guest to entering it
@@ -162,6 +169,11 @@ void untrap_core_statistics(struct untrap_core_vcpu* vcpu, struct untrap_core_st
  * -ENOENT, -EINVAL.
  */
 int untrap_core_read_exit_sites(struct untrap_core_vcpu* vcpu, u32* next, u32* count, void* sites);
+/*
+ * Owner. A part of the sites that are patched now, as struct untrap_hot_site[*count]; *count is at least
+ * UNTRAP_HOT_SITES_IN_PAGE; *next as above. -EINVAL.
+ */
+int untrap_core_read_hot_sites(struct untrap_core_vcpu* vcpu, u32* next, u32* count, void* sites);
 /* Any. Exit timing costs some forty instructions an exit, so it is off unless asked for. Switching on clears the times.
  */
 void untrap_core_set_timing(struct untrap_core_vcpu* vcpu, int on);

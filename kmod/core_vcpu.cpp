@@ -171,6 +171,8 @@ void untrap_core_statistics(untrap_core_vcpu* vcpu, struct untrap_core_statistic
     statistics->large_refills = tlb.large;
     statistics->shadow_pid_recycles = tlb.recycled;
     statistics->patched_sites = vcpu->vm.patches.patched_sites();
+    statistics->known_sites = vcpu->vm.patches.patched_by_knowledge();
+    statistics->left_alone_pages = vcpu->vm.patches.pages_left_alone();
 }
 
 int untrap_core_read_exit_sites(untrap_core_vcpu* vcpu, u32* next, u32* count, void* sites) {

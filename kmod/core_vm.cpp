@@ -56,6 +56,7 @@ int untrap_core_check_extension(u32 capability) {
     case abi::cap_untrap_clock:
     case abi::cap_untrap_threshold:
     case abi::cap_untrap_exit_sites: return 1;
+    case abi::cap_untrap_hot_sites: return static_cast<int>(abi::untrap_most_hot_sites);
     default: return 0;
     }
 }
@@ -66,13 +67,15 @@ int untrap_core_enable_cap(untrap_core_vm* vm, u32 capability, const u64* args) 
     case abi::cap_untrap_levels: good = (args[0] & ~available_levels) == 0; break;
     // The guest reads the timebase of the CPU: there is no other clock.
     case abi::cap_untrap_clock: good = args[0] == abi::untrap_clock_host && args[1] <= 1; break;
-    case abi::cap_untrap_threshold: good = args[0] >= 1 && args[0] <= 0xFFFFFFFF; break;
+    case abi::cap_untrap_threshold: good = args[0] >= 1 && (args[0] | args[1] | args[2]) <= 0xFFFFFFFF; break;
     default: break;
     }
     if (!good) return -errno_values::einval;
     if (vm->started) return -errno_values::ebusy;
-    if (capability == abi::cap_untrap_threshold)
+    if (capability == abi::cap_untrap_threshold) {
+        vm->patches.limit(static_cast<u32>(args[1]), static_cast<unsigned>(args[2]));
         vm->patches.configure(vm->patches.levels(), static_cast<unsigned>(args[0]));
+    }
     return 0;
 }
 

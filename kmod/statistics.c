@@ -49,6 +49,8 @@ const struct untrap_statistic untrap_statistics[] = {
     CORE(large_refills, false),
     CORE(shadow_pid_recycles, false),
     CORE(patched_sites, true),
+    CORE(known_sites, false),
+    CORE(left_alone_pages, true),
     CORE(host_instructions, false),
 };
 

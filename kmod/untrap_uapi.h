@@ -12,6 +12,11 @@
 // KVM_CHECK_EXTENSION answers the levels that there are.
 #define UNTRAP_CAP_LEVELS 0x55540001u
 
+// args[0]: traps of a site before it is patched; args[1]: sites patched at a time, 0: no limit but the table;
+// args[2]: changes of patched words in a page until it is left alone, 0: the default.
+#define UNTRAP_CAP_THRESHOLD 0x55540004u
+#define UNTRAP_DEFAULT_THRESHOLD 4
+
 // args[0]: exits are told apart by guest instruction, in a table for this many of them; 0: they are not.
 #define UNTRAP_CAP_EXIT_SITES 0x55540005u
 
@@ -24,7 +29,9 @@ struct untrap_stats {
     __u64 translated_blocks;
     __u64 host_instructions;
     __u64 shadow_refills;
-    __u64 reserved[10];
+    __u64 known_sites;
+    __u64 left_alone_pages;
+    __u64 reserved[8];
 };
 #define UNTRAP_GET_STATS _IOR(KVMIO, 0xF0, struct untrap_stats)
 
@@ -52,6 +59,25 @@ struct untrap_exit_sites {
 #define UNTRAP_GET_EXIT_SITES _IOWR(KVMIO, 0xF2, struct untrap_exit_sites)
 
 static_assert(sizeof(struct untrap_exit_site) == 48 && sizeof(struct untrap_exit_sites) == 16);
+
+// A patched site by the content of its page.
+struct untrap_hot_site {
+    __u64 page_hash;
+    __u32 word;
+    __u16 offset;
+    __u16 reserved;
+};
+struct untrap_hot_sites {
+    __u64 sites; // address
+    __u32 count;
+    __u32 next;
+};
+#define UNTRAP_MOST_HOT_SITES 65536u
+#define UNTRAP_HOT_SITES_IN_PAGE 1024u
+#define UNTRAP_GET_HOT_SITES _IOWR(KVMIO, 0xF3, struct untrap_hot_sites)  // vCPU: a part of what is patched now
+#define UNTRAP_SET_KNOWN_SITES _IOW(KVMIO, 0xF4, struct untrap_hot_sites) // VM, before the vCPU has run
+
+static_assert(sizeof(struct untrap_hot_site) == 16 && sizeof(struct untrap_hot_sites) == 16);
 
 // An ioctl of the VM.
 struct untrap_memory_range {

@@ -80,6 +80,8 @@ static int get_stats(struct untrap_vcpu* vcpu, void __user* argument) {
     data->out.exits_total = data->core.exits_total;
     memcpy(data->out.exits, data->core.exits, sizeof(data->out.exits));
     data->out.patched_sites = data->core.patched_sites;
+    data->out.known_sites = data->core.known_sites;
+    data->out.left_alone_pages = data->core.left_alone_pages;
     data->out.host_instructions = data->core.host_instructions;
     data->out.shadow_refills = data->core.shadow_refills;
     if (copy_to_user(argument, &data->out, sizeof(data->out))) result = -EFAULT;
@@ -117,6 +119,7 @@ static long locked_ioctl(struct untrap_vcpu* vcpu, unsigned int ioctl, unsigned 
     switch (ioctl) {
     case KVM_RUN: return argument == 0 ? run(vcpu) : -EINVAL;
     case UNTRAP_GET_EXIT_SITES: return get_exit_sites(vcpu, (void __user*)argument);
+    case UNTRAP_GET_HOT_SITES: return untrap_vcpu_get_hot_sites(vcpu, (void __user*)argument);
     case KVM_SET_SIGNAL_MASK: return set_signal_mask(vcpu, (const void __user*)argument);
     default: return untrap_vcpu_register_ioctl(vcpu, ioctl, (void __user*)argument);
     }

@@ -74,6 +74,7 @@ static struct untrap_vm* create(void) {
     if (!vm->core_memory || !vm->slots) goto fail;
     vm->core = untrap_core_vm_create(vm->core_memory);
     if (!vm->core) goto fail;
+    WARN_ON_ONCE(untrap_hot_sites_defaults(vm->core)); // every value is a valid one
     if (untrap_level >= 0) {
         const u64 levels[4] = {untrap_levels_up_to(untrap_level)};
 
@@ -122,6 +123,7 @@ static void destroy(struct untrap_vm* vm) {
     kfree(vm->slots);
     kvfree(vm->core_memory);
     kvfree(vm->exit_sites);
+    kvfree(vm->known_sites);
     kfree(vm);
 }
 
@@ -183,6 +185,7 @@ static long copying_ioctl(struct untrap_vm* vm, unsigned int ioctl, const void _
         struct kvm_ioeventfd ioeventfd;
         struct kvm_create_guest_memfd memory;
         struct untrap_memory_range range;
+        struct untrap_hot_sites sites;
     } data;
 
     if (_IOC_SIZE(ioctl) > sizeof(data) || copy_from_user(&data, argument, _IOC_SIZE(ioctl))) return -EFAULT;
@@ -194,6 +197,7 @@ static long copying_ioctl(struct untrap_vm* vm, unsigned int ioctl, const void _
     case KVM_IOEVENTFD: return untrap_ioeventfd(vm, &data.ioeventfd);
     case KVM_CREATE_GUEST_MEMFD: return untrap_guest_memory_create(&data.memory);
     case UNTRAP_MEMORY_WRITTEN: return memory_written(vm, &data.range);
+    case UNTRAP_SET_KNOWN_SITES: return untrap_vm_set_known_sites(vm, &data.sites);
     default: return -ENOTTY;
     }
 }
@@ -213,6 +217,7 @@ static long vm_ioctl(struct file* file, unsigned int ioctl, unsigned long argume
     case KVM_IRQFD:
     case KVM_IOEVENTFD:
     case KVM_CREATE_GUEST_MEMFD:
+    case UNTRAP_SET_KNOWN_SITES:
     case UNTRAP_MEMORY_WRITTEN: return copying_ioctl(vm, ioctl, (const void __user*)argument);
     default: return -ENOTTY;
     }

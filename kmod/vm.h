@@ -58,7 +58,8 @@ struct untrap_vm {
     struct list_head ioeventfds;
     u32 ioeventfd_count;
 
-    void* exit_sites; // the core's table
+    void* exit_sites;  // the core's table
+    void* known_sites; // likewise
 
     // For statistics.
     u64 slot_pages;
@@ -127,6 +128,13 @@ void untrap_vm_pulse(struct untrap_vm* vm);
 
 // Calls for each VM, under a mutex.
 void untrap_vm_for_each(void (*call)(struct untrap_vm* vm, void* data), void* data);
+
+// ---- hot_sites.c ---------------------------------------------------------------------------------------------------
+
+// What the module's parameters say, for a new VM. -EINVAL.
+int untrap_hot_sites_defaults(struct untrap_core_vm* core);
+int untrap_vm_set_known_sites(struct untrap_vm* vm, const struct untrap_hot_sites* request);
+int untrap_vcpu_get_hot_sites(struct untrap_vcpu* vcpu, void __user* argument);
 
 // ---- memory.c ------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,9 @@
 
 #include <cstdint>
 
+#include "runtime/code_pages.h"
+#include "runtime/engine.h"
+#include "runtime/hot_site.h"
 #include "translator/isa/msr.h"
 #include "translator/isa/table.h"
 #include "translator/plan/plan.h"
@@ -15,10 +18,14 @@ namespace untrap::runtime {
 // a neighbourhood is full, its coldest site is forgotten.
 class PatchRegistry {
   public:
-    static constexpr unsigned capacity = 16384; // sites watched; a power of two
+    static constexpr unsigned capacity = 16384;     // sites watched; a power of two
+    static constexpr unsigned default_changes = 8;  // of patched words in a page until it is left alone
+    static constexpr unsigned sites_in_page = 1024; // words, so sites, of a page at most
 
     // levels: bit n set = level n (1-4) allowed; 0 = trap mode. threshold: traps before a site is patched (>= 1).
     void configure(unsigned levels, unsigned threshold);
+    // most_patched: sites patched at a time; changes: see default_changes. 0: as it is without this call.
+    void limit(std::uint32_t most_patched, unsigned changes);
     unsigned levels() const { return levels_; }
 
     // A privileged instruction in guest-supervisor state trapped at real. Returns the patch that now applies there,
@@ -48,6 +55,36 @@ class PatchRegistry {
 
     std::uint32_t patched_sites() const { return patched_; }
 
+    // -- code that changes
+
+    // [real, real + length), in one page, was written or is looked at anew; bytes: what stands there now. Patched sites
+    // whose word is another one are forgotten. A page where that keeps happening is left alone: all its patches go, and
+    // none is made again. engine hears of every site that is patched no more.
+    void code_changed(std::uint64_t real, const std::uint8_t* bytes, std::uint32_t length, Engine& engine);
+    bool left_alone(std::uint64_t real) const;
+    std::uint32_t pages_left_alone() const { return left_alone_; }
+
+    // -- sites known from earlier runs
+
+    // Sorted by HotSite::before, at most HotSite::most; the caller's, and stays. Any content is safe: a site is patched
+    // only if page and word are those of the guest, and as note_trap would patch it.
+    void set_known(const HotSite* sites, std::uint32_t count);
+    // Whether it is time to compare the page of real with the known sites: when the 1st, 2nd, 4th, 8th … question is
+    // asked since it changed, until it was found, for not every host sees every write.
+    bool match_due(std::uint64_t real);
+    // The known sites of pages with this content.
+    const HotSite* known(std::uint64_t page_hash, std::uint32_t& count) const;
+    // As note_trap, for a site that is hot without having trapped; page_matched: the last one of its page.
+    const plan::Patch* patch_known(std::uint64_t real, const std::uint32_t* window, unsigned window_length,
+                                   bool& newly_patched);
+    void page_matched(std::uint64_t real);
+    std::uint32_t patched_by_knowledge() const { return by_knowledge_; }
+
+    // -- reading
+
+    // Real address of page `index`, below CodePages::capacity, if sites in it are patched.
+    bool patched_page(unsigned index, std::uint64_t& real) const;
+
   private:
     static constexpr unsigned probe_length = 8;
     static constexpr unsigned handler_level = 4;
@@ -65,12 +102,22 @@ class PatchRegistry {
         plan::Patch patch;
     };
     Site& slot(std::uint64_t real, unsigned attempt);
+    Site* lookup(std::uint64_t real);
+    const Site* lookup(std::uint64_t real) const { return const_cast<PatchRegistry*>(this)->lookup(real); }
     Site& claim(std::uint64_t real, std::uint32_t word);
+    void forget(Site& site);
+    void word_changed(Site& site);
+    const plan::Patch* make(Site& site, const std::uint32_t* window, unsigned window_length, bool& newly_patched);
 
     unsigned levels_ = 0;
     unsigned threshold_ = 4;
-    std::uint32_t patched_ = 0;
+    unsigned changes_ = default_changes;
+    std::uint32_t most_patched_ = capacity;
+    std::uint32_t patched_ = 0, left_alone_ = 0, by_knowledge_ = 0;
     Handler handlers_[2];
+    const HotSite* known_ = nullptr;
+    std::uint32_t known_count_ = 0;
+    CodePages pages_;
     Site sites_[capacity];
 };
 

@@ -3,6 +3,7 @@
 #include "runtime/debug.h"
 #include "runtime/emulate.h"
 #include "runtime/interrupts.h"
+#include "runtime/known_sites.h"
 #include "runtime/vcpu.h"
 #include "translator/interp/interpreter.h"
 
@@ -278,20 +279,11 @@ RunLoop::Step RunLoop::emulate(std::uint32_t word) {
 const plan::Patch* RunLoop::note_trap() {
     const Resolved at = vcpu_.storage.resolve(state_.pc, mmu::Access::fetch);
     if (at.status != Resolved::Status::ok || at.little_endian) return nullptr;
-    // The window ends with the guest page, and with the memory slot, whose pages may lie apart.
+    patch_known_sites(vcpu_, at.real);
     const std::uint32_t page_left = (1U << at.page_shift) - (state_.pc & ((1U << at.page_shift) - 1));
-    const unsigned limit = page_left < 4 * plan::sequence_window ? page_left / 4 : plan::sequence_window;
-    constexpr unsigned offset_mask = (1U << Memslot::page_shift) - 1;
-    std::array<std::uint32_t, plan::sequence_window> window;
-    const std::uint8_t* host = at.host;
-    unsigned length = 0;
-    for (std::uint64_t real = at.real; length < limit; real += 4, host += 4) {
-        if (length != 0 && (static_cast<unsigned>(real) & offset_mask) == 0) host = vcpu_.memory.find(real, 4, false);
-        if (host == nullptr) break;
-        window[length++] = static_cast<std::uint32_t>(load_big_endian(host, 4));
-    }
+    const SiteWindow window = site_window(vcpu_.memory, at.real, page_left);
     bool newly_patched = false;
-    const plan::Patch* patch = vcpu_.patches.note_trap(at.real, window.data(), length, newly_patched);
+    const plan::Patch* patch = vcpu_.patches.note_trap(at.real, window.words.data(), window.length, newly_patched);
     if (newly_patched) vcpu_.engine().site_changed(at.real);
     return patch;
 }

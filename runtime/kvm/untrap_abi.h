@@ -20,7 +20,8 @@ inline constexpr std::uint32_t cap_untrap_levels = 0x55540001u;
 inline constexpr std::uint32_t cap_untrap_clock = 0x55540002u;
 // args[0]: untrap_engine_*.
 inline constexpr std::uint32_t cap_untrap_engine = 0x55540003u;
-// args[0]: traps of a site before it is patched.
+// args[0]: traps of a site before it is patched. args[1]: sites patched at a time, 0: as many as there is room for.
+// args[2]: changes of patched words in a 4 KB page until the page is left alone, 0: the host's default.
 inline constexpr std::uint32_t cap_untrap_threshold = 0x55540004u;
 inline constexpr unsigned untrap_default_threshold = 4;
 
@@ -31,6 +32,9 @@ inline constexpr std::uint32_t cap_untrap_exit_sites = 0x55540005u;
 // args[0]: optimisations of soft440's JIT to do without, as a bit mask. KVM_CHECK_EXTENSION answers the mask of those
 // that there are: translator/x64/optimisations.h numbers and names them. native440 has none.
 inline constexpr std::uint32_t cap_untrap_disable = 0x55540006u;
+
+// Not to be enabled: KVM_CHECK_EXTENSION says untrap_most_hot_sites where the cache of hot sites exists.
+inline constexpr std::uint32_t cap_untrap_hot_sites = 0x55540007u;
 
 inline constexpr std::uint64_t untrap_clock_host = 0;
 inline constexpr std::uint64_t untrap_clock_guest = 1; // time is counted in retired guest instructions
@@ -62,7 +66,9 @@ struct UntrapStats {
     // timebase counts instructions (QEMU with -icount) that is what they are. 0 where not known.
     std::uint64_t host_instructions;
     std::uint64_t shadow_refills;
-    std::uint64_t reserved[10];
+    std::uint64_t known_sites;      // patched because the cache of hot sites knew them
+    std::uint64_t left_alone_pages; // whose patched words kept changing
+    std::uint64_t reserved[8];
 };
 
 inline constexpr std::uint32_t untrap_get_stats = ioc::ior<UntrapStats>(0xF0);
@@ -101,6 +107,33 @@ struct UntrapExitSites {
 
 inline constexpr std::uint32_t untrap_get_exit_sites = ioc::iowr<UntrapExitSites>(0xF2);
 
+// ---- the cache of hot sites ----------------------------------------------------------------------------------------
+
+inline constexpr std::uint32_t untrap_most_hot_sites = 65536;
+inline constexpr std::uint32_t untrap_hot_sites_in_page = 1024;
+
+// A patched site by the content of its page, so that a cache is good for any VM that comes to have such a page.
+struct UntrapHotSite {
+    std::uint64_t page_hash; // XXH3, 64 bits, no seed, of the 4 KB page
+    std::uint32_t word;      // the privileged instruction
+    std::uint16_t offset;    // in the page, bytes, a multiple of 4
+    std::uint16_t reserved;  // 0
+};
+
+struct UntrapHotSites {
+    std::uint64_t sites; // address of UntrapHotSite[count]
+    std::uint32_t
+        count;          // untrap_get_hot_sites: in: room, at least untrap_hot_sites_in_page; out: how many were written
+    std::uint32_t next; // untrap_get_hot_sites: as in UntrapExitSites; otherwise 0
+};
+
+// An ioctl of the vCPU: a part of what is patched now, in no order. -EINVAL: no room, or a `next` that no answer gave.
+inline constexpr std::uint32_t untrap_get_hot_sites = ioc::iowr<UntrapHotSites>(0xF3);
+// An ioctl of the VM before the first KVM_RUN (-EBUSY): sites that are patched as soon as a page with their hash and
+// word is executed. Sorted by page_hash, then offset, none twice, at most untrap_most_hot_sites (-EINVAL); takes the
+// place of those given before.
+inline constexpr std::uint32_t untrap_set_known_sites = ioc::iow<UntrapHotSites>(0xF4);
+
 // ---- DMA, an ioctl of the VM ---------------------------------------------------------------------------------------
 
 // Userspace wrote this range of guest memory: whatever was made from its code (translations, patched copies) goes.
@@ -126,6 +159,7 @@ inline constexpr std::uint32_t untrap_create_guest_memory = ioc::iowr<UntrapGues
 static_assert(sizeof(UntrapGuestMemory) == 64);
 static_assert(sizeof(UntrapStats) == 384);
 static_assert(sizeof(UntrapExitSite) == 48 && sizeof(UntrapExitSites) == 16);
+static_assert(sizeof(UntrapHotSite) == 16 && sizeof(UntrapHotSites) == 16);
 static_assert(untrap_levels_up_to(0) == 0 && untrap_levels_up_to(3) == 0b1110);
 
 } // namespace untrap::abi

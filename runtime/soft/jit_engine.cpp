@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "runtime/known_sites.h"
 #include "runtime/vcpu.h"
 #include "translator/interp/interpreter.h"
 
@@ -224,6 +225,7 @@ Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bit
     const std::uint64_t real = page.real + (pc & ~page_mask);
     const std::uint8_t* bytes = vcpu_.memory.find(page.real, page_bytes, false);
     if (bytes == nullptr) return nullptr;
+    if ((bits & mode::pr) == 0) patch_known_sites(vcpu_, real);
     source_.ea = pc;
     source_.mode = bits;
     const bool far = (bits & mode::global) != 0 && optimises(Optimisation::far_link);
@@ -374,7 +376,10 @@ void JitEngine::tlb_entry_changed(unsigned index, const mmu::TlbEntry& before) {
     cache_.unlink_entry(index);
 }
 
-void JitEngine::memory_written(std::uint64_t real, std::uint64_t length) { cache_.written(real, length); }
+void JitEngine::memory_written(std::uint64_t real, std::uint64_t length) {
+    cache_.written(real, length);
+    code_written(vcpu_, real, length);
+}
 
 void JitEngine::site_changed(std::uint64_t real) { cache_.invalidate_site(real); }
 

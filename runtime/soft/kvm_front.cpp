@@ -47,6 +47,7 @@ int check_extension(std::uint64_t capability) {
     case abi::cap_guest_debug_hw_wps: return GuestDebug::watchpoint_limit;
     case abi::cap_nr_memslots: return PhysicalMemory::slot_count;
     case abi::cap_untrap_levels: return available_levels;
+    case abi::cap_untrap_hot_sites: return static_cast<int>(abi::untrap_most_hot_sites);
     case abi::cap_untrap_disable: return static_cast<int>(x64::Optimisations::known);
     default: return 0;
     }

@@ -14,6 +14,7 @@
 #include "runtime/kvm/errno_values.h"
 #include "runtime/kvm/exit_sites.h"
 #include "runtime/kvm/exits.h"
+#include "runtime/kvm/hot_sites.h"
 #include "runtime/kvm/registers.h"
 
 namespace untrap::runtime::soft {
@@ -97,6 +98,7 @@ bool SoftVcpu::start() {
         std::fprintf(stderr, "untrap: %s\n", error.what());
         return false;
     }
+    vm_->patches.limit(configuration.most_patched, configuration.changes);
     vm_->patches.configure(configuration.levels, configuration.threshold);
     core_.set_clock(configuration.clock, configuration.pace_idle);
     core_.set_engine(*engine_.engine);
@@ -179,6 +181,8 @@ void SoftVcpu::get_stats(abi::UntrapStats& stats) const {
     stats.exits_total = core_.exits.total;
     std::ranges::copy(core_.exits.by_reason, stats.exits);
     stats.patched_sites = vm_->patches.patched_sites();
+    stats.known_sites = vm_->patches.patched_by_knowledge();
+    stats.left_alone_pages = vm_->patches.pages_left_alone();
     if (engine_.engine == nullptr) return;
     const EngineStatistics engine = engine_.statistics();
     stats.translated_blocks = engine.translated_blocks;
@@ -188,6 +192,11 @@ void SoftVcpu::get_stats(abi::UntrapStats& stats) const {
 int SoftVcpu::get_exit_sites(abi::UntrapExitSites& request) const {
     auto* to = reinterpret_cast<abi::UntrapExitSite*>(request.sites);
     return to != nullptr ? kvm_exit_sites::read(core_, request, to) : -EFAULT;
+}
+
+int SoftVcpu::get_hot_sites(abi::UntrapHotSites& request) const {
+    auto* to = reinterpret_cast<abi::UntrapHotSite*>(request.sites);
+    return to != nullptr ? kvm_hot_sites::read(core_, request, to) : -EFAULT;
 }
 
 int SoftVcpu::ioctl(std::uint32_t request, void* arg) {
@@ -209,7 +218,8 @@ int SoftVcpu::ioctl(std::uint32_t request, void* arg) {
     case abi::ioctl_set_mp_state:
     case abi::ioctl_set_guest_debug:
     case abi::untrap_get_stats:
-    case abi::untrap_get_exit_sites: break;
+    case abi::untrap_get_exit_sites:
+    case abi::untrap_get_hot_sites: break;
     default: return -ENOTTY;
     }
     if (request == abi::ioctl_run) {
@@ -292,6 +302,7 @@ int SoftVcpu::locked_ioctl(std::uint32_t request, void* arg) {
         return registers::set_guest_debug(core_, *static_cast<const abi::kvm_guest_debug*>(arg));
     case abi::untrap_get_stats: get_stats(*static_cast<abi::UntrapStats*>(arg)); return 0;
     case abi::untrap_get_exit_sites: return get_exit_sites(*static_cast<abi::UntrapExitSites*>(arg));
+    case abi::untrap_get_hot_sites: return get_hot_sites(*static_cast<abi::UntrapHotSites*>(arg));
     default: return -ENOTTY;
     }
 }

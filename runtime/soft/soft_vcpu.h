@@ -59,6 +59,7 @@ class SoftVcpu final : private Host {
     int interrupt(const abi::kvm_interrupt& request);
     int locked_ioctl(std::uint32_t request, void* arg);
     void get_stats(abi::UntrapStats& stats) const;
+    int get_hot_sites(abi::UntrapHotSites& request) const;
     int get_exit_sites(abi::UntrapExitSites& request) const;
 
     const std::shared_ptr<SoftVm> vm_;

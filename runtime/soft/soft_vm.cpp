@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "runtime/kvm/exit_sites.h"
+#include "runtime/kvm/hot_sites.h"
 #include "runtime/soft/soft_vcpu.h"
 
 namespace untrap::runtime::soft {
@@ -38,7 +39,8 @@ int SoftVm::create_vcpu(const std::shared_ptr<SoftVm>& self, std::shared_ptr<Sof
 
 int SoftVm::ioctl(std::uint32_t request, void* arg) {
     const bool known = request == abi::ioctl_set_user_memory_region || request == abi::ioctl_enable_cap ||
-                       request == abi::ioctl_get_dirty_log || request == abi::untrap_memory_written;
+                       request == abi::ioctl_get_dirty_log || request == abi::untrap_memory_written ||
+                       request == abi::untrap_set_known_sites;
     if (!known) return -ENOTTY;
     if (arg == nullptr) return -EFAULT;
     switch (request) {
@@ -46,6 +48,7 @@ int SoftVm::ioctl(std::uint32_t request, void* arg) {
         return set_memory_region(*static_cast<const abi::kvm_userspace_memory_region*>(arg));
     case abi::ioctl_get_dirty_log: return get_dirty_log(*static_cast<const abi::kvm_dirty_log*>(arg));
     case abi::ioctl_enable_cap: return enable_cap(*static_cast<const abi::kvm_enable_cap*>(arg));
+    case abi::untrap_set_known_sites: return set_known_sites(*static_cast<const abi::UntrapHotSites*>(arg));
     default: return memory_written(*static_cast<const abi::UntrapMemoryRange*>(arg));
     }
 }
@@ -111,6 +114,7 @@ int SoftVm::enable_cap(const abi::kvm_enable_cap& request) {
     if (request.flags != 0) return -EINVAL;
     const std::lock_guard guard(mutex_);
     const auto allowed = [&](bool good) { return !good ? -EINVAL : started_ ? -EBUSY : 0; };
+    constexpr std::uint64_t most = std::numeric_limits<std::uint32_t>::max();
     int result = -EINVAL;
     switch (request.cap) {
     case abi::cap_untrap_levels:
@@ -128,8 +132,11 @@ int SoftVm::enable_cap(const abi::kvm_enable_cap& request) {
         if (result == 0) configuration_.interpreter = value == abi::untrap_engine_interpreter;
         break;
     case abi::cap_untrap_threshold:
-        result = allowed(value >= 1 && value <= std::numeric_limits<unsigned>::max());
-        if (result == 0) configuration_.threshold = static_cast<unsigned>(value);
+        result = allowed(value >= 1 && value <= most && request.args[1] <= most && request.args[2] <= most);
+        if (result != 0) break;
+        configuration_.threshold = static_cast<unsigned>(value);
+        configuration_.most_patched = static_cast<std::uint32_t>(request.args[1]);
+        configuration_.changes = static_cast<unsigned>(request.args[2]);
         break;
     case abi::cap_untrap_disable:
         result = allowed((value & ~std::uint64_t{x64::Optimisations::known}) == 0);
@@ -144,6 +151,20 @@ int SoftVm::enable_cap(const abi::kvm_enable_cap& request) {
     default: break;
     }
     return result;
+}
+
+int SoftVm::set_known_sites(const abi::UntrapHotSites& request) {
+    if (request.count > abi::untrap_most_hot_sites || request.next != 0) return -EINVAL;
+    const auto* from = reinterpret_cast<const abi::UntrapHotSite*>(request.sites);
+    if (from == nullptr && request.count != 0) return -EFAULT;
+    const std::lock_guard guard(mutex_);
+    if (started_) return -EBUSY;
+    std::vector<abi::UntrapHotSite> sites(from, from + request.count);
+    const HotSite* known = kvm_hot_sites::take(sites.data(), request.count);
+    if (known == nullptr && request.count != 0) return -EINVAL;
+    known_sites_ = std::move(sites); // keeps its address
+    patches.set_known(known, request.count);
+    return 0;
 }
 
 VmConfiguration SoftVm::start() {

@@ -26,6 +26,8 @@ inline constexpr int available_levels = static_cast<int>(abi::untrap_levels_up_t
 struct VmConfiguration {
     unsigned levels = available_levels;
     unsigned threshold = abi::untrap_default_threshold;
+    std::uint32_t most_patched = 0; // 0: the registry's own
+    unsigned changes = 0;           // likewise
     Clock clock = Clock::host;
     bool pace_idle = false;
     bool interpreter = false;
@@ -53,6 +55,7 @@ class SoftVm {
     int set_memory_region(const abi::kvm_userspace_memory_region& region);
     int get_dirty_log(const abi::kvm_dirty_log& request);
     int enable_cap(const abi::kvm_enable_cap& request);
+    int set_known_sites(const abi::UntrapHotSites& request);
     int memory_written(const abi::UntrapMemoryRange& range);
 
     std::mutex mutex_; // configuration, creation
@@ -60,6 +63,7 @@ class SoftVm {
     bool has_vcpu_ = false;
     bool started_ = false;
     VmConfiguration configuration_;
+    std::vector<abi::UntrapHotSite> known_sites_; // the registry's while the vCPU runs
     // Of the slots that are logged; changed as the slots are.
     std::array<std::vector<std::uint32_t>, PhysicalMemory::slot_count> dirty_;
 

@@ -16,5 +16,6 @@ int main(void) {
     abi_events();
     abi_statistics();
     abi_exit_sites();
+    abi_hot_sites();
     return check_end();
 }

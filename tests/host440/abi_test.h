@@ -15,6 +15,7 @@ void abi_debug(void);        // KVM_SET_GUEST_DEBUG
 void abi_events(void);       // KVM_IRQFD, KVM_IOEVENTFD
 void abi_statistics(void);   // KVM_GET_STATS_FD
 void abi_exit_sites(void);   // UNTRAP_GET_EXIT_SITES
+void abi_hot_sites(void);    // UNTRAP_GET_HOT_SITES, UNTRAP_SET_KNOWN_SITES
 
 // Seconds of the host's time for a test.
 #define TEST_SECONDS 20

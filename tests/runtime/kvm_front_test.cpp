@@ -370,6 +370,20 @@ TEST_CASE("bad arguments get their error, and nothing happens") {
     CHECK(m.enable(abi::cap_untrap_disable, static_cast<std::uint64_t>(optimisations) + 1) == -EINVAL);
     CHECK(m.enable(abi::cap_untrap_disable, std::uint64_t{1} << 40) == -EINVAL);
     CHECK(m.enable(abi::cap_untrap_disable, 0) == 0);
+    CHECK(m.enable(abi::cap_untrap_threshold, 4, std::uint64_t{1} << 32) == -EINVAL);
+    CHECK(m.enable(abi::cap_untrap_threshold, 4, 1000) == 0);
+    CHECK(kvm.ioctl(m.system, abi::ioctl_check_extension, number(abi::cap_untrap_hot_sites)) == 65536);
+    abi::UntrapHotSite known[2] = {{1, 0, 4, 0}, {1, 0, 0, 0}};
+    abi::UntrapHotSites sites{reinterpret_cast<std::uintptr_t>(known), 2, 0};
+    CHECK(kvm.ioctl(m.vm, abi::untrap_set_known_sites, &sites) == -EINVAL);
+    known[1].offset = 8;
+    CHECK(kvm.ioctl(m.vm, abi::untrap_set_known_sites, &sites) == 0);
+    CHECK(kvm.ioctl(m.vcpu, abi::untrap_set_known_sites, &sites) == -ENOTTY);
+    sites.count = abi::untrap_most_hot_sites + 1;
+    CHECK(kvm.ioctl(m.vm, abi::untrap_set_known_sites, &sites) == -EINVAL);
+    sites = {0, 1, 0};
+    CHECK(kvm.ioctl(m.vm, abi::untrap_set_known_sites, &sites) == -EFAULT);
+    CHECK(kvm.ioctl(m.vcpu, abi::untrap_get_hot_sites, &sites) == -EFAULT);
     CHECK(m.enable(12345, 0) == -EINVAL);
     CHECK(kvm.ioctl(m.system, abi::ioctl_check_extension, number(abi::cap_untrap_levels)) == 0b11110);
     CHECK(kvm.ioctl(m.vm, abi::ioctl_check_extension, number(abi::cap_one_reg)) == 1);
@@ -379,6 +393,8 @@ TEST_CASE("bad arguments get their error, and nothing happens") {
     m.put(origin, {END_BY_RESET(31)});
     CHECK(m.go() == 0);
     CHECK(m.enable(abi::cap_untrap_levels, 0) == -EBUSY);
+    sites = {reinterpret_cast<std::uintptr_t>(known), 2, 0};
+    CHECK(kvm.ioctl(m.vm, abi::untrap_set_known_sites, &sites) == -EBUSY);
     CHECK(m.enable(abi::cap_untrap_levels, 1) == -EINVAL);
 }
 

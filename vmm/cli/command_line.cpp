@@ -21,7 +21,7 @@ constexpr std::string_view not_yet = "is not available yet in this version";
 // Values as they were typed; empty: not given.
 struct Typed {
     std::string kernel, initrd, append, memory, net, device_tree, host, mode, level, levels, clock, engine, threshold,
-        disable, console, until, timeout, statistics, json, html, flame, top;
+        disable, site_cache, console, until, timeout, statistics, json, html, flame, top;
     std::vector<std::string> disks, marks;
     bool gdb = false, stopped = false, sites = false;
 };
@@ -39,7 +39,9 @@ void add_guest_options(CLI::App& command, Typed& typed) {
     command.add_option("--host", typed.host, "auto, soft or kvm")->default_str("auto");
     command.add_option("--level", typed.level, "patch levels up to this one, 0 to 4")->default_str("highest");
     command.add_option("--levels", typed.levels, "exactly these patch levels, as 1,3");
-    command.add_option("--hot-threshold", typed.threshold, "traps of a site before it is patched");
+    command.add_option("--hot-threshold,--threshold", typed.threshold, "traps of a site before it is patched");
+    command.add_option("--site-cache", typed.site_cache,
+                       "file of sites that were hot in earlier runs, patched at once; rewritten at the end");
     command.add_option("--engine", typed.engine, "jit or interpreter (soft host)")->default_str("jit");
     command.add_option(
         "--disable", typed.disable,
@@ -58,6 +60,7 @@ MachineOptions machine_options(const Typed& typed) {
     MachineOptions machine;
     machine.boot = {.kernel = typed.kernel, .initrd = typed.initrd, .device_tree = typed.device_tree};
     machine.command_line = typed.append;
+    machine.site_cache = typed.site_cache;
     if (!typed.memory.empty()) machine.memory_mib = memory_mib(typed.memory);
     for (const std::string& disk : typed.disks) machine.disks.push_back(disk_option(disk));
     if (!typed.net.empty()) set_net(machine, typed.net);
@@ -101,8 +104,11 @@ RunCommand run_command(const Typed& typed) {
     command.machine.clock = clock_option(typed, ClockKind::host);
     command.machine.patch = choice<bool>("--mode", typed.mode, true, {{"patch", true}, {"trap", false}});
     if (!command.machine.patch) {
-        for (const auto& [name, value] : std::initializer_list<std::pair<const char*, const std::string&>>{
-                 {"--level", typed.level}, {"--levels", typed.levels}, {"--hot-threshold", typed.threshold}}) {
+        for (const auto& [name, value] :
+             std::initializer_list<std::pair<const char*, const std::string&>>{{"--level", typed.level},
+                                                                               {"--levels", typed.levels},
+                                                                               {"--hot-threshold", typed.threshold},
+                                                                               {"--site-cache", typed.site_cache}}) {
             if (!value.empty()) throw Error(fmt::format("--mode trap and {} exclude each other", name));
         }
     }

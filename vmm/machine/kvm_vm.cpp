@@ -218,6 +218,29 @@ std::vector<abi::UntrapExitSite> KvmVm::exit_sites() {
     return all;
 }
 
+void KvmVm::set_known_sites(std::span<const abi::UntrapHotSite> sites) {
+    if (check_extension(abi::cap_untrap_hot_sites) <= 0) {
+        throw Error(fmt::format("--site-cache is not available on host {}", host_name()));
+    }
+    abi::UntrapHotSites request{.sites = reinterpret_cast<std::uintptr_t>(sites.data()),
+                                .count = static_cast<std::uint32_t>(sites.size()),
+                                .next = 0};
+    call(vm_fd_, abi::untrap_set_known_sites, &request, "giving the known hot sites");
+}
+
+std::vector<abi::UntrapHotSite> KvmVm::hot_sites() {
+    std::vector<abi::UntrapHotSite> all;
+    std::vector<abi::UntrapHotSite> part(4 * std::size_t{abi::untrap_hot_sites_in_page});
+    abi::UntrapHotSites request{};
+    do {
+        request.sites = reinterpret_cast<std::uintptr_t>(part.data());
+        request.count = static_cast<std::uint32_t>(part.size());
+        call(vcpu_fd_, abi::untrap_get_hot_sites, &request, "reading the hot sites");
+        all.insert(all.end(), part.begin(), part.begin() + std::min<std::ptrdiff_t>(request.count, std::ssize(part)));
+    } while (request.next != 0);
+    return all;
+}
+
 std::optional<abi::kvm_regs> KvmVm::registers() {
     abi::kvm_regs registers{};
     if (backend_->ioctl(vcpu_fd_, abi::ioctl_get_regs, &registers) < 0) return std::nullopt;

@@ -51,6 +51,10 @@ class KvmVm {
     std::optional<abi::UntrapStats> statistics();
     // What wanted exit sites came to. Throws Error.
     std::vector<abi::UntrapExitSite> exit_sites();
+    // Before the first run: sites that were hot elsewhere, in order. Throws Error if the host has no such cache.
+    void set_known_sites(std::span<const abi::UntrapHotSite> sites);
+    // The sites that are patched now, in no order. Throws Error.
+    std::vector<abi::UntrapHotSite> hot_sites();
     std::optional<abi::kvm_regs> registers();
     std::optional<abi::kvm_sregs> special_registers();
     std::optional<std::uint64_t> translate(std::uint32_t effective_address);

@@ -7,6 +7,7 @@
 #include <ctime>
 #include <exception>
 #include <fmt/format.h>
+#include <optional>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
@@ -18,6 +19,7 @@
 #include "vmm/machine/kvm_vm.h"
 #include "vmm/machine/peak_memory.h"
 #include "vmm/machine/register_dump.h"
+#include "vmm/machine/site_cache_file.h"
 #include "vmm/machine/stop_request.h"
 #include "vmm/machine/terminal.h"
 
@@ -52,6 +54,10 @@ class Machine {
           console_(STDOUT_FILENO, options.until, stop_, options.marks), board_(machine, memory_, wires()) {
         vm_.add_memory(memory_.regions());
         memory_.set_write_observer([this](std::uint64_t gpa, std::uint64_t bytes) { vm_.memory_written(gpa, bytes); });
+        if (machine.patch && !machine.site_cache.empty()) {
+            site_cache_.emplace(machine.site_cache);
+            vm_.set_known_sites(site_cache_->sites());
+        }
         stop_.attach(&vm_.run_page(), ::pthread_self());
         const MachineDescription description{.memory_bytes = ram_.size,
                                              .command_line = machine.command_line,
@@ -84,6 +90,7 @@ class Machine {
         if (result.end == RunEnd::guest_died) result.message += fmt::format("\n{}", register_dump(vm_, memory_));
         result.statistics = vm_.statistics();
         if (options_.want_exit_sites) result.exit_sites = vm_.exit_sites();
+        if (site_cache_) site_cache_->save(vm_.hot_sites());
         result.peak_rss_bytes = peak_rss_bytes();
         return result;
     }
@@ -218,6 +225,7 @@ class Machine {
     GuestMemory memory_; // outlives the VM, which maps it
     GuestMemory::Region ram_;
     KvmVm vm_;
+    std::optional<SiteCacheFile> site_cache_;
     ConsoleOutput console_;
     Board board_;
     std::chrono::steady_clock::time_point start_;

@@ -53,6 +53,8 @@ nlohmann::ordered_json statistics_json(const MachineOptions& machine, const RunR
         const abi::UntrapStats& statistics = *result.statistics;
         add_exits(json, statistics);
         json["patched_sites"] = statistics.patched_sites;
+        json["known_sites"] = statistics.known_sites;
+        json["left_alone_pages"] = statistics.left_alone_pages;
         json["translated_blocks"] = statistics.translated_blocks;
         json["shadow_refills"] = statistics.shadow_refills;
         if (result.host == "kvm") json["host_instructions"] = statistics.host_instructions;
