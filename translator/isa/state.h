@@ -48,7 +48,7 @@ struct CpuState {
     // Guest instructions completed since reset; under --clock guest this is the time.
     std::uint64_t retired = 0;
     // Pointers that generated code needs at hand; meaning is the engine's own (translator/x64/layout.h).
-    std::array<std::uintptr_t, 8> engine_slots{};
+    std::array<std::uintptr_t, 16> engine_slots{};
     StatePage page;
 
     std::array<std::uint64_t, 32> fpr{}; // double format

@@ -9,6 +9,7 @@
 #include "translator/x64/block.h"
 #include "translator/x64/effects.h"
 #include "translator/x64/layout.h"
+#include "translator/x64/page_checks.h"
 
 namespace untrap::x64 {
 
@@ -92,6 +93,11 @@ class BlockWriter {
     void effective_address(isa::Instruction insn); // eax
     // rax: EA -> rcx: SoftTlbEntry; leaves for slow if EA .. EA+bytes-1 is not covered. Clobbers edx.
     void translate(unsigned bytes, bool store, const asmjit::Label& slow);
+    // Where the access at hand finds its bytes; eax: EA, at least of an update form. Clobbers ecx, edx.
+    Mem locate(isa::Instruction insn, unsigned bytes, bool store);
+    Mem lead_page_check(isa::Instruction insn, const PageCheck& check);
+    Mem follow_page_check(isa::Instruction insn, const PageCheck& check);
+    void push_each_for_itself(const asmjit::Label& label, isa::Instruction insn, const PageCheck* led);
     void load_value(isa::Instruction insn, unsigned bytes);
     void store_value(isa::Instruction insn, unsigned bytes);
     void multiple(isa::Instruction insn);
@@ -142,6 +148,8 @@ class BlockWriter {
     asmjit::Label resume_; // where slow_access comes back
 
     std::array<Effects, max_block_instructions> effects_;
+    std::array<PageCheck, max_block_instructions> page_checks_;
+    bool alone_ = false; // the access at hand looks for itself
     std::array<Compare, 8> cr_{};
     std::array<std::uint8_t, 33> assigned_;
     bool own_assignment_ = false; // differs from pinned_gprs, and

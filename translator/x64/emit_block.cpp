@@ -48,6 +48,10 @@ BlockWriter::BlockWriter(CodeHolder& code, const BlockSource& source, const Thun
     completed_ = source.length;
     if (only_leaves(source.code[last], source.patches[last], source.mode)) --completed_;
     for (unsigned i = 0; i < source.length; ++i) effects_[i] = effects_of(source.code[i], source.mode);
+    if (optimises(Optimisation::page_checks))
+        share_page_checks(source, page_checks_);
+    else
+        page_checks_.fill({});
     choose_assignment();
 }
 

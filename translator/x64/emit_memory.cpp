@@ -9,8 +9,6 @@ using isa::Instruction;
 using isa::Op;
 namespace flag = isa::flag;
 
-namespace {
-
 unsigned access_bytes(Op op) {
     switch (op) {
     case Op::lbz:
@@ -48,6 +46,8 @@ unsigned access_bytes(Op op) {
     default: return 0;
     }
 }
+
+namespace {
 
 bool sign_extends(Op op) { return op == Op::lha || op == Op::lhau || op == Op::lhax || op == Op::lhaux; }
 bool reverses(Op op) { return op == Op::lhbrx || op == Op::lwbrx || op == Op::sthbrx || op == Op::stwbrx; }
@@ -110,12 +110,71 @@ void BlockWriter::big_endian_store(const Mem& to, const Gp& from) {
     a_.mov(to, copy);
 }
 
-void BlockWriter::load_value(Instruction insn, unsigned bytes) {
+// The page that all accesses of a group lie in, if they do: its host address, as that of the access at hand, is kept.
+host::Mem BlockWriter::lead_page_check(Instruction insn, const PageCheck& check) {
+    const Mem slot = state64(static_cast<std::size_t>(page_check_offset(check.slot)));
+    const Label each = a_.newLabel();
+    push_each_for_itself(each, insn, &check);
+    effective_address(insn);
+    a_.lea(host::ecx, host::ptr(host::rax, check.low));
+    a_.lea(host::edx, host::ptr(host::rax, check.high));
+    a_.shr(host::ecx, soft_tlb_page_shift - soft_tlb_entry_shift);
+    a_.and_(host::edx, ~((1U << soft_tlb_page_shift) - 1));
+    a_.and_(host::ecx, (soft_tlb_entries - 1) << soft_tlb_entry_shift);
+    a_.add(host::rcx, host::qword_ptr(state_reg, slot_offset(slot_soft_tlb)));
+    // Different pages have different slots if they are neighbours: one comparison tells both.
+    if (check.loads) {
+        a_.cmp(host::edx, host::dword_ptr(host::rcx, static_cast<int>(offsetof(SoftTlbEntry, read_tag))));
+        a_.jne(each);
+    }
+    if (check.stores) {
+        a_.cmp(host::edx, host::dword_ptr(host::rcx, static_cast<int>(offsetof(SoftTlbEntry, write_tag))));
+        a_.jne(each);
+    }
+    a_.mov(host::rcx, host::qword_ptr(host::rcx, offsetof(SoftTlbEntry, addend)));
+    a_.add(host::rcx, host::rax);
+    a_.mov(slot, host::rcx);
+    return host::ptr(host::rcx);
+}
+
+host::Mem BlockWriter::follow_page_check(Instruction insn, const PageCheck& check) {
+    const Label each = a_.newLabel();
+    push_each_for_itself(each, insn, nullptr);
+    a_.mov(host::rcx, state64(static_cast<std::size_t>(page_check_offset(check.slot))));
+    a_.test(host::rcx, host::rcx);
+    a_.jz(each);
+    if (insn.has(flag::update)) effective_address(insn);
+    return host::ptr(host::rcx, check.distance);
+}
+
+// Cold code: the access at hand with a look of its own; led: none is known for the others either.
+void BlockWriter::push_each_for_itself(const Label& label, Instruction insn, const PageCheck* led) {
+    const Label resume = a_.newLabel();
+    push_cold(label, [this, insn, led, resume] {
+        if (led != nullptr) a_.mov(state64(static_cast<std::size_t>(page_check_offset(led->slot))), 0);
+        alone_ = true;
+        storage(insn);
+        alone_ = false;
+        a_.bind(resume_);
+        a_.jmp(resume);
+    });
+    resume_ = resume;
+}
+
+host::Mem BlockWriter::locate(Instruction insn, unsigned bytes, bool store) {
+    const PageCheck& check = page_checks_[index_];
+    if (!alone_ && check.role == PageCheck::Role::leads) return lead_page_check(insn, check);
+    if (!alone_ && check.role == PageCheck::Role::follows) return follow_page_check(insn, check);
     const Label slow = slow_access(insn);
     effective_address(insn);
-    translate(bytes, false, slow);
+    translate(bytes, store, slow);
+    return host::ptr(host::rax, host::rcx);
+}
+
+void BlockWriter::load_value(Instruction insn, unsigned bytes) {
+    Mem from = locate(insn, bytes, false);
+    from.setSize(bytes);
     const Gp value = destination(insn.rt(), host::edx);
-    const Mem from = host::ptr(host::rax, host::rcx, 0, 0, bytes);
     if (bytes == 1) {
         a_.movzx(value, from);
     } else if (bytes == 2) {
@@ -139,10 +198,8 @@ void BlockWriter::load_value(Instruction insn, unsigned bytes) {
 }
 
 void BlockWriter::store_value(Instruction insn, unsigned bytes) {
-    const Label slow = slow_access(insn);
-    effective_address(insn);
-    translate(bytes, true, slow);
-    const Mem to = host::ptr(host::rax, host::rcx, 0, 0, bytes);
+    Mem to = locate(insn, bytes, true);
+    to.setSize(bytes);
     if (bytes == 4 && !reverses(insn.op)) {
         big_endian_store(to, read(insn.rs(), host::edx));
     } else {

@@ -112,6 +112,10 @@ constexpr std::int32_t gpr_offset(unsigned index) {
 constexpr std::int32_t page_offset(unsigned field) {
     return static_cast<std::int32_t>(offsetof(isa::CpuState, page) + field);
 }
+// The last engine slots keep host addresses for the accesses of a block.
+constexpr std::int32_t page_check_offset(unsigned slot) {
+    return static_cast<std::int32_t>(offsetof(isa::CpuState, engine_slots) + (8 + slot) * sizeof(std::uintptr_t));
+}
 constexpr std::int32_t slot_offset(Slot slot) {
     return static_cast<std::int32_t>(offsetof(isa::CpuState, engine_slots) + slot * sizeof(std::uintptr_t));
 }
