@@ -92,8 +92,15 @@ using EnterFunction = std::uint32_t (*)(void* state, std::int64_t budget, const 
 std::size_t emit_thunks(const Helpers& helpers, std::uint8_t* base, std::size_t room, EnterFunction& enter,
                         Thunks& thunks);
 
+// What of the host CPU generated code uses where it helps. Tests of the code itself choose it.
+struct HostFeatures {
+    bool movbe = true;
+    static HostFeatures of_this_host();
+};
+
 struct EmittedBlock {
     std::size_t size = 0;    // bytes at base
+    std::size_t cold = 0;    // offset of what runs rarely: slow paths, unlinked exits
     std::size_t reentry = 0; // offset of a stub that leaves with ExitKind::lookup and pc = ea
     unsigned completed = 0;  // guest instructions counted by one pass through the whole block
     unsigned link_count = 0;
@@ -103,12 +110,14 @@ struct EmittedBlock {
 // Emits one block at base. links[i] of the result will be kept at link_address + i. size 0: room was too small.
 class BlockEmitter {
   public:
-    explicit BlockEmitter(const Thunks& thunks, Optimisations optimisations = {});
+    explicit BlockEmitter(const Thunks& thunks, Optimisations optimisations = {},
+                          HostFeatures features = HostFeatures::of_this_host());
     EmittedBlock emit(const BlockSource& source, std::uint8_t* base, std::size_t room, ExitLink* link_address);
 
   private:
     Thunks thunks_;
     Optimisations optimisations_;
+    HostFeatures features_;
     asmjit::CodeHolder code_;
 };
 

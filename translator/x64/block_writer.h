@@ -17,7 +17,7 @@ namespace untrap::x64 {
 class BlockWriter {
   public:
     BlockWriter(asmjit::CodeHolder& code, const BlockSource& source, const Thunks& thunks, Optimisations optimisations,
-                ExitLink* link_address);
+                HostFeatures features, ExitLink* link_address);
     const EmittedBlock& write(std::uint8_t* base);
     // Instructions a full pass completes: all, or all but an ending one that only leaves.
     unsigned completed() const { return completed_; }

@@ -41,9 +41,9 @@ bool ends_block(Instruction insn, const plan::Patch& patch, std::uint32_t mode_b
 }
 
 BlockWriter::BlockWriter(CodeHolder& code, const BlockSource& source, const Thunks& thunks, Optimisations optimisations,
-                         ExitLink* link_address)
+                         HostFeatures features, ExitLink* link_address)
     : a_(&code), source_(source), thunks_(thunks), optimisations_(optimisations), link_address_(link_address),
-      has_movbe_(optimises(Optimisation::movbe) && CpuInfo::host().features().x86().hasMOVBE()) {
+      has_movbe_(optimises(Optimisation::movbe) && features.movbe) {
     const unsigned last = source.length - 1;
     completed_ = source.length;
     if (only_leaves(source.code[last], source.patches[last], source.mode)) --completed_;
@@ -97,6 +97,7 @@ const EmittedBlock& BlockWriter::write(std::uint8_t* base) {
             }
         }
     }
+    out_.cold = a_.offset();
     // Bodies may append further cold code.
     for (std::size_t i = 0; i < cold_.size(); ++i) {
         a_.bind(cold_[i].label);
@@ -614,14 +615,19 @@ void BlockWriter::trap_instruction(Instruction insn) {
 
 // -- BlockEmitter ------------------------------------------------------------------------------------------------
 
-BlockEmitter::BlockEmitter(const Thunks& thunks, Optimisations optimisations)
-    : thunks_(thunks), optimisations_(optimisations) {}
+HostFeatures HostFeatures::of_this_host() {
+    const CpuFeatures::X86& features = CpuInfo::host().features().x86();
+    return {.movbe = features.hasMOVBE()};
+}
+
+BlockEmitter::BlockEmitter(const Thunks& thunks, Optimisations optimisations, HostFeatures features)
+    : thunks_(thunks), optimisations_(optimisations), features_(features) {}
 
 EmittedBlock BlockEmitter::emit(const BlockSource& source, std::uint8_t* base, std::size_t room,
                                 ExitLink* link_address) {
     code_.reset();
     if (code_.init(Environment::host(), reinterpret_cast<std::uint64_t>(base)) != kErrorOk) return {};
-    BlockWriter writer(code_, source, thunks_, optimisations_, link_address);
+    BlockWriter writer(code_, source, thunks_, optimisations_, features_, link_address);
     EmittedBlock block = writer.write(base);
     if (code_.flatten() != kErrorOk || code_.hasUnresolvedLinks() || code_.codeSize() > room) return {};
     block.size = code_.textSection()->bufferSize();
