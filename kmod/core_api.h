@@ -209,6 +209,13 @@ void untrap_host_arm_timer(void* host, u64 until);
  */
 void untrap_host_fpu_take(void* host);
 void untrap_host_fpu_give(void* host);
+/*
+ * Interrupts on: 2^shift bytes (12 to 20) of the linear mapping, aligned to that; NULL if the host has none or `host`
+ * has enough of them. real: host real address of what lies in the linear mapping.
+ */
+void* untrap_host_allocate(void* host, u32 shift);
+void untrap_host_release(void* host, void* block, u32 shift);
+u64 untrap_host_real(const void* linear);
 /* A store to a guest real address without memory: not 0 if an ioeventfd took it. value is right-aligned. */
 int untrap_host_mmio_write(void* host, u64 real, u32 size, u64 value);
 /* Tracepoints, see untrap_core_trace. */

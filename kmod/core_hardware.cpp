@@ -46,6 +46,15 @@ void invalidate_tlb(unsigned index) {
 
 void invalidate_instruction_cache() { asm volatile("sync; iccci 0,0; isync" : : : "memory"); }
 
+// The instruction cache is tagged with the guest's addresses: icbi would need them and the PID.
+void publish_code(const void* first, std::uint32_t bytes) {
+    constexpr std::uintptr_t line = 32;
+    const auto begin = reinterpret_cast<std::uintptr_t>(first) & ~(line - 1);
+    const auto end = reinterpret_cast<std::uintptr_t>(first) + bytes;
+    for (std::uintptr_t at = begin; at < end; at += line) asm volatile("dcbst 0,%0" : : "r"(at) : "memory");
+    invalidate_instruction_cache();
+}
+
 std::uint64_t timebase() {
     std::uint32_t high, low, again;
     do {

@@ -21,6 +21,22 @@ namespace untrap::runtime::native {
 
 std::uint64_t LinuxHost::now() { return hardware::timebase(); }
 
+void LinuxHost::take_written_memory() {
+    WrittenMemory& written = vm_->written;
+    while (written.count != 0) {
+        const std::uint32_t saved = hardware::irq_save();
+        if (written.count > WrittenMemory::capacity) {
+            written.count = 0;
+            hardware::irq_restore(saved);
+            vcpu_->engine().flush();
+            return;
+        }
+        const WrittenMemory::Range range = written.ranges[--written.count];
+        hardware::irq_restore(saved);
+        vcpu_->engine().memory_written(range.base, range.bytes);
+    }
+}
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Winvalid-offsetof" // no virtual bases here: GCC knows the offsets
 static_assert(offsetof(NativeVcpu, world) == 0);
@@ -28,8 +44,9 @@ static_assert(offsetof(NativeVcpu, core) + offsetof(Vcpu, state) == WORLD_BYTES)
 #pragma GCC diagnostic pop
 
 NativeVcpu::NativeVcpu(NativeVm& owner, void* linux_host)
-    : core(owner.memory, owner.patches, host), host(linux_host), engine(core, world, shadow_tlb(), host), vm(owner) {
-    host.set_vcpu(core, world);
+    : core(owner.memory, owner.patches, host), host(linux_host),
+      engine(core, world, shadow_tlb(), host, owner.patching), vm(owner) {
+    host.set_vcpu(owner, core, world);
     core.set_engine(engine);
 }
 

@@ -7,6 +7,7 @@
 #include "runtime/kvm/errno_values.h"
 #include "runtime/kvm/exit_sites.h"
 #include "runtime/kvm/untrap_abi.h"
+#include "runtime/native/hardware.h"
 
 namespace abi = untrap::abi;
 namespace errno_values = untrap::runtime::errno_values;
@@ -17,13 +18,17 @@ namespace {
 
 constexpr u64 real_space = u64{1} << 36;
 // Bit n: level n can be asked for.
-constexpr u64 available_levels = 0;
+constexpr u64 available_levels = untrap::abi::untrap_levels_up_to(3);
 
 } // namespace
 
 size_t untrap_core_vm_bytes(void) { return sizeof(untrap_core_vm); }
 
-untrap_core_vm* untrap_core_vm_create(void* memory) { return new (memory) untrap_core_vm; }
+untrap_core_vm* untrap_core_vm_create(void* memory) {
+    auto* const vm = new (memory) untrap_core_vm;
+    vm->patches.configure(vm->levels, vm->threshold);
+    return vm;
+}
 
 void untrap_core_vm_destroy(untrap_core_vm* vm) { vm->~untrap_core_vm(); }
 
@@ -72,10 +77,12 @@ int untrap_core_enable_cap(untrap_core_vm* vm, u32 capability, const u64* args) 
     }
     if (!good) return -errno_values::einval;
     if (vm->started) return -errno_values::ebusy;
+    if (capability == abi::cap_untrap_levels) vm->levels = static_cast<unsigned>(args[0]);
     if (capability == abi::cap_untrap_threshold) {
         vm->patches.limit(static_cast<u32>(args[1]), static_cast<unsigned>(args[2]));
-        vm->patches.configure(vm->patches.levels(), static_cast<unsigned>(args[0]));
+        vm->threshold = static_cast<unsigned>(args[0]);
     }
+    vm->patches.configure(vm->levels, vm->threshold);
     return 0;
 }
 
@@ -97,7 +104,14 @@ int untrap_core_keep_exit_sites(untrap_core_vm* vm, void* memory, u64 sites) {
     return 0;
 }
 
-int untrap_core_memory_written(untrap_core_vm*, u64 base, u64 bytes) {
-    // Nothing is made from guest code at level 0, and the CPU's caches see the write.
-    return base >= real_space || bytes > real_space - base ? -errno_values::einval : 0;
+int untrap_core_memory_written(untrap_core_vm* vm, u64 base, u64 bytes) {
+    namespace hardware = untrap::runtime::native::hardware;
+    using untrap::runtime::native::WrittenMemory;
+    if (base >= real_space || bytes > real_space - base) return -errno_values::einval;
+    const u32 saved = hardware::irq_save();
+    WrittenMemory& written = vm->written;
+    if (written.count < WrittenMemory::capacity) written.ranges[written.count] = {base, bytes};
+    if (written.count <= WrittenMemory::capacity) ++written.count;
+    hardware::irq_restore(saved);
+    return 0;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // What the core asks of Linux: time, waiting, scheduling, the FPU.
 
+#include <linux/gfp.h>
+#include <linux/io.h>
 #include <linux/ktime.h>
 #include <linux/printk.h>
 #include <linux/sched/signal.h>
@@ -130,6 +132,20 @@ void untrap_host_fpu_take(void* host) { enable_kernel_fp(); }
 
 // Not disable_kernel_fp: without strict_msr_control that one leaves MSR[FP] on.
 void untrap_host_fpu_give(void* host) { __msr_check_and_clear(MSR_FP); }
+
+// ---- memory
+// ----------------------------------------------------------------------------------------------------------
+
+void* untrap_host_allocate(void* host, u32 shift) {
+    const gfp_t flags = GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_NORETRY;
+
+    if (!untrap_host_can_spare(1ull << (shift - PAGE_SHIFT))) return NULL;
+    return (void*)__get_free_pages(flags, shift - PAGE_SHIFT);
+}
+
+void untrap_host_release(void* host, void* block, u32 shift) { free_pages((unsigned long)block, shift - PAGE_SHIFT); }
+
+u64 untrap_host_real(const void* linear) { return virt_to_phys((void*)linear); }
 
 // ---- devices and tracepoints ---------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@
 #define RFI_HIGH 0x4C00
 #define RFI_LOW 0x0064
 #define MSR_CE_BIT 14
+#define NO_PID -1
 
 	.text
 
@@ -131,7 +132,9 @@ enter_guest:
  * `decline` with nothing done if the handler's context has no shadow PID yet.
  */
 	.macro	deliver interrupt reason decline
-	lwz	r3,WORLD_PID(r4)
+	lwz	r3,WORLD_PID(r4)	/* whatever the guest wrote there: masked */
+	lwz	r6,WORLD_KERNEL_PIDS(r4)
+	and	r3,r3,r6
 	lwz	r6,WORLD_PIDS(r4)
 	slwi	r3,r3,2			/* ShadowContexts::key: supervisor, address space 0 */
 	lbzx	r6,r6,r3
@@ -139,6 +142,8 @@ enter_guest:
 	beq	\decline
 	mtspr	SPRN_PID,r6
 	stw	r6,WORLD_SHADOW_PID(r4)
+	li	r6,NO_PID
+	stw	r6,WORLD_LIVE_PID(r4)
 	mfspr	r3,SPRN_SRR0
 	lwz	r6,WORLD_MSR(r4)
 	stw	r3,WORLD_SRR0(r4)
@@ -208,6 +213,10 @@ untrap_world_data_tlb_error:
 	begin
 	mfspr	r3,SPRN_DEAR
 	beq	2f
+	lwz	r6,WORLD_OWN_PAGE(r4)	/* not the guest's to miss */
+	clrrwi	r7,r3,10
+	cmpw	r6,r7
+	beq	2f
 	surely_missing 13 2f
 	/* Should the C++ side have to deliver it, it writes the same. */
 	mfspr	r6,SPRN_DEAR
@@ -223,6 +232,11 @@ untrap_world_instruction_tlb_error:
 	begin
 	mfspr	r3,SPRN_SRR0
 	beq	2f
+	lwz	r6,WORLD_ARENA(r4)	/* of a stub: likewise */
+	lwz	r7,WORLD_ARENA_BYTES(r4)
+	subf	r6,r6,r3
+	cmplw	r6,r7
+	blt	2f
 	surely_missing 14 2f
 	deliver	14 EXIT_ITLB_REAL 2f
 2:	decline	14
@@ -265,7 +279,12 @@ untrap_world_program:
 	and.	r5,r5,r3
 	bne	3f
 	lwz	r5,WORLD_PID(r4)
-	slwi	r5,r5,2
+	mtcrf	0x08,r3			/* MSR[PR] is bit 17 */
+	bt	17,4f
+	lwz	r3,WORLD_KERNEL_PIDS(r4)
+	and	r5,r5,r3
+	lwz	r3,WORLD_SRR1(r4)
+4:	rlwinm	r5,r5,2,22,29
 	rlwimi	r5,r3,18,31,31		/* MSR[PR]: ShadowContexts::key in address space 0 */
 	lwz	r3,WORLD_PIDS(r4)
 	lbzx	r5,r3,r5
@@ -286,6 +305,8 @@ untrap_world_program:
 	mtspr	SPRN_SRR1,r5
 	clrrwi	r3,r3,2
 	mtspr	SPRN_SRR0,r3
+	li	r5,NO_PID
+	stw	r5,WORLD_LIVE_PID(r4)
 	li	r5,0
 	stw	r5,WORLD_RESERVE_VALID(r4)
 	finish	EXIT_EMUL_RFI r6

@@ -35,7 +35,7 @@ std::uint8_t* InterpreterEngine::Pages::find(std::uint32_t ea, unsigned size, Ac
     if (entry.page == page && entry.context == context) return entry.host + offset;
     const Resolved at = slow->resolve(page, access);
     if (at.status != Resolved::Status::ok || at.little_endian) return nullptr;
-    if (access == Access::store && slow->logs_stores(at.real)) return nullptr;
+    if (access == Access::store && (reports_stores || slow->logs_stores(at.real))) return nullptr;
     ++refills;
     entry = {page, context, at.host};
     return entry.host + offset;

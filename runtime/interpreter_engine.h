@@ -19,6 +19,11 @@ class InterpreterEngine final : public Engine {
     void site_changed(std::uint64_t) override {}
     void flush() override;
     void dirty_log_taken() override {} // stores to logged slots are never kept
+    // Whether stores go through guest storage, which tells the vCPU's engine of them.
+    void report_stores(bool on) {
+        if (pages_.reports_stores != on) flush();
+        pages_.reports_stores = on;
+    }
     std::uint64_t refills() const { return pages_.refills; }
 
   private:
@@ -36,6 +41,7 @@ class InterpreterEngine final : public Engine {
         GuestStorage* slow = nullptr;
         std::uint32_t context = 0; // PID, and MSR[PR,IS,DS]
         std::uint64_t refills = 0;
+        bool reports_stores = false;
 
       private:
         static constexpr unsigned page_shift = 10, entries = 256;

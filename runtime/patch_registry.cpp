@@ -74,7 +74,7 @@ void PatchRegistry::forget(Site& site) {
 
 const plan::Patch* PatchRegistry::make(Site& site, const std::uint32_t* window, unsigned window_length,
                                        bool& newly_patched) {
-    site.traps = threshold_;
+    site.traps = threshold_of(site);
     if (patched_ >= most_patched_) return nullptr;
     CodePage* page = pages_.claim(site.real);
     if (page == nullptr || page->left_alone) return nullptr;
@@ -92,8 +92,9 @@ const plan::Patch* PatchRegistry::note_trap(std::uint64_t real, const std::uint3
     if (levels_ == 0 || window_length == 0) return nullptr;
     Site& site = claim(real, window[0]);
     if (site.patch.level != 0) return &site.patch;
-    if (site.traps >= threshold_) return nullptr; // planned, and nothing can be done about it
-    if (++site.traps < threshold_) return nullptr;
+    const std::uint32_t threshold = threshold_of(site);
+    if (site.traps >= threshold) return nullptr; // planned, and nothing can be done about it
+    if (++site.traps < threshold) return nullptr;
     return make(site, window, window_length, newly_patched);
 }
 
@@ -113,10 +114,30 @@ const plan::Patch* PatchRegistry::find(std::uint64_t real, std::uint32_t word) c
     return site != nullptr && site->word == word && site->patch.level != 0 ? &site->patch : nullptr;
 }
 
+// Its patch goes, and its traps count as `traps`.
+void PatchRegistry::unpatch(Site& site, std::uint32_t traps, std::uint32_t backed_out) {
+    const Site before = site;
+    forget(site);
+    site.real = before.real;
+    site.word = before.word;
+    site.traps = traps;
+    site.backed_out = backed_out;
+}
+
+void PatchRegistry::refuse(std::uint64_t real, std::uint32_t word) {
+    Site* const site = lookup(real);
+    if (site != nullptr && site->word == word) unpatch(*site, 0xFFFFFFFF, site->backed_out);
+}
+
+void PatchRegistry::back_out(std::uint64_t real, std::uint32_t word) {
+    Site* const site = lookup(real);
+    if (site != nullptr && site->word == word && site->patch.level != 0) unpatch(*site, 0, site->backed_out + 1);
+}
+
 bool PatchRegistry::refused(std::uint64_t real, std::uint32_t word) const {
     if (levels_ == 0) return false;
     const Site* site = lookup(real);
-    return site != nullptr && site->word == word && site->patch.level == 0 && site->traps >= threshold_;
+    return site != nullptr && site->word == word && site->patch.level == 0 && site->traps >= threshold_of(*site);
 }
 
 // -- code that changes -------------------------------------------------------------------------------------------

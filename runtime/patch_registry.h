@@ -51,6 +51,11 @@ class PatchRegistry {
         return (levels_ >> handler_level & 1) != 0 &&
                handlers_[which == isa::Interrupt::data_tlb_error ? 0 : 1].runs >= threshold_;
     }
+    // The host has no way to patch the site: it stays a trap.
+    void refuse(std::uint64_t real, std::uint32_t word);
+    // The patch went because its code was changed or read: the site's traps count anew, up to a higher threshold each
+    // time.
+    void back_out(std::uint64_t real, std::uint32_t word);
     void clear();
 
     std::uint32_t patched_sites() const { return patched_; }
@@ -99,8 +104,15 @@ class PatchRegistry {
         std::uint64_t real = ~std::uint64_t{0};
         std::uint32_t word = 0;
         std::uint32_t traps = 0;
+        std::uint32_t backed_out = 0; // how often
         plan::Patch patch;
     };
+    std::uint32_t threshold_of(const Site& site) const {
+        constexpr std::uint32_t most = 12;
+        const std::uint64_t raised = std::uint64_t{threshold_} << (site.backed_out < most ? site.backed_out : most);
+        return raised < 0xFFFFFFFF ? static_cast<std::uint32_t>(raised) : 0xFFFFFFFF;
+    }
+    void unpatch(Site& site, std::uint32_t traps, std::uint32_t backed_out);
     Site& slot(std::uint64_t real, unsigned attempt);
     Site* lookup(std::uint64_t real);
     const Site* lookup(std::uint64_t real) const { return const_cast<PatchRegistry*>(this)->lookup(real); }

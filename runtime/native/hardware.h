@@ -17,6 +17,9 @@ void invalidate_tlb(unsigned index);
 // shadow PID gets a new meaning (iccci).
 void invalidate_instruction_cache();
 
+// Written by the host, to be fetched by a guest: first + bytes lie in the kernel's linear mapping.
+void publish_code(const void* first, std::uint32_t bytes);
+
 // Timebase of the host, 64 bits.
 std::uint64_t timebase();
 // Low word alone.

@@ -27,10 +27,17 @@ Trap interpret() {
     return trap;
 }
 
+// The guest goes on where it stands.
+Trap again() {
+    Trap trap;
+    trap.kind = TrapKind::budget;
+    return trap;
+}
+
 } // namespace
 
-NativeEngine::NativeEngine(Vcpu& vcpu, World& world, ShadowTlb& tlb, NativeHost& host)
-    : vcpu_(vcpu), world_(world), contexts_(tlb), host_(host) {
+NativeEngine::NativeEngine(Vcpu& vcpu, World& world, ShadowTlb& tlb, NativeHost& host, Patching& patching)
+    : vcpu_(vcpu), world_(world), contexts_(tlb), host_(host), patching_(patching) {
     world_.pids = contexts_.table_address();
 }
 
@@ -48,9 +55,16 @@ void NativeEngine::from_core() {
 }
 
 void NativeEngine::select_context() {
-    const std::uint32_t guest = vcpu_.state.page.msr;
-    world_.shadow_pid =
-        contexts_.pid(ShadowContexts::key(vcpu_.state.page.pid, (guest & msr::is) != 0, (guest & msr::pr) != 0));
+    isa::CpuState& state = vcpu_.state;
+    const bool space = (state.page.msr & msr::is) != 0, problem = (state.page.msr & msr::pr) != 0;
+    std::uint16_t key = ShadowContexts::key(state.page.pid, space, problem);
+    if (one_kernel() && !space && !problem) {
+        // One with mappings of this PID goes on; others end here.
+        constexpr std::uint16_t global = ShadowContexts::key(0, false, false);
+        if (key != global && !contexts_.is(key, world_.shadow_pid)) key = global;
+        state.live_pid = key != global ? state.page.pid : isa::CpuState::no_pid;
+    }
+    world_.shadow_pid = contexts_.pid(key);
 }
 
 void NativeEngine::update_run_msr() {
@@ -81,9 +95,12 @@ Trap NativeEngine::run(Vcpu& vcpu, std::uint64_t budget) {
         // It keeps translations, and is not told of what quick exits write.
         if (interpreter_tlb_version_ != vcpu.tlb.version()) interpreter_.flush();
         interpreter_tlb_version_ = vcpu.tlb.version();
+        interpreter_.report_stores(patching_.copies.any());
         return interpreter_.run(vcpu, budget);
     }
     from_core();
+    patches_ = vcpu.patches.levels() != 0;
+    world_.kernel_pids = (vcpu.patches.levels() & ~3U) != 0 ? 0 : 0xFF;
     quick_ = (state.dbcr0 & isa::dbcr0::idm) == 0;
     traces_ = host_.traces();
     observed_ = timing_ || traces_ != 0 || vcpu.exit_sites != nullptr;
@@ -110,6 +127,7 @@ Trap NativeEngine::run(Vcpu& vcpu, std::uint64_t budget) {
         const std::uint32_t entered_at = state.pc;
         hardware::enter_guest(&world_);
         state.usprg0 = hardware::read_usprg0();
+        if (patched()) read_state_page_back();
         // What tells a guest that runs from one that faults at its own handlers for ever (Vcpu::note_delivery).
         if (state.pc != entered_at) ++state.retired;
         const auto which = static_cast<Interrupt>(world_.vector);
@@ -159,6 +177,7 @@ Trap NativeEngine::data_trap() {
     Trap trap;
     trap.ea = world_.dear;
     trap.is_store = (world_.esr & esr::st) != 0;
+    if (settle_page(trap.ea, trap.is_store ? mmu::Access::store : mmu::Access::load)) return again();
     const Resolved at = vcpu_.storage.resolve(trap.ea, trap.is_store ? mmu::Access::store : mmu::Access::load);
     switch (at.status) {
     case Resolved::Status::miss: trap.kind = TrapKind::data_miss; break;
@@ -183,6 +202,7 @@ Trap NativeEngine::trap_of(unsigned vector) {
     case Interrupt::data_tlb_error: return data_trap();
     case Interrupt::instruction_storage:
     case Interrupt::instruction_tlb_error: {
+        if (settle_page(vcpu_.state.pc, mmu::Access::fetch)) return again();
         switch (vcpu_.storage.resolve(vcpu_.state.pc, mmu::Access::fetch).status) {
         case Resolved::Status::miss: trap.kind = TrapKind::fetch_miss; return trap;
         case Resolved::Status::denied: trap.kind = TrapKind::fetch_denied; return trap;
@@ -215,9 +235,18 @@ void NativeEngine::tlb_entry_changed(unsigned index, const mmu::TlbEntry& before
         host_.trace_tlb(index, {before.word0, before.word1, before.word2}, before.tid, false);
     contexts_.drop_guest_entry(index);
     hardware::irq_restore(saved);
+    if (takes_our_place(vcpu_.tlb.entry(index))) back_out_all();
+}
+
+void NativeEngine::dirty_log_taken() {
+    const std::uint32_t saved = hardware::irq_save();
+    contexts_.clear();
+    hardware::irq_restore(saved);
 }
 
 void NativeEngine::flush() {
+    back_out_all();
+    settled_ = {};
     const std::uint32_t saved = hardware::irq_save();
     contexts_.clear();
     hardware::irq_restore(saved);

@@ -9,6 +9,7 @@
 #include "runtime/exit_sites.h"
 #include "runtime/interpreter_engine.h"
 #include "runtime/native/native_host.h"
+#include "runtime/native/patching.h"
 #include "runtime/native/shadow_tlb.h"
 #include "runtime/native/world.h"
 
@@ -23,20 +24,31 @@ namespace untrap::runtime::native {
 // The budget of run() is not counted: a 440 cannot. TrapKind::budget means that something outside wants attention.
 class NativeEngine final : public Engine {
   public:
-    NativeEngine(Vcpu& vcpu, World& world, ShadowTlb& tlb, NativeHost& host);
+    NativeEngine(Vcpu& vcpu, World& world, ShadowTlb& tlb, NativeHost& host, Patching& patching);
 
     isa::Trap run(Vcpu& vcpu, std::uint64_t budget) override;
     bool counts_instructions() const override { return false; }
     void tlb_entry_changed(unsigned index, const mmu::TlbEntry& before) override;
-    void memory_written(std::uint64_t, std::uint64_t) override {} // level 0 makes nothing from code
-    void site_changed(std::uint64_t) override {}
+    void memory_written(std::uint64_t real, std::uint64_t length) override;
+    void site_changed(std::uint64_t real) override;
     void flush() override;
+    void dirty_log_taken() override;
 
     // The guest was left by this interrupt; interrupts are off, the host's world is back. True: back into the guest.
     bool exit(unsigned vector) {
+        from_stub_ = moved_ = false;
+        if (vcpu_.state.pc - world_.arena < world_.arena_bytes) leave_stub(vector);
+        if (patched() && !accept_state_page()) return false;
         if (vector == static_cast<unsigned>(isa::Interrupt::program) && world_.quick != 0) return program_interrupt();
         return observed_ ? observed_exit(vector) : quick_exit(vector);
     }
+
+    // Patches there are, and those that were taken out again; their memory in bytes.
+    std::uint32_t patches_in() const { return patching_.installed; }
+    std::uint64_t patches_out() const { return patching_.backed_out; }
+    std::uint64_t copied_bytes() const { return patching_.copies.bytes(); }
+    // Where the guest's kernel runs with one context for all PIDs, as long as it uses no mapping of one of them.
+    bool one_kernel() const { return world_.kernel_pids == 0; }
 
     // Exits counted here and not yet in Vcpu::exits.
     void count_exits();
@@ -60,7 +72,7 @@ class NativeEngine final : public Engine {
     bool emulate_quickly(std::uint32_t word);
     bool write_spr(unsigned number, std::uint32_t value);
     bool write_msr(std::uint32_t value);
-    void write_tlb_word(unsigned index, unsigned ws, std::uint32_t value);
+    bool write_tlb_word(unsigned index, unsigned ws, std::uint32_t value);
     bool return_from_interrupt();
     bool system_call();
     bool tlb_miss(std::uint32_t ea, mmu::Access access);
@@ -77,6 +89,36 @@ class NativeEngine final : public Engine {
         ++world_.exits[static_cast<unsigned>(reason)];
         reason_ = reason;
     }
+
+    // patching.cpp
+    struct View {
+        bool copied = false;
+        std::uint64_t frame = 0;     // host real address >> 12, if copied
+        std::uint32_t allowed = ~0U; // of the permissions that the guest gives
+    };
+    enum class Installed : std::uint8_t { done, never, not_now };
+    bool patched() const { return world_.own_page != 1; }
+    bool accept_state_page();
+    void read_state_page_back();
+    void leave_stub(unsigned& vector);
+    bool stub_miss();
+    bool runs_kernel() const { return (contexts_.key_of(world_.shadow_pid) & 3) == 0; }
+    void map_own(unsigned which);
+    bool is_own_page(std::uint32_t ea) const;
+    bool takes_our_place(const mmu::TlbEntry& entry) const;
+    bool place_is_free(std::uint32_t ea, unsigned shift) const;
+    void change_use(CodeCopies::Block& block, unsigned page, CodeCopies::Use use);
+    bool choose_memory(std::uint32_t ea, const mmu::TlbEntry& entry, std::uint64_t real, mmu::Access access,
+                       unsigned& shift, View& view);
+    bool wrong_view(std::uint32_t ea, mmu::Access access);
+    bool start_arena(std::uint32_t site);
+    std::uint32_t replacement(const plan::Patch& patch, std::uint32_t original, std::uint32_t ea, std::uint32_t& stub);
+    Installed install(std::uint64_t real, std::uint32_t original, std::uint32_t ea, const Resolved& at);
+    void release_block(CodeCopies::Block& block);
+    void back_out_page(CodeCopies::Block& block, unsigned page);
+    void back_out_all();
+    bool settle_page(std::uint32_t ea, mmu::Access access);
+    bool is_settled(std::uint32_t pc);
 
     void take_fpu();
     void give_fpu();
@@ -95,10 +137,14 @@ class NativeEngine final : public Engine {
     World& world_;
     ShadowContexts contexts_;
     NativeHost& host_;
+    Patching& patching_;
     InterpreterEngine interpreter_;
     std::uint32_t interpreter_tlb_version_ = 0; // of the guest TLB, when the interpreter last ran
     ExitReason reason_ = ExitReason::signal;
-    bool quick_ = false; // quick exits are allowed: nothing watches single instructions
+    bool quick_ = false;     // quick exits are allowed: nothing watches single instructions
+    bool from_stub_ = false; // the guest was left in a stub
+    bool moved_ = false;     // and is in another context than its CPU was, because it wrote the state page
+    bool patches_ = false;   // there are levels in use
     bool timing_ = false;
     bool observed_ = false; // exits are timed, traced, or told apart by site
     bool exit_open_ = false, exit_was_quick_ = false;
@@ -108,6 +154,8 @@ class NativeEngine final : public Engine {
     unsigned executed_slot_ = ShadowTlb::slot_count; // what the page being executed was last mapped by
     std::uint64_t armed_for_ = 0;                    // the deadline that the host timer is set to
     Times times_{};
+    static constexpr unsigned settled_count = 512;
+    std::array<std::uint32_t, settled_count> settled_{}; // addresses of sites that stay traps, by their low bits
 };
 
 } // namespace untrap::runtime::native

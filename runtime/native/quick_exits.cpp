@@ -22,20 +22,39 @@ namespace {
 // What tells an instruction of primary opcode 31.
 constexpr std::uint32_t extended(isa::Op op) { return isa::match_of(op) >> 1 & 0x3FF; }
 
+constexpr bool is_translation_fault(Interrupt which) {
+    return which == Interrupt::data_tlb_error || which == Interrupt::instruction_tlb_error ||
+           which == Interrupt::data_storage || which == Interrupt::instruction_storage;
+}
+
 constexpr std::uint32_t ee_ce_me = msr::ee | msr::ce | msr::me;
 
 } // namespace
 
 bool NativeEngine::quick_exit(unsigned vector) {
+    if (moved_ && is_translation_fault(static_cast<Interrupt>(vector))) {
+        count(ExitReason::dtlb_virt); // the fault is the other context's, and may not be this one's
+        return true;
+    }
     switch (static_cast<Interrupt>(vector)) {
     case Interrupt::program: return quick_ && program_interrupt();
     case Interrupt::system_call: return quick_ && system_call();
     case Interrupt::data_tlb_error:
         return tlb_miss(world_.dear, (world_.esr & esr::st) != 0 ? Access::store : Access::load);
-    case Interrupt::instruction_tlb_error: return tlb_miss(vcpu_.state.pc, Access::fetch);
-    case Interrupt::data_storage: return (world_.esr & esr::st) != 0 && storage_interrupt(world_.dear);
+    case Interrupt::instruction_tlb_error: return from_stub_ ? stub_miss() : tlb_miss(vcpu_.state.pc, Access::fetch);
+    case Interrupt::data_storage: {
+        const bool store = (world_.esr & esr::st) != 0;
+        if (store && storage_interrupt(world_.dear)) return true;
+        return patching_.copies.any() && wrong_view(world_.dear, store ? Access::store : Access::load);
+    }
+    case Interrupt::instruction_storage: return patching_.copies.any() && wrong_view(vcpu_.state.pc, Access::fetch);
     case Interrupt::fp_unavailable:
-        if ((vcpu_.state.page.msr & msr::fp) == 0 || world_.fpu_msr != 0) return false;
+        if ((vcpu_.state.page.msr & msr::fp) == 0) return false;
+        if (world_.fpu_msr != 0) { // MSR[FP] was set behind our back
+            if (!patched()) return false;
+            update_run_msr();
+            return true;
+        }
         count(ExitReason::fp_unavail);
         take_fpu();
         update_run_msr();
@@ -72,9 +91,11 @@ bool NativeEngine::quick_exit(unsigned vector) {
 }
 
 // Written over an entry that was never used, it costs no more than the write.
-[[gnu::always_inline]] inline void NativeEngine::write_tlb_word(unsigned index, unsigned ws, std::uint32_t value) {
+[[gnu::always_inline]] inline bool NativeEngine::write_tlb_word(unsigned index, unsigned ws, std::uint32_t value) {
+    if (ws == 0 && patched() && takes_our_place({.word0 = value})) return false;
     if (contexts_.uses_guest_entry(index)) tlb_entry_changed(index, vcpu_.tlb.entry(index));
     vcpu_.tlb.write_word(index, ws, value, vcpu_.state.page.mmucr);
+    return true;
 }
 
 bool NativeEngine::return_from_interrupt() {
@@ -107,7 +128,8 @@ bool NativeEngine::return_from_interrupt() {
     }
     case extended(isa::Op::mtspr):
         if (!write_spr(insn.spr(), rt)) return false;
-        count(ExitReason::emul_mtspr);
+        // A stub traps here for the sake of shadow contexts alone: on another host it would not.
+        count(from_stub_ ? ExitReason::dtlb_virt : ExitReason::emul_mtspr);
         break;
     case extended(isa::Op::mfmsr):
         rt = state.page.msr;
@@ -126,7 +148,7 @@ bool NativeEngine::return_from_interrupt() {
         count(ExitReason::emul_mtmsr);
         break;
     case extended(isa::Op::tlbwe):
-        write_tlb_word(state.gpr[insn.ra()] & 63, insn.ws(), rt);
+        if (!write_tlb_word(state.gpr[insn.ra()] & 63, insn.ws(), rt)) return false;
         count(ExitReason::emul_tlbwe);
         break;
     default: return false;
@@ -137,6 +159,7 @@ bool NativeEngine::return_from_interrupt() {
 
 bool NativeEngine::program_interrupt() {
     if ((world_.esr & esr::ppr) == 0 || (vcpu_.state.page.msr & msr::pr) != 0) return false;
+    if (patches_ && !from_stub_ && !is_settled(vcpu_.state.pc)) return false;
     return emulate_quickly(world_.word);
 }
 
@@ -168,6 +191,11 @@ bool NativeEngine::system_call() {
 bool NativeEngine::tlb_miss(std::uint32_t ea, Access access) {
     isa::StatePage& page = vcpu_.state.page;
     const bool fetch = access == Access::fetch;
+    if (!fetch && is_own_page(ea)) {
+        map_own(ShadowContexts::own_page);
+        count(ExitReason::dtlb_virt);
+        return true;
+    }
     const int index = vcpu_.tlb.search(ea, (page.msr & msr::ds) != 0 ? 1 : 0, page.pid);
     if (index < 0) {
         if (!quick_) return false;
@@ -182,6 +210,16 @@ bool NativeEngine::tlb_miss(std::uint32_t ea, Access access) {
     }
     const TlbEntry& entry = vcpu_.tlb.entry(static_cast<unsigned>(index));
     if (!mmu::GuestTlb::permits(entry, (page.msr & msr::pr) != 0, access)) return false;
+    // The kernel uses memory of a process: it goes on with that one's context.
+    if (entry.tid != 0 && one_kernel() && (page.msr & (msr::is | msr::pr)) == 0 &&
+        !contexts_.is(ShadowContexts::key(page.pid, false, false), world_.shadow_pid)) {
+        world_.shadow_pid = contexts_.pid(ShadowContexts::key(page.pid, false, false));
+        vcpu_.state.live_pid = page.pid;
+        if (contexts_.maps(static_cast<unsigned>(index), ea, world_.shadow_pid)) {
+            count(fetch ? ExitReason::itlb_virt : ExitReason::dtlb_virt);
+            return true;
+        }
+    }
     if (!map(ea, static_cast<unsigned>(index), access)) return false;
     count(fetch ? ExitReason::itlb_virt : ExitReason::dtlb_virt);
     return true;
@@ -223,7 +261,10 @@ bool NativeEngine::map(std::uint32_t ea, unsigned guest_index, Access access) {
         if (access == Access::store) slot->dirty[page / 32] |= 1U << (page & 31);
         writable = writable && (slot->dirty[page / 32] >> (page & 31) & 1) != 0;
     }
+    View view;
+    if (patching_.copies.any() && !choose_memory(ea, entry, real, access, shift, view)) return false;
     const std::uint32_t offset_mask = (1U << shift) - 1;
+    const std::uint64_t host_frame = view.copied ? view.frame : frame >> 8;
 
     // Two entries of the guest for one address are its own mistake, but in the hardware they would be a machine check
     // of the host: the other one's mappings go.
@@ -234,13 +275,14 @@ bool NativeEngine::map(std::uint32_t ea, unsigned guest_index, Access access) {
     ShadowTlb::Mapping mapping;
     mapping.word0 = (ea & ~offset_mask) | TlbEntry::valid_bit | TlbEntry::ts_bit | (shift - 10) / 2 << 4;
     // 1 KB pages: the part of the 4 KB frame.
-    const std::uint32_t low = frame >> 8 << 12 | (static_cast<std::uint32_t>(real) & 0xFFF);
-    mapping.word1 = (low & ~offset_mask & 0xFFFFFC00) | frame >> 28;
+    const std::uint32_t low = static_cast<std::uint32_t>(host_frame << 12) | (static_cast<std::uint32_t>(real) & 0xFFF);
+    mapping.word1 = (low & ~offset_mask & 0xFFFFFC00) | static_cast<std::uint32_t>(host_frame >> 20);
     // The guest's permissions for the state it is in are the hardware's for problem state. SR is for the world switch,
     // which reads the instruction that trapped. Memory is cached as the host has it; byte order and guard are kept.
     const bool problem = (vcpu_.state.page.msr & msr::pr) != 0;
     std::uint32_t allowed = problem ? entry.word2 & 0x38 : (entry.word2 & 0x07) << 3;
     if (!writable) allowed &= ~TlbEntry::uw;
+    allowed &= view.allowed;
     mapping.word2 = allowed | TlbEntry::sr | (entry.word2 & (TlbEntry::attr_e | TlbEntry::attr_g));
     mapping.pid = static_cast<std::uint8_t>(world_.shadow_pid);
     mapping.guest_index = static_cast<std::uint8_t>(guest_index);

@@ -84,6 +84,16 @@ void ShadowTlb::release_pid(std::uint8_t pid) {
     hardware::invalidate_instruction_cache();
 }
 
+void ShadowTlb::drop_real(ShadowContexts& owner, std::uint64_t real, std::uint64_t bytes) {
+    for (unsigned slot = 0; slot < slots_; ++slot) {
+        const Entry& entry = entries_[slot];
+        if (entry.owner != &owner) continue;
+        const TlbEntry words{entry.mapping.word0, entry.mapping.word1, entry.mapping.word2};
+        const std::uint64_t first = words.rpn(), size = std::uint64_t{1} << words.page_shift();
+        if (first < real + bytes && real < first + size) drop(owner, slot);
+    }
+}
+
 void ShadowTlb::release(const ShadowContexts& owner) {
     for (unsigned pid = 1; pid < pid_count; ++pid)
         if (pids_[pid].owner == &owner) release_pid(static_cast<std::uint8_t>(pid));
@@ -93,6 +103,14 @@ unsigned ShadowContexts::insert(const ShadowTlb::Mapping& mapping, unsigned spar
     const unsigned slot = tlb_.insert(*this, mapping, spare);
     slots_[mapping.guest_index].add(slot);
     return slot;
+}
+
+bool ShadowContexts::maps(unsigned index, std::uint32_t ea, std::uint32_t shadow_pid) const {
+    return slots_[index].any_of([&](unsigned slot) {
+        const ShadowTlb::Mapping& mapping = tlb_.mapping(slot);
+        const TlbEntry words{.word0 = mapping.word0};
+        return mapping.pid == shadow_pid && ((ea ^ mapping.word0) & words.page_mask() & 0xFFFFFC00) == 0;
+    });
 }
 
 void ShadowContexts::drop_slots(unsigned index) {

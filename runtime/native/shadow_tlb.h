@@ -15,6 +15,17 @@ class SlotSet {
   public:
     void add(unsigned slot) { words_[slot >> 5] |= bit(slot); }
     void remove(unsigned slot) { words_[slot >> 5] &= ~bit(slot); }
+    template <typename Condition>
+    bool any_of(Condition&& condition) const {
+        for (unsigned word = 0; word < 2; ++word) {
+            for (std::uint32_t left = words_[word]; left != 0;) {
+                const auto lead = static_cast<unsigned>(__builtin_clz(left));
+                left &= ~(0x80000000U >> lead);
+                if (condition(word * 32 + lead)) return true;
+            }
+        }
+        return false;
+    }
     bool has(unsigned slot) const { return (words_[slot >> 5] & bit(slot)) != 0; }
     bool empty() const { return (words_[0] | words_[1]) == 0; }
     // Takes the first one out, other than `spare`; slot_limit if there is none.
@@ -61,7 +72,8 @@ class ShadowTlb {
     void start(unsigned slots);
     unsigned slots() const { return slots_; }
 
-    // A mapping of a guest. guest_index: the guest TLB entry it comes from.
+    // A mapping of a guest. guest_index: the guest TLB entry it comes from, or one of the numbers above those for what
+    // is mapped beside (ShadowContexts::own_page and on).
     struct Mapping {
         std::uint32_t word0, word1, word2; // as the hardware takes them; word0 with TS
         std::uint8_t pid;
@@ -75,8 +87,13 @@ class ShadowTlb {
     // A shadow PID for a context of owner; another context may lose it, its mappings with it.
     std::uint8_t allocate_pid(ShadowContexts& owner, std::uint16_t key);
     void release_pid(std::uint8_t pid);
+    // What maps any of these host real addresses.
+    void drop_real(ShadowContexts& owner, std::uint64_t real, std::uint64_t bytes);
     // All shadow PIDs of an owner, and with them all its mappings.
     void release(const ShadowContexts& owner);
+
+    // The context that a shadow PID stands for.
+    std::uint16_t key_of(std::uint32_t pid) const { return pids_[pid & (pid_count - 1)].key; }
 
     bool owned(const ShadowContexts& owner, unsigned slot) const { return entries_[slot].owner == &owner; }
     const Mapping& mapping(unsigned slot) const { return entries_[slot].mapping; }
@@ -110,6 +127,8 @@ class ShadowTlb {
 class ShadowContexts {
   public:
     static constexpr unsigned key_count = 1024;
+    // Numbers above those of guest TLB entries.
+    static constexpr unsigned own_page = 64, arena = 65, index_count = 66;
     static constexpr std::uint16_t key(unsigned pid, bool space, bool problem_state) {
         return static_cast<std::uint16_t>((pid & 0xFF) << 2 | (space ? 2U : 0U) | (problem_state ? 1U : 0U));
     }
@@ -121,6 +140,10 @@ class ShadowContexts {
         const std::uint8_t known = pids_[key];
         return known != 0 ? known : tlb_.allocate_pid(*this, key);
     }
+    // Whether this shadow PID is the context's.
+    bool is(std::uint16_t key, std::uint32_t shadow_pid) const { return pids_[key] == shadow_pid && shadow_pid != 0; }
+    // The context of the shadow PID that the CPU ran this vCPU with.
+    std::uint16_t key_of(std::uint32_t shadow_pid) const { return tlb_.key_of(shadow_pid); }
     // Of the table of shadow PIDs by key, one byte each, 0 for none yet: for the world switch.
     std::uint32_t table_address() const {
         return static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(pids_.data()));
@@ -132,6 +155,10 @@ class ShadowContexts {
         if (!slots_[index].empty()) drop_slots(index);
     }
     bool uses_guest_entry(unsigned index) const { return !slots_[index].empty(); }
+    // Whether a mapping made from guest TLB entry `index` for this shadow PID is noted at ea. (The host may have taken
+    // it.)
+    bool maps(unsigned index, std::uint32_t ea, std::uint32_t shadow_pid) const;
+    void drop_real(std::uint64_t real, std::uint64_t bytes) { tlb_.drop_real(*this, real, bytes); }
     // Everything goes, shadow PIDs too.
     void clear() { tlb_.release(*this); }
 
@@ -141,7 +168,7 @@ class ShadowContexts {
 
     ShadowTlb& tlb_;
     std::array<std::uint8_t, key_count> pids_{};
-    std::array<SlotSet, 64> slots_{}; // by guest TLB index
+    std::array<SlotSet, index_count> slots_{}; // by guest TLB index, and what is above those
 };
 
 } // namespace untrap::runtime::native

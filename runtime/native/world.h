@@ -6,6 +6,7 @@
 
 #include "runtime/native/world_layout.h"
 #include "runtime/vcpu.h"
+#include "translator/ppc/guest_page.h"
 
 namespace untrap::runtime::native {
 
@@ -27,8 +28,14 @@ struct World {
     std::uint32_t pids = 0;      // address of ShadowContexts' table: a byte per context
     std::uint32_t fpu_msr = 0;   // MSR[FP,FE0,FE1] while the FPU holds the guest's registers
     std::uint32_t tlb_sets = 0;  // address of the guest TLB's sets of candidates
-    std::uint32_t reserved[12] = {};
+    // Bits of the guest's PID that choose a context of its kernel: all, or none where the kernel has one for all PIDs.
+    std::uint32_t kernel_pids = 0xFF;
+    // Address of the state page where it is mapped, else one that no address without its low 10 bits equals.
+    std::uint32_t own_page = 1;
+    std::uint32_t arena = 0, arena_bytes = 0; // addresses of stubs; none: 0 bytes
+    std::uint32_t reserved[8] = {};
     std::uint32_t exits[32] = {}; // by ExitReason, not yet in Vcpu::exits
+    std::uint32_t unused[960] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -52,6 +59,10 @@ UNTRAP_AT(quick, WORLD_QUICK);
 UNTRAP_AT(pids, WORLD_PIDS);
 UNTRAP_AT(fpu_msr, WORLD_FPU_MSR);
 UNTRAP_AT(tlb_sets, WORLD_TLB_SETS);
+UNTRAP_AT(kernel_pids, WORLD_KERNEL_PIDS);
+UNTRAP_AT(own_page, WORLD_OWN_PAGE);
+UNTRAP_AT(arena, WORLD_ARENA);
+UNTRAP_AT(arena_bytes, WORLD_ARENA_BYTES);
 UNTRAP_AT(exits, WORLD_EXITS);
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
@@ -68,6 +79,7 @@ UNTRAP_STATE_AT(lr, WORLD_LR);
 UNTRAP_STATE_AT(ctr, WORLD_CTR);
 UNTRAP_STATE_AT(reserve_valid, WORLD_RESERVE_VALID);
 UNTRAP_STATE_AT(ivpr, WORLD_IVPR);
+UNTRAP_STATE_AT(live_pid, WORLD_LIVE_PID);
 UNTRAP_STATE_AT(ivor, WORLD_IVOR(0));
 UNTRAP_PAGE_AT(msr, WORLD_MSR);
 UNTRAP_PAGE_AT(pending, WORLD_PENDING);
@@ -78,6 +90,9 @@ UNTRAP_PAGE_AT(esr, WORLD_ESR_PAGE);
 UNTRAP_PAGE_AT(pid, WORLD_PID);
 UNTRAP_PAGE_AT(sprg, WORLD_SPRG4 - 16);
 #undef UNTRAP_STATE_AT
+static_assert(WORLD_BYTES % isa::CpuState::page_bytes == 0);
+static_assert(offsetof(isa::CpuState, live_pid) - offsetof(isa::CpuState, page) == offsetof(ppc::GuestPage, live_pid));
+static_assert(sizeof(ppc::GuestPage) <= isa::CpuState::page_bytes && isa::CpuState::no_pid == ppc::GuestPage::no_pid);
 #undef UNTRAP_PAGE_AT
 
 constexpr std::uint32_t word_of(std::uint32_t high, std::uint32_t low) { return high << 16 | low; }

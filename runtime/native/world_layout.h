@@ -23,8 +23,13 @@
 #define WORLD_PIDS 68
 #define WORLD_FPU_MSR 72
 #define WORLD_TLB_SETS 76
+#define WORLD_KERNEL_PIDS 80
+#define WORLD_OWN_PAGE 84
+#define WORLD_ARENA 88
+#define WORLD_ARENA_BYTES 92
 #define WORLD_EXITS 128
-#define WORLD_BYTES 256
+/* The alignment of CpuState. */
+#define WORLD_BYTES 4096
 
 /* struct CpuState */
 #define WORLD_GPR(n) (WORLD_BYTES + 4 * (n))
@@ -32,10 +37,10 @@
 #define WORLD_LR WORLD_GPR(33)
 #define WORLD_CTR WORLD_GPR(34)
 #define WORLD_RESERVE_VALID (WORLD_BYTES + 208)
-#define WORLD_IVPR (WORLD_BYTES + 632)
-#define WORLD_IVOR(n) (WORLD_BYTES + 636 + 4 * (n))
+#define WORLD_IVPR (WORLD_BYTES + 552)
+#define WORLD_IVOR(n) (WORLD_BYTES + 556 + 4 * (n))
 /* struct StatePage in it */
-#define WORLD_PAGE (WORLD_BYTES + 256)
+#define WORLD_PAGE (WORLD_BYTES + 4096)
 #define WORLD_MSR (WORLD_PAGE + 0)
 #define WORLD_PENDING (WORLD_PAGE + 4)
 #define WORLD_SRR0 (WORLD_PAGE + 8)
@@ -45,6 +50,8 @@
 #define WORLD_PID (WORLD_PAGE + 40)
 /* SPRG4-7, which a guest reads without a trap under their user numbers. */
 #define WORLD_SPRG4 (WORLD_PAGE + 64)
+/* behind it */
+#define WORLD_LIVE_PID (WORLD_PAGE + 112)
 
 /* Exit reasons counted in assembly: numbers of enum class ExitReason. */
 #define EXIT_ITLB_REAL 3

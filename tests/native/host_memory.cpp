@@ -45,7 +45,42 @@ const HostMemory::Block* HostMemory::find(std::uint64_t real) const {
 std::uint8_t* HostMemory::at(std::uint64_t real) const {
     for (unsigned bank = 0; bank < 2; ++bank)
         if (real - banks[bank] < bank_bytes) return base_[bank] + (real - banks[bank]);
+    for (const Window& window : windows_)
+        if (real - window.real < window.bytes) return window.at + (real - window.real);
     return nullptr;
+}
+
+std::uint8_t* HostMemory::allocate_own(unsigned shift, unsigned vm) {
+    return at(allocate(shift, 0, vm, own_++, 0).real);
+}
+
+void HostMemory::release_own(const std::uint8_t* block) {
+    std::erase_if(blocks_, [&](const auto& entry) { return at(entry.first) == block; });
+}
+
+void HostMemory::release_windows(unsigned vm) {
+    std::erase_if(blocks_, [&](const auto& entry) {
+        if (entry.second.vm != vm || entry.first - window >= 0x10000000) return false;
+        for (Window& one : windows_)
+            if (one.real == entry.first) one.at = nullptr;
+        return true;
+    });
+}
+
+std::uint64_t HostMemory::real_of(const void* own, unsigned vm, unsigned bytes) {
+    auto* const at = const_cast<std::uint8_t*>(static_cast<const std::uint8_t*>(own));
+    for (unsigned bank = 0; bank < 2; ++bank)
+        if (at >= base_[bank] && at < base_[bank] + bank_bytes)
+            return banks[bank] + static_cast<std::uint64_t>(at - base_[bank]);
+    // Apart from each other, so that no entry covers two.
+    for (const Window& window : windows_)
+        if (window.at == at) return window.real;
+    const std::uint64_t real = window + 0x10000 * windows_.size();
+    windows_.push_back({at, real, bytes});
+    unsigned shift = 10;
+    while ((1U << shift) < bytes) ++shift;
+    blocks_[real] = {real, shift, vm, own_slot, 0};
+    return real;
 }
 
 } // namespace untrap::tests::native

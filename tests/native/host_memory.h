@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <vector>
 
 namespace untrap::tests::native {
 
@@ -28,6 +29,15 @@ class HostMemory {
 
     // shift: 12 to 28. gap: leaves at least a page free before it.
     const Block& allocate(unsigned shift, unsigned bank, unsigned vm, unsigned slot, std::uint64_t guest_real);
+    // Memory of the host's own, which a VM's patches may use: allocated like a slot's, and where it lies. The address
+    // of what is not in the banks is given one in a third place.
+    std::uint8_t* allocate_own(unsigned shift, unsigned vm);
+    void release_own(const std::uint8_t* block);
+    std::uint64_t real_of(const void* own, unsigned vm, unsigned bytes);
+    // The places of a VM outside of the banks.
+    void release_windows(unsigned vm);
+    static constexpr unsigned own_slot = 1000;
+    static constexpr std::uint64_t window = 0x2'00000000; // to 256 MB above
     // All blocks of a slot: nothing may map them from now on.
     void release(unsigned vm, unsigned slot);
     // The block that holds this real address, nullptr if none does.
@@ -38,6 +48,13 @@ class HostMemory {
     std::uint8_t* base_[2] = {};
     std::uint64_t next_[2] = {};
     std::map<std::uint64_t, Block> blocks_; // by real address
+    struct Window {
+        std::uint8_t* at;
+        std::uint64_t real;
+        unsigned bytes;
+    };
+    std::vector<Window> windows_;
+    unsigned own_ = own_slot + 1;
 };
 
 } // namespace untrap::tests::native

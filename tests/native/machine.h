@@ -54,6 +54,10 @@ class Machine {
     isa::CpuState& state() { return vcpu_.state; }
     runtime::native::World& world() { return world_; }
     runtime::native::NativeEngine& native() { return *native_; }
+    unsigned patch_levels() const { return patches_->levels(); }
+    runtime::PatchRegistry& patches() { return *patches_; }
+    // Patch levels up to this one, from the next start on.
+    void set_level(unsigned level, unsigned threshold);
     runtime::Engine& engine() { return vcpu_.engine(); }
     ModelCpu& cpu() { return cpu_; }
     unsigned vm() const { return vm_; }
@@ -79,6 +83,8 @@ class Machine {
     std::uint64_t executed = 0;                   // instructions of the guest on the model
     std::uint64_t stop_after = ~std::uint64_t{0}; // instructions, after which the vCPU is stopped
     unsigned waits = 0;
+    bool used_state_page = false;     // by an access of its own
+    unsigned largest_allocation = 20; // log2 of the bytes that the host has in one piece
     std::uint32_t traces = 0;
     std::uint64_t traced = 0;
     std::vector<std::string> warnings;
@@ -98,6 +104,10 @@ class Machine {
         void take_fpu() override;
         void give_fpu() override;
         std::uint32_t traces() override { return machine_.traces; }
+        void* allocate(unsigned shift) override;
+        void release(void* block, unsigned shift) override;
+        std::uint64_t real_of(const void* linear) override;
+        void trace_patch(std::uint64_t, std::uint32_t, unsigned, bool) override { ++machine_.traced; }
         void trace_entry(std::uint32_t pc, std::uint32_t msr, std::uint32_t pid) override;
         void trace_exit(unsigned reason, std::uint32_t pc, std::uint32_t word) override;
         void trace_tlb(unsigned index, const std::uint32_t (&words)[3], unsigned pid, bool written) override;
@@ -120,6 +130,7 @@ class Machine {
     unsigned vm_;
     runtime::PhysicalMemory physical_;
     std::unique_ptr<runtime::PatchRegistry> patches_;
+    std::unique_ptr<runtime::native::Patching> patching_;
     std::array<Slot, runtime::PhysicalMemory::slot_count> slots_;
     std::uint64_t timer_ = runtime::Timers::never;
     MachineHost host_;

@@ -2,6 +2,7 @@
 #include "model_cpu.h"
 
 #include <algorithm>
+#include <bit>
 #include <catch2/catch_test_macros.hpp>
 #include <cstdio>
 #include <cstdlib>
@@ -29,10 +30,14 @@ namespace {
 ModelCpu* the_cpu = nullptr;
 
 // What tells contexts apart on the whole machine; never 0.
-std::uint64_t meaning_of(unsigned vm, const isa::CpuState& state) {
-    const std::uint32_t guest = state.page.msr;
-    return std::uint64_t{vm} << 16 |
-           ShadowContexts::key(state.page.pid, (guest & msr::is) != 0, (guest & msr::pr) != 0);
+std::uint64_t meaning_of(Machine& machine, const World& world) {
+    const isa::StatePage& page = machine.state().page;
+    const std::uint32_t guest = page.msr;
+    std::uint16_t key = ShadowContexts::key(page.pid, (guest & msr::is) != 0, (guest & msr::pr) != 0);
+    // A kernel with one context for all PIDs runs in that, or in its PID's.
+    const auto* pids = reinterpret_cast<const std::uint8_t*>(std::uintptr_t{world.pids});
+    if (world.kernel_pids == 0 && (key & 3) == 0 && pids[key] != world.shadow_pid) key = 0;
+    return std::uint64_t{machine.vm()} << 16 | key;
 }
 
 std::string describe(unsigned index, const TlbEntry& entry) {
@@ -144,10 +149,18 @@ void ModelCpu::check_entry(const TlbEntry& entry, unsigned index) {
         wrong("an entry that is not aligned to its size");
     if ((entry.word0 & 0xF) != 0 || (entry.word1 & 0x3F0) != 0) wrong("an entry with bits that are reserved");
     if ((entry.word2 & (TlbEntry::sx | TlbEntry::sw)) != 0) wrong("an entry that supervisor code can run or write");
-    if ((entry.word2 & TlbEntry::sr) == 0) wrong("an entry through which the instruction that traps cannot be read");
     if (machines_.empty()) return;
 
     const HostMemory::Block* block = memory.find(entry.rpn());
+    if (block != nullptr && block->slot >= HostMemory::own_slot) {
+        if (block->shift < entry.page_shift()) wrong("an entry that maps more than a block of the host's own");
+        const bool page = entry.rpn() - HostMemory::window < 0x10000000;
+        if (page ? (entry.word2 & 0x3F) != (TlbEntry::ur | TlbEntry::uw) || entry.word0 >> 10 != 0xFFFFF000 >> 10
+                 : (entry.word2 & 0x3F) != (TlbEntry::ux | TlbEntry::sr))
+            wrong("patched code or a state page with other permissions than theirs");
+        return;
+    }
+    if ((entry.word2 & TlbEntry::sr) == 0) wrong("an entry through which the instruction that traps cannot be read");
     if (block == nullptr || block->shift < entry.page_shift()) wrong("an entry that maps memory of no guest");
     const auto owner = std::find_if(machines_.begin(), machines_.end(),
                                     [&](const Machine* machine) { return machine->vm() == block->vm; });
@@ -177,7 +190,9 @@ void ModelCpu::write_tlb(unsigned index, std::uint32_t word0, std::uint32_t word
         if (running_ == nullptr) violation("a mapping is made while no guest runs");
         if (memory.find(entry.rpn())->vm != running_->vm()) violation("a guest is given another one's memory");
         if (pid != running_->world().shadow_pid) violation("a mapping for another context than the current one");
-        meaning_ = meaning_of(running_->vm(), running_->state());
+        meaning_ = meaning_of(*running_, running_->world());
+        if (memory.find(entry.rpn())->slot >= HostMemory::own_slot && (meaning_ & 3) != 0)
+            violation("a context that is no kernel's sees patched code or a state page");
     }
     tlb_[index] = {entry, meaning_};
     ++writes;
@@ -254,6 +269,15 @@ int ModelCpu::search(std::uint32_t ea, unsigned pid) {
     return found;
 }
 
+// State page and stubs are made of this host's own words.
+bool ModelCpu::is_in_host_order(std::uint32_t ea, const TlbEntry& entry) const {
+    const HostMemory::Block* block = memory.find(entry.rpn());
+    if (std::endian::native != std::endian::little || block == nullptr || block->slot < HostMemory::own_slot)
+        return false;
+    const World& world = running_->world();
+    return block->slot == HostMemory::own_slot || ea - world.arena < world.arena_bytes;
+}
+
 std::uint8_t* ModelCpu::access(std::uint32_t ea, Access access, TrapKind& kind, bool& little_endian) {
     const bool fetch = access == Access::fetch;
     const int index = search(ea, hardware_.page.pid);
@@ -268,8 +292,15 @@ std::uint8_t* ModelCpu::access(std::uint32_t ea, Access access, TrapKind& kind, 
         return nullptr;
     }
     little_endian = entry.words.little_endian();
+    if (is_in_host_order(ea, entry.words)) {
+        little_endian = true;
+        // The guest's own idea, and the one address at which a guest can tell.
+        const std::uint32_t opcode = word_ >> 26;
+        if (!fetch && ((opcode != 32 && opcode != 36) || (word_ >> 16 & 31) != 0)) running_->used_state_page = true;
+    }
     std::uint8_t* const host = memory.at(entry.words.translate(ea));
-    if (compare_translations) {
+    const HostMemory::Block* block = memory.find(entry.words.rpn());
+    if (compare_translations && (block == nullptr || block->slot < HostMemory::own_slot)) {
         const runtime::Resolved guest = running_->vcpu().storage.resolve(ea, access);
         if (guest.status != runtime::Resolved::Status::ok || guest.host != host || guest.little_endian != little_endian)
             violation("the guest's own TLB does not allow what the hardware does at " + std::to_string(ea));
@@ -350,7 +381,7 @@ std::uint32_t ModelCpu::word_of_instruction(std::uint32_t pc, unsigned pid) {
     const TlbEntry& entry = tlb_[static_cast<unsigned>(index)].words;
     if (!mmu::GuestTlb::permits(entry, false, Access::load)) violation("the instruction that trapped cannot be read");
     const auto word = static_cast<std::uint32_t>(runtime::load_big_endian(memory.at(entry.translate(pc)), 4));
-    return entry.little_endian() ? __builtin_bswap32(word) : word;
+    return entry.little_endian() || is_in_host_order(pc, entry) ? __builtin_bswap32(word) : word;
 }
 
 // -- the world switch ------------------------------------------------------------------------------------------------
@@ -367,7 +398,7 @@ void ModelCpu::check_before_guest(Machine& machine, const World& world) {
     if ((guest & msr::we) != 0) violation("a waiting guest runs");
     if (((guest & msr::is) != 0) != ((guest & msr::ds) != 0)) violation("a guest with two address spaces runs");
     if (world.shadow_pid == 0 || world.shadow_pid > 0xFF) violation("the guest would run with PID 0");
-    meaning_ = meaning_of(machine.vm(), machine.state());
+    meaning_ = meaning_of(machine, world);
     for (unsigned index = 0; index < entry_count; ++index) {
         const Entry& entry = tlb_[index];
         if (!entry.words.valid() || entry.words.ts() == 0) continue;
@@ -461,11 +492,14 @@ ModelCpu::Left ModelCpu::interrupt_of(const isa::Trap& trap, std::uint32_t word)
 }
 
 // Until an interrupt.
-ModelCpu::Left ModelCpu::run_guest(Machine&, const World& world) {
+ModelCpu::Left ModelCpu::run_guest(Machine& machine, const World& world) {
     GuestStorageModel storage(*this);
     for (;;) {
+        // A guest that is to stop is interrupted, so that somebody looks.
+        if (machine.progress() + hardware_.retired > machine.stop_after) return {Interrupt::external_input};
         if (interrupt_interval != 0 && until_interrupt_-- == 0) {
-            until_interrupt_ = random.below(2 * interrupt_interval);
+            // Now and then not for a while: a stub that is interrupted every few instructions starts over for ever.
+            until_interrupt_ = random.below(2 * interrupt_interval) + (random.chance(15) ? 100 : 0);
             ++host_interrupts;
             return {random.chance(50) ? Interrupt::external_input : Interrupt::decrementer};
         }
@@ -476,6 +510,7 @@ ModelCpu::Left ModelCpu::run_guest(Machine&, const World& world) {
             if (cached_for != 0 && cached_for != meaning_)
                 violation("instructions of another context are in the cache under this PID");
             cached_for = meaning_;
+            word_ = word;
             trap = interp::execute(hardware_, storage, isa::decode(word));
         }
         if (trap.kind == TrapKind::none) continue;
@@ -494,12 +529,14 @@ bool ModelCpu::assembly_path(Machine& machine, World& world, const Left& left) {
     switch (left.vector) {
     case Interrupt::system_call: return assembly_delivers(machine, world, left.vector, EXIT_SYSCALL);
     case Interrupt::data_tlb_error:
+        if ((left.dear & ~0x3FFU) == world.own_page) return false;
         if (!assembly_misses(machine, world, left.dear, left.vector)) return false;
         page.dear = left.dear;
         page.esr = left.esr & runtime::native::word_of(ESR_DATA_HIGH, 0);
         return assembly_delivers(machine, world, left.vector, EXIT_DTLB_REAL);
     case Interrupt::instruction_tlb_error:
-        return assembly_misses(machine, world, machine.state().pc, left.vector) &&
+        return machine.state().pc - world.arena >= world.arena_bytes &&
+               assembly_misses(machine, world, machine.state().pc, left.vector) &&
                assembly_delivers(machine, world, left.vector, EXIT_ITLB_REAL);
     case Interrupt::program: return left.word == 0x4C000064 && assembly_returns(machine, world);
     default: return false;
@@ -509,9 +546,10 @@ bool ModelCpu::assembly_path(Machine& machine, World& world, const Left& left) {
 bool ModelCpu::assembly_delivers(Machine& machine, World& world, Interrupt which, unsigned reason) {
     isa::CpuState& state = machine.state();
     isa::StatePage& page = state.page;
-    const std::uint8_t pid = table_at<std::uint8_t>(world.pids)[page.pid << 2];
+    const std::uint8_t pid = table_at<std::uint8_t>(world.pids)[(page.pid & world.kernel_pids) << 2];
     if (pid == 0) return false;
     world.shadow_pid = pid;
+    state.live_pid = isa::CpuState::no_pid;
     page.srr0 = state.pc;
     page.srr1 = page.msr;
     page.msr &= runtime::native::word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW);
@@ -536,12 +574,14 @@ bool ModelCpu::assembly_returns(Machine& machine, World& world) {
     isa::StatePage& page = state.page;
     if ((page.msr & msr::pr) != 0 || page.pending != 0) return false;
     if ((page.srr1 & runtime::native::word_of(SLOW_MSR_HIGH, SLOW_MSR_LOW)) != 0) return false;
-    const unsigned key = page.pid << 2 | ((page.srr1 & msr::pr) != 0 ? 1 : 0);
+    const bool user = (page.srr1 & msr::pr) != 0;
+    const unsigned key = (page.pid & (user ? 0xFF : world.kernel_pids)) << 2 | (user ? 1 : 0);
     const std::uint8_t pid = table_at<std::uint8_t>(world.pids)[key];
     if (pid == 0) return false;
     world.shadow_pid = pid;
     page.msr = page.srr1 & runtime::native::word_of(DEFINED_MSR_HIGH, DEFINED_MSR_LOW);
     world.run_msr = (page.msr & world.fpu_msr) | RUN_MSR_LOW;
+    state.live_pid = isa::CpuState::no_pid;
     state.pc = page.srr0 & ~3U;
     state.reserve_valid = 0;
     ++world.exits[EXIT_EMUL_RFI];
@@ -562,6 +602,13 @@ void ModelCpu::enter_guest(World& world) {
             load_guest(machine, world);
             left = run_guest(machine, world);
             store_guest(machine, world);
+            // Interrupted for ever it would be the host's fault.
+            const bool host = left.vector == Interrupt::external_input || left.vector == Interrupt::decrementer;
+            stuck_ = machine.state().pc == stuck_at_ && hardware_.retired == 0 && !host ? stuck_ + 1 : 0;
+            stuck_at_ = machine.state().pc;
+            if (stuck_ > 2000)
+                violation("a guest gets nowhere, by interrupt " + std::to_string(static_cast<unsigned>(left.vector)) +
+                          " for " + std::to_string(left.dear));
             if (left.vector == Interrupt::program)
                 left.word = word_of_instruction(machine.state().pc, world.shadow_pid);
             if (!assembly_paths || !assembly_path(machine, world, left)) break;
@@ -593,6 +640,7 @@ void write_tlb(unsigned index, std::uint32_t word0, std::uint32_t word1, std::ui
 }
 std::uint32_t read_tlb(unsigned index, unsigned& pid) { return cpu().read_tlb(index, pid); }
 void invalidate_tlb(unsigned index) { cpu().invalidate_tlb(index); }
+void publish_code(const void*, std::uint32_t) { cpu().invalidate_instruction_cache(); }
 void invalidate_instruction_cache() { cpu().invalidate_instruction_cache(); }
 std::uint64_t timebase() { return cpu().timebase(); }
 std::uint32_t ticks() { return static_cast<std::uint32_t>(cpu().timebase()); }

@@ -110,6 +110,7 @@ class ModelCpu {
     bool assembly_returns(Machine& machine, runtime::native::World& world);
     // The TLB entry for an address in address space 1, -1 if none; two are a machine check.
     int search(std::uint32_t ea, unsigned pid);
+    bool is_in_host_order(std::uint32_t ea, const mmu::TlbEntry& entry) const;
     // Host memory behind ea for the guest, nullptr with the kind of trap if the TLB does not allow it.
     std::uint8_t* access(std::uint32_t ea, mmu::Access access, isa::TrapKind& kind, bool& little_endian);
     std::uint32_t word_of_instruction(std::uint32_t pc, unsigned pid);
@@ -122,6 +123,9 @@ class ModelCpu {
     std::uint64_t ticks_ = 0;
     unsigned host_next_ = 0; // Linux replaces entries round robin
     unsigned until_interrupt_ = 0;
+    std::uint32_t word_ = 0; // the instruction being executed
+    std::uint32_t stuck_at_ = 0;
+    unsigned stuck_ = 0;                          // exits in a row at that address
     std::array<std::uint64_t, 256> cached_for_{}; // by PID: the context whose instructions are in the cache
     isa::CpuState hardware_;
     std::set<Machine*> machines_;

@@ -49,7 +49,6 @@ struct CpuState {
     std::uint64_t retired = 0;
     // Pointers that generated code needs at hand; meaning is the engine's own (translator/x64/layout.h).
     std::array<std::uintptr_t, 16> engine_slots{};
-    StatePage page;
 
     std::array<std::uint64_t, 32> fpr{}; // double format
     std::uint32_t fpscr = 0;
@@ -64,6 +63,14 @@ struct CpuState {
     std::uint32_t pvr = 0, pir = 0, ccr0 = 0, ccr1 = 0, rstcfg = 0, mcsr = 0;
     std::uint32_t ivlim = 0, dvlim = 0;
     std::array<std::uint32_t, 4> inv{}, itv{}, dnv{}, dtv{}; // cache normal/transient victim registers
+
+    // Last, and alone in a page that begins with it: native440 maps the first kilobyte of that for the guest's kernel
+    // as it is (and QEMU's 440, whose smallest page is 4 KB, all of it). So the guest may have written any of it when
+    // the host comes back.
+    static constexpr std::size_t page_bytes = 4096;
+    static constexpr std::uint32_t no_pid = 0xFFFFFFFF;
+    alignas(page_bytes) StatePage page;
+    std::uint32_t live_pid = no_pid; // directly behind it: see ppc::GuestPage
 
     std::uint32_t cr() const {
         std::uint32_t value = 0;
@@ -93,9 +100,14 @@ struct CpuState {
 
     // Core reset: everything zero, CR fields included; the processor version and reset MSR are the runtime's.
     void reset() {
-        *this = CpuState{};
+        // Not by assignment: a temporary of this size is too much for a kernel's stack.
+        __builtin_memset(static_cast<void*>(this), 0, sizeof *this);
+        live_pid = no_pid;
         set_cr(0);
     }
 };
+
+static_assert(offsetof(CpuState, page) % CpuState::page_bytes == 0);
+static_assert(sizeof(CpuState) == offsetof(CpuState, page) + CpuState::page_bytes);
 
 } // namespace untrap::isa

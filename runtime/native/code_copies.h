@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "runtime/native/native_host.h"
+#include "runtime/physical_memory.h"
+
+namespace untrap::runtime::native {
+
+// Host memory that guest kernel code is executed from once sites in it are patched: guest memory itself never changes.
+//
+// Blocks are as large as guest page and host memory allow, because a copy of a single page would break the one large
+// TLB entry that maps a kernel into hundreds. Every page of a block is in one of four states, and no page but an own
+// one has a mapping that allows stores, in any context.
+class CodeCopies {
+  public:
+    enum class Use : std::uint8_t {
+        own,     // mapped as if there were no copy
+        copied,  // nothing patched; executed from the copy, and own at the first other access
+        patched, // executed from the copy; loads are interpreted
+        mirrored // patched, but for now mapped for loads instead of execution
+    };
+    static constexpr unsigned page_shift = Memslot::page_shift, largest_shift = 20;
+    static constexpr unsigned pages_limit = 1U << (largest_shift - page_shift);
+    static constexpr unsigned block_limit = 32;
+    static constexpr std::uint16_t no_site = 0xFFFF;
+
+    struct Block {
+        std::uint64_t real = 0; // guest real address
+        std::uint32_t ea = 0;   // where the guest's kernel executes it: elsewhere the copy is not used
+        unsigned shift = 0;     // 0: none
+        std::uint8_t* copy = nullptr;
+        std::uint64_t copy_real = 0, original_real = 0; // host real addresses
+        unsigned patched = 0, elsewhere = 0;            // pages patched or mirrored; pages not executed from the copy
+        std::array<Use, pages_limit> use{};
+        std::array<std::uint8_t, pages_limit> reads{}, flips{};
+        std::array<std::uint16_t, pages_limit> first_site{}; // the engine's chain
+
+        std::uint32_t bytes() const { return 1U << shift; }
+        unsigned pages() const { return 1U << (shift - page_shift); }
+        unsigned page_of(std::uint64_t at) const { return static_cast<unsigned>(at - real) >> page_shift; }
+        std::uint8_t* word_at(std::uint64_t at) const { return copy + static_cast<unsigned>(at - real); }
+    };
+
+    bool any() const { return used_ != 0; }
+    std::uint64_t bytes() const { return bytes_; }
+    // Memory that copies may take, in bytes.
+    void limit(std::uint64_t bytes) { limit_ = bytes; }
+
+    Block* find(std::uint64_t real) {
+        for (unsigned index = 0; index < used_; ++index) {
+            Block& block = blocks_[index];
+            if (block.shift != 0 && real - block.real < block.bytes()) return &block;
+        }
+        return nullptr;
+    }
+    // A block of at most 2^shift bytes around real, which has none, with the contents of guest memory; nullptr if there
+    // is no memory or no room. No page of it may be mapped for stores any more. Interrupts on.
+    Block* make(NativeHost& host, const Memslot& slot, std::uint64_t real, std::uint32_t ea, unsigned shift);
+    void release(NativeHost& host, Block& block);
+
+    void set_use(Block& block, unsigned page, Use use);
+    // Guest memory of a page once more.
+    void refresh(const Memslot& slot, Block& block, unsigned page);
+
+    // log2 of the largest aligned piece around real, up to `shift`, that can be mapped as the page of real is, by this
+    // block or, without one, apart from all blocks.
+    unsigned alike(const Block& block, std::uint64_t real, unsigned shift) const;
+    unsigned apart(std::uint64_t real, unsigned shift) const;
+
+    template <typename Action>
+    void for_each(Action&& action) {
+        for (unsigned index = 0; index < used_; ++index)
+            if (blocks_[index].shift != 0) action(blocks_[index]);
+    }
+
+  private:
+    std::array<Block, block_limit> blocks_{};
+    unsigned used_ = 0; // blocks from this number on are none
+    std::uint64_t bytes_ = 0, limit_ = std::uint64_t{32} << 20;
+};
+
+} // namespace untrap::runtime::native

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "runtime/native/code_copies.h"
+#include "translator/ppc/stub_arena.h"
+
+namespace untrap::runtime::native {
+
+// What a VM's patches are made of; lies in the VM's memory, the engine works with it.
+struct Patching {
+    static constexpr unsigned site_limit = 4096;
+    static constexpr unsigned arena_shift = 16, arena_granules = (1U << arena_shift) / ppc::StubArena::granule_bytes;
+
+    struct Site {
+        std::uint64_t real = 0;
+        std::uint32_t original = 0;
+        std::uint32_t stub = 0; // 0: a word
+        std::uint16_t next = CodeCopies::no_site;
+    };
+
+    Patching() {
+        for (unsigned index = 0; index < site_limit; ++index)
+            sites[index].next = static_cast<std::uint16_t>(index + 1 < site_limit ? index + 1 : CodeCopies::no_site);
+    }
+
+    CodeCopies copies;
+    ppc::StubArena arena;
+    std::uint32_t* arena_words = nullptr; // while there is one
+    std::uint64_t arena_real = 0;
+    std::array<ppc::Restart, arena_granules> restarts{};
+    std::array<Site, site_limit> sites{};
+    std::uint16_t free_site = 0;
+    std::uint32_t installed = 0;
+    std::uint64_t backed_out = 0;
+};
+
+} // namespace untrap::runtime::native
