@@ -7,6 +7,8 @@ answer is no, 2 for a file that is not what it should be.
   stats.py same-guest A B         identical in what the guest did: instructions, and exits other than ITLB_VIRT and
                                   DTLB_VIRT, which depend on the shadow TLB
   stats.py same-instructions A B  as many guest instructions
+  stats.py overhead FILE MIB      memory beyond what the guest touched of its own is at most so much
+  stats.py touched FILE MIB       the guest touched more of its memory than that
   stats.py emulation FILE         the number of emulation exits
   stats.py at-most A B FACTOR     emulation exits of A are at most FACTOR times those of B
   stats.py between FILE LOW HIGH  emulation exits within bounds
@@ -21,7 +23,7 @@ import re
 import sys
 import xml.etree.ElementTree
 
-BY_HOST_SPEED = ("wall_seconds", "peak_rss_bytes")
+BY_HOST_SPEED = ("wall_seconds", "peak_rss_bytes", "guest_resident_bytes")
 KEYS = (
     "version host mode level clock wall_seconds guest_instructions exits_total exits patched_sites "
     "translated_blocks peak_rss_bytes"
@@ -117,6 +119,13 @@ def answer(question, arguments):
     if question == "same-instructions" and len(arguments) == 2:
         first, second = (load(path)["guest_instructions"] for path in arguments)
         return first == second, f"{first} and {second} guest instructions"
+    if question == "overhead" and len(arguments) == 2:
+        stats = load(arguments[0])
+        mib = (stats["peak_rss_bytes"] - stats["guest_resident_bytes"]) / 2**20
+        return 0 < mib <= float(arguments[1]), f"{mib:.1f} MB beside {stats['guest_resident_bytes'] / 2**20:.1f} MB of the guest"
+    if question == "touched" and len(arguments) == 2:
+        mib = load(arguments[0])["guest_resident_bytes"] / 2**20
+        return mib > float(arguments[1]), f"{mib:.0f} MB of the guest's memory in use"
     if question == "emulation" and len(arguments) == 1:
         return True, str(emulation(load(arguments[0])))
     if question == "at-most" and len(arguments) == 3:

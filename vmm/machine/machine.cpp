@@ -91,6 +91,7 @@ class Machine {
         result.statistics = vm_.statistics();
         if (options_.want_exit_sites) result.exit_sites = vm_.exit_sites();
         if (site_cache_) site_cache_->save(vm_.hot_sites());
+        result.guest_resident_bytes = resident_bytes(ram_.host, ram_.size);
         result.peak_rss_bytes = peak_rss_bytes();
         return result;
     }

@@ -41,6 +41,7 @@ struct RunResult {
     std::uint64_t levels = 0; // bit n: patch level n
     double wall_seconds = 0;  // from the first guest instruction on
     std::uint64_t peak_rss_bytes = 0;
+    std::uint64_t guest_resident_bytes = 0;        // of the guest's memory, at the end; part of the above
     std::optional<abi::UntrapStats> statistics{};  // none: the host keeps none
     std::vector<abi::UntrapExitSite> exit_sites{}; // with RunOptions::want_exit_sites
     std::vector<Mark> marks{};                     // in the order printed

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "vmm/machine/peak_memory.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <fcntl.h>
 #include <fstream>
 #include <string>
+#include <sys/mman.h>
 #include <unistd.h>
+#include <vector>
 
 namespace untrap::vmm {
 
@@ -23,6 +26,13 @@ void reset_peak_rss() {
     if (fd < 0) return;
     [[maybe_unused]] const ssize_t wrote = ::write(fd, "5", 1);
     ::close(fd);
+}
+
+std::uint64_t resident_bytes(void* from, std::uint64_t bytes) {
+    const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+    std::vector<unsigned char> resident(bytes / page);
+    if (::mincore(from, bytes, resident.data()) != 0) return 0;
+    return page * static_cast<std::uint64_t>(std::ranges::count_if(resident, [](unsigned char in) { return in & 1; }));
 }
 
 } // namespace untrap::vmm

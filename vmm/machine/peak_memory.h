@@ -12,4 +12,7 @@ std::uint64_t peak_rss_bytes();
 // cannot, the count goes on from the program's start.
 void reset_peak_rss();
 
+// Of [from, from + bytes), whole pages: how many bytes are resident; 0 when the host does not tell.
+std::uint64_t resident_bytes(void* from, std::uint64_t bytes);
+
 } // namespace untrap::vmm

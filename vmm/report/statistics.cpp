@@ -60,6 +60,7 @@ nlohmann::ordered_json statistics_json(const MachineOptions& machine, const RunR
         if (result.host == "kvm") json["host_instructions"] = statistics.host_instructions;
     }
     json["peak_rss_bytes"] = result.peak_rss_bytes;
+    json["guest_resident_bytes"] = result.guest_resident_bytes;
     for (const Mark& mark : result.marks) {
         nlohmann::ordered_json& noted = json["marks"].emplace_back();
         noted["text"] = mark.text;
