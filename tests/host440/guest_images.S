@@ -12,5 +12,6 @@ guest_\name\()_end:
 	.section .rodata
 	IMAGE	conversation
 	IMAGE	isolation
+	IMAGE	patching
 
 	.section .note.GNU-stack,"",@progbits

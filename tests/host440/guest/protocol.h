@@ -21,6 +21,9 @@
 #define ISOLATION_READ_ONLY 0x01000000u // 64 KB that can only be read, each word its own real address
 #define ISOLATION_READ_ONLY_BYTES 0x10000u
 
+// Patching: the argument that makes it write over the end of the address space.
+#define PATCHING_SCRIBBLE 0x5C21BB1Eu
+
 // Conversation: what DCR_SIGNAL asks for.
 #define SIGNAL_INTERRUPT_SOON 1 // level interrupt from another thread in 10 ms
 #define DEVICE_REAL 0xEF600000ull
