@@ -2,6 +2,8 @@
 // Module load: the guest's vectors and world switch are laid into pinned memory, the host's TLB is looked at.
 #include "kmod/core_load.h"
 
+#include <new>
+
 #include "kmod/core_api.h"
 #include "runtime/kvm/errno_values.h"
 #include "runtime/native/hardware.h"
@@ -12,6 +14,8 @@ extern const std::uint32_t untrap_world_vector[], untrap_world_vector_end[];
 extern const std::uint32_t untrap_world_code[], untrap_world_code_end[];
 extern const std::uint32_t untrap_world_left[], untrap_world_program[], untrap_world_system_call[];
 extern const std::uint32_t untrap_world_data_tlb_error[], untrap_world_instruction_tlb_error[];
+extern const std::uint32_t untrap_world_handler_leave[], untrap_world_handler_finish[];
+extern const std::uint32_t untrap_handler_return_begin[], untrap_handler_return_end[];
 std::uint32_t untrap_core_trace;
 }
 
@@ -20,7 +24,7 @@ namespace untrap::runtime::native {
 namespace {
 
 LoadedWorld world_facts;
-ShadowTlb the_shadow_tlb;
+ShadowTlb* the_shadow_tlb;
 
 // IVORn of the host; the number of an SPR is part of the instruction.
 std::uint32_t host_ivor(unsigned which) {
@@ -98,10 +102,28 @@ unsigned first_pinned_entry(std::uint32_t vectors) {
     return covered ? first : ShadowTlb::slot_count;
 }
 
+// The pinned entries that follow each other from the lowest on.
+void note_linear_mapping(LoadedWorld& facts) {
+    const std::uint32_t saved = hardware::irq_save();
+    facts.linear = 0xFFFFFFFF;
+    for (unsigned pass = 0; pass < 2 * ShadowTlb::slot_count; ++pass) {
+        unsigned pid = 0;
+        mmu::TlbEntry entry;
+        entry.word0 = hardware::read_tlb(pass % ShadowTlb::slot_count, pid);
+        if (!entry.valid() || entry.ts() != 0 || pid != 0 || entry.page_shift() != 28) continue;
+        if (pass < ShadowTlb::slot_count) {
+            if (entry.epn() < facts.linear) facts.linear = entry.epn();
+        } else if (entry.epn() == facts.linear + facts.linear_bytes) {
+            facts.linear_bytes += 1U << 28;
+        }
+    }
+    hardware::irq_restore(saved);
+}
+
 } // namespace
 
 const LoadedWorld& loaded_world() { return world_facts; }
-ShadowTlb& shadow_tlb() { return the_shadow_tlb; }
+ShadowTlb& shadow_tlb() { return *the_shadow_tlb; }
 
 } // namespace untrap::runtime::native
 
@@ -127,6 +149,10 @@ int untrap_core_load(void* vectors) {
     auto* const code = reinterpret_cast<std::uint32_t*>(bytes + VECTORS_CODE);
     if (VECTORS_CODE + 4 * (untrap_world_code_end - untrap_world_code) > VECTORS_WORLD) return -errno_values::enodev;
     copy_words(code, untrap_world_code, untrap_world_code_end);
+    auto* const handler_return = reinterpret_cast<std::uint32_t*>(bytes + VECTORS_RETURN);
+    const auto return_bytes = static_cast<std::uint32_t>(4 * (untrap_handler_return_end - untrap_handler_return_begin));
+    if (VECTORS_RETURN + return_bytes > VECTORS_STACK - 0x1000) return -errno_values::enodev;
+    copy_words(handler_return, untrap_handler_return_begin, untrap_handler_return_end);
     const auto landing = [&](unsigned which) {
         const std::uint32_t* linked = untrap_world_left;
         switch (static_cast<untrap::isa::Interrupt>(which)) {
@@ -142,7 +168,7 @@ int untrap_core_load(void* vectors) {
     const auto vector_bytes = static_cast<std::uint32_t>(4 * (untrap_world_vector_end - untrap_world_vector));
     for (unsigned which = 0; which < interrupts; ++which) {
         const std::uint32_t offset = host_ivor(which);
-        if (offset + VECTOR_BYTES > VECTORS_CODE) return -errno_values::enodev;
+        if (offset + VECTOR_BYTES > VECTORS_SHADOW_TLB) return -errno_values::enodev;
         for (unsigned other = 0; other < which; ++other) {
             const std::uint32_t taken = host_ivor(other);
             if (offset < taken + vector_bytes && taken < offset + vector_bytes) return -errno_values::enodev;
@@ -158,6 +184,15 @@ int untrap_core_load(void* vectors) {
     world_facts.host_ivpr = host_ivpr();
     world_facts.guest_ivpr = static_cast<std::uint32_t>(base);
     world_facts.enter = reinterpret_cast<void (*)(World*)>(code);
+    const auto address = [&](const std::uint32_t* linked) {
+        return static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(code + (linked - untrap_world_code)));
+    };
+    world_facts.handler_leave = address(untrap_world_handler_leave);
+    world_facts.handler_finish = address(untrap_world_handler_finish);
+    world_facts.handler_return = static_cast<std::uint32_t>(base + VECTORS_RETURN);
+    note_linear_mapping(world_facts);
+    static_assert(VECTORS_SHADOW_TLB + sizeof(ShadowTlb) <= VECTORS_RETURN);
+    the_shadow_tlb = new (bytes + VECTORS_SHADOW_TLB) ShadowTlb;
     shadow_tlb().start(pinned);
     return 0;
 }

@@ -12,6 +12,10 @@ namespace untrap::runtime::native {
 struct LoadedWorld {
     std::uint32_t host_ivpr = 0, guest_ivpr = 0;
     void (*enter)(World*) = nullptr;
+    // What compiled handlers of the guest end with, and the linear mapping as far as pinned entries cover it: first
+    // address, bytes.
+    std::uint32_t handler_leave = 0, handler_finish = 0, handler_return = 0;
+    std::uint32_t linear = 0, linear_bytes = 0;
 };
 const LoadedWorld& loaded_world();
 inline auto world_entry() { return loaded_world().enter; }

@@ -21,6 +21,12 @@ namespace untrap::runtime::native {
 
 std::uint64_t LinuxHost::now() { return hardware::timebase(); }
 
+std::uint32_t LinuxHost::linear(const void* memory, std::uint32_t bytes) {
+    const auto at = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(memory));
+    const LoadedWorld& facts = loaded_world();
+    return at >= facts.linear && at - facts.linear <= facts.linear_bytes - bytes ? at : 0;
+}
+
 void LinuxHost::take_written_memory() {
     WrittenMemory& written = vm_->written;
     while (written.count != 0) {
@@ -64,6 +70,9 @@ untrap_core_vcpu* untrap_core_vcpu_create(void* memory, untrap_core_vm* vm, void
     const auto& facts = untrap::runtime::native::loaded_world();
     vcpu->world.host_ivpr = facts.host_ivpr;
     vcpu->world.guest_ivpr = facts.guest_ivpr;
+    vcpu->world.handler_leave = facts.handler_leave;
+    vcpu->world.handler_finish = facts.handler_finish;
+    vcpu->world.handler_return = facts.handler_return;
     vcpu->world.exit = static_cast<u32>(reinterpret_cast<std::uintptr_t>(&untrap_world_exit));
     vcpu->world.tlb_sets = static_cast<u32>(reinterpret_cast<std::uintptr_t>(vcpu->core.tlb.candidate_sets()));
     vm->vcpu = vcpu;

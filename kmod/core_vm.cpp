@@ -18,7 +18,7 @@ namespace {
 
 constexpr u64 real_space = u64{1} << 36;
 // Bit n: level n can be asked for.
-constexpr u64 available_levels = untrap::abi::untrap_levels_up_to(3);
+constexpr u64 available_levels = untrap::abi::untrap_levels_up_to(4);
 
 } // namespace
 

@@ -50,6 +50,7 @@ class LinuxHost final : public NativeHost {
     }
     void* allocate(unsigned shift) override { return untrap_host_allocate(host_, shift); }
     void release(void* block, unsigned shift) override { untrap_host_release(host_, block, shift); }
+    std::uint32_t linear(const void* memory, std::uint32_t bytes) override;
     std::uint64_t real_of(const void* linear) override { return untrap_host_real(linear); }
     void trace_patch(std::uint64_t real, std::uint32_t word, unsigned level, bool patched) override {
         untrap_host_trace_patch(host_, real, word, level, patched ? 1 : 0);
@@ -89,7 +90,7 @@ struct NativeVm {
     ExitSites exit_sites{nullptr, 0};
     bool keeps_exit_sites = false;
     WrittenMemory written;
-    unsigned levels = static_cast<unsigned>(abi::untrap_levels_up_to(3)), threshold = 4;
+    unsigned levels = static_cast<unsigned>(abi::untrap_levels_up_to(4)), threshold = 4;
     bool started = false; // the vCPU has run: what cannot change any more is fixed
 };
 

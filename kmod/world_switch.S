@@ -21,6 +21,7 @@
 #define FRAME_R13 12
 #define MSR_DS_BIT 0x10
 #define MSR_PR_BIT 0x4000
+#define MSR_SPACES 0x30
 #define ESR_PPR_HIGH 0x0400
 #define RFI_HIGH 0x4C00
 #define RFI_LOW 0x0064
@@ -208,6 +209,67 @@ untrap_world_system_call:
 	beq	\decline
 	.endm
 
+/*
+ * Level 4: goes to the code of the guest's own handler for this miss, if there is any and nothing is out of the ordinary;
+ * else on with nothing done. r3: SRR0, r6: where the guest's handler begins. translator/ppc/handler.h says how the code
+ * finds the guest, and that it ends at one of the two exits below.
+ */
+	.macro	run_handler which reason
+	lwz	r7,WORLD_HANDLER_ENTRY(\which)(r4)
+	cmpw	r6,r7
+	bne	5f
+	.if	\which == 0
+	mfspr	r7,SPRN_DEAR
+	lwz	r6,WORLD_OWN_PAGE(r4)	/* the guest may want to map pages that are ours */
+	stw	r7,WORLD_HANDLER_MISSED(r4)
+	xor	r6,r6,r7
+	rlwinm.	r6,r6,0,0,19
+	beq	5f
+	lwz	r6,WORLD_ARENA(r4)
+	subf	r7,r6,r7
+	lwz	r6,WORLD_ARENA_BYTES(r4)
+	cmplw	r7,r6
+	blt	5f
+	.else
+	lwz	r6,WORLD_OWN_PAGE(r4)
+	stw	r3,WORLD_HANDLER_MISSED(r4)
+	xor	r6,r6,r3
+	rlwinm.	r6,r6,0,0,19
+	beq	5f
+	.endif
+	lwz	r6,WORLD_MSR(r4)
+	andi.	r7,r6,MSR_SPACES
+	bne	5f
+	stw	r3,WORLD_SRR0(r4)
+	stw	r6,WORLD_SRR1(r4)
+	lis	r7,SURVIVING_MSR_HIGH
+	ori	r7,r7,SURVIVING_MSR_LOW
+	and	r6,r6,r7
+	stw	r6,WORLD_MSR(r4)
+	.if	\which == 0
+	mfspr	r6,SPRN_ESR
+	lwz	r7,WORLD_HANDLER_MISSED(r4)
+	andis.	r6,r6,ESR_DATA_HIGH
+	stw	r7,WORLD_DEAR_PAGE(r4)
+	stw	r6,WORLD_ESR_PAGE(r4)
+	.endif
+	li	r6,0
+	lwz	r7,WORLD_EXITS+4*\reason(r4)
+	stw	r6,WORLD_RESERVE_VALID(r4)
+	addi	r7,r7,1
+	stw	r7,WORLD_EXITS+4*\reason(r4)
+	mfspr	r6,SPRN_SPRG0
+	mflr	r7
+	stw	r6,WORLD_GPR(4)(r4)
+	stw	r7,WORLD_LR(r4)
+	lwz	r6,WORLD_HANDLER_CODE(\which)(r4)
+	stw	r5,WORLD_CR(r4)
+	mtlr	r6
+	mtcr	r5
+	blr
+5:
+	.endm
+
 	.globl untrap_world_data_tlb_error
 untrap_world_data_tlb_error:
 	begin
@@ -218,6 +280,7 @@ untrap_world_data_tlb_error:
 	cmpw	r6,r7
 	beq	2f
 	surely_missing 13 2f
+	run_handler 0 EXIT_DTLB_REAL
 	/* Should the C++ side have to deliver it, it writes the same. */
 	mfspr	r6,SPRN_DEAR
 	mfspr	r7,SPRN_ESR
@@ -238,8 +301,88 @@ untrap_world_instruction_tlb_error:
 	cmplw	r6,r7
 	blt	2f
 	surely_missing 14 2f
+	run_handler 1 EXIT_ITLB_REAL
 	deliver	14 EXIT_ITLB_REAL 2f
 2:	decline	14
+
+/* Such code leaves. r3: the guest's pc, r5: why; CR is the guest's, and its r3-r7 and LR are in World. */
+	.globl untrap_world_handler_leave
+untrap_world_handler_leave:
+	stw	r5,WORLD_HANDLER_FLAGS(r4)
+	mtspr	SPRN_SRR0,r3
+	lwz	r5,WORLD_LR(r4)
+	lwz	r6,WORLD_GPR(4)(r4)
+	mtlr	r5
+	mtspr	SPRN_SPRG0,r6
+	lwz	r5,WORLD_GPR(5)(r4)
+	lwz	r6,WORLD_GPR(6)(r4)
+	lwz	r7,WORLD_GPR(7)(r4)
+	li	r3,HANDLER_LEFT
+	b	untrap_world_left
+
+/*
+ * Such code is at its rfi. r5: what it wrote; likewise. A C++ function does it, from a copy in the vectors block and on a
+ * stack there; what it does not do, the code leaves for.
+ */
+	.globl untrap_world_handler_finish
+untrap_world_handler_finish:
+	mflr	r6
+	lwz	r7,WORLD_HANDLER_RETURN(r4)
+	stw	r6,WORLD_HANDLER_BACK(r4)
+	mtlr	r7
+	stw	r0,WORLD_GPR(0)(r4)
+	stw	r1,WORLD_GPR(1)(r4)
+	mfcr	r6
+	mfxer	r7
+	stw	r8,WORLD_GPR(8)(r4)
+	stw	r9,WORLD_GPR(9)(r4)
+	stw	r10,WORLD_GPR(10)(r4)
+	stw	r11,WORLD_GPR(11)(r4)
+	stw	r12,WORLD_GPR(12)(r4)
+	stw	r6,WORLD_CR(r4)
+	stw	r7,WORLD_XER(r4)
+	mfctr	r6
+	lwz	r1,WORLD_GUEST_IVPR(r4)
+	stw	r6,WORLD_CTR(r4)
+	mr	r3,r4
+	addis	r1,r1,1
+	mr	r4,r5
+	addi	r1,r1,VECTORS_STACK-VECTORS_BYTES
+	blrl				/* untrap_handler_return(world, flags) */
+	lwz	r4,VECTORS_WORLD-VECTORS_STACK(r1)
+	cmpwi	r3,0
+	lwz	r5,WORLD_CR(r4)
+	lwz	r6,WORLD_XER(r4)
+	lwz	r7,WORLD_CTR(r4)
+	lwz	r0,WORLD_GPR(0)(r4)
+	lwz	r1,WORLD_GPR(1)(r4)
+	lwz	r8,WORLD_GPR(8)(r4)
+	lwz	r9,WORLD_GPR(9)(r4)
+	lwz	r10,WORLD_GPR(10)(r4)
+	lwz	r11,WORLD_GPR(11)(r4)
+	lwz	r12,WORLD_GPR(12)(r4)
+	mtxer	r6
+	mtctr	r7
+	beq	6f
+	mtcr	r5
+	lwz	r5,WORLD_LR(r4)
+	lwz	r6,WORLD_SHADOW_PID(r4)
+	lwz	r7,WORLD_PC(r4)
+	lwz	r3,WORLD_RUN_MSR(r4)
+	mtlr	r5
+	mtspr	SPRN_PID,r6
+	mtspr	SPRN_SRR0,r7
+	mtspr	SPRN_SRR1,r3
+	lwz	r3,WORLD_GPR(3)(r4)
+	lwz	r5,WORLD_GPR(5)(r4)
+	lwz	r6,WORLD_GPR(6)(r4)
+	lwz	r7,WORLD_GPR(7)(r4)
+	lwz	r4,WORLD_GPR(4)(r4)
+	rfi
+6:	mtcr	r5
+	lwz	r6,WORLD_HANDLER_BACK(r4)
+	mtlr	r6
+	blr
 
 /* A program interrupt: fetches the instruction for whoever emulates it, and returns from interrupts itself. */
 	.globl untrap_world_program

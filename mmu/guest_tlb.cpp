@@ -11,6 +11,7 @@ void GuestTlb::changed(unsigned index) {
     const unsigned shift = entry.valid() ? entry.page_shift() : 0;
     const std::uint32_t page = page_bits & (0 - (std::uint32_t{1} << shift));
     const unsigned set = shift == 0 ? set_of_nothing : shift <= 12 ? page_set(entry.word0) : segment_set(entry.word0);
+    if (shift == 10) had_tiny_ = true;
     const unsigned word = index / 32;
     const std::uint32_t bit = 0x80000000 >> (index & 31);
     sets_[set_of_[index]][word] &= ~bit;
@@ -33,6 +34,7 @@ void GuestTlb::clear() {
     match_ = {};
     sets_ = {};
     set_of_ = in_no_set();
+    had_tiny_ = false;
     ++version_;
 }
 

@@ -34,6 +34,28 @@ class GuestTlb {
 
     // tlbwe: writes word ws (0-2) of an entry; word 0 takes the TID from mmucr[STID]. ws = 3 is ignored.
     void write_word(unsigned index, unsigned ws, std::uint32_t value, std::uint32_t mmucr);
+    // The three tlbwe of an entry at once, where they make a valid page of 4 KB; the others are not for this. tid: from
+    // MMUCR. For code that has no more than a few instructions.
+    static constexpr bool is_small(std::uint32_t word0) { return (word0 & 0x2F0) == (TlbEntry::valid_bit | 0x10); }
+    [[gnu::always_inline]] void replace_small(unsigned index, const std::uint32_t (&words)[3], std::uint32_t tid) {
+        TlbEntry& entry = entries_[index];
+        const std::uint32_t word0 = words[0] & TlbEntry::word0_mask;
+        entry.word0 = word0;
+        entry.word1 = words[1] & TlbEntry::word1_mask;
+        entry.word2 = words[2] & TlbEntry::word2_mask;
+        entry.tid = static_cast<std::uint8_t>(tid);
+        const unsigned set = page_set(word0), word = index / 32;
+        const std::uint32_t bit = 0x80000000 >> (index & 31);
+        sets_[set_of_[index]][word] &= ~bit;
+        sets_[set][word] |= bit;
+        set_of_[index] = static_cast<std::uint8_t>(set);
+        page_shift_[index] = 12;
+        match_[index].key = (word0 & 0xFFFFF100) | tid; // TS is where keys have it
+        match_[index].mask = 0xFFFFF100 | (tid != 0 ? 0xFF : 0);
+        version_ += 3;
+    }
+    // Whether an entry of 1 KB was there since the last clear(): several of them may share what is one page to others.
+    bool had_tiny() const { return had_tiny_; }
     // tlbre: reads word ws; word 0 also gives the TID, for MMUCR[STID].
     std::uint32_t read_word(unsigned index, unsigned ws) const;
     // Sets a whole entry (reset mapping, KVM state transfer).
@@ -105,6 +127,7 @@ class GuestTlb {
     std::array<std::uint8_t, entry_count> set_of_ = in_no_set(); // the one that an entry is in
     std::array<std::uint8_t, entry_count> page_shift_{};         // of the usable entries
     std::uint32_t version_ = 0;
+    bool had_tiny_ = false;
 
     static_assert(set_of_nothing <= 0xFF);
     static constexpr std::array<std::uint8_t, entry_count> in_no_set() {

@@ -27,6 +27,7 @@ class PatchRegistry {
     // most_patched: sites patched at a time; changes: see default_changes. 0: as it is without this call.
     void limit(std::uint32_t most_patched, unsigned changes);
     unsigned levels() const { return levels_; }
+    unsigned threshold() const { return threshold_; }
 
     // A privileged instruction in guest-supervisor state trapped at real. Returns the patch that now applies there,
     // if the trap made it hot or it already was; nullptr if it stays a plain trap. newly_patched: the site no longer

@@ -105,6 +105,7 @@ Trap NativeEngine::run(Vcpu& vcpu, std::uint64_t budget) {
     traces_ = host_.traces();
     observed_ = timing_ || traces_ != 0 || vcpu.exit_sites != nullptr;
     world_.quick = quick_ && !observed_ ? 1 : 0;
+    consider_handlers();
     if (const std::uint64_t deadline = vcpu.timers.next_deadline(); deadline != armed_for_) {
         armed_for_ = deadline;
         host_.arm_timer(deadline == Timers::never ? deadline : host_.now() + (deadline - vcpu.timers.now()));
@@ -133,6 +134,11 @@ Trap NativeEngine::run(Vcpu& vcpu, std::uint64_t budget) {
         const auto which = static_cast<Interrupt>(world_.vector);
         give_fpu();
         hardware::irq_restore(saved); // the host's pending interrupts are taken here
+        if (world_.vector == HANDLER_LEFT) {
+            finish_tlb_writes();
+            trap.kind = TrapKind::budget;
+            break;
+        }
         if (is_host_interrupt(which)) {
             count(ExitReason::extint); // DEC counts the guest's own
             if (vcpu.exit_sites != nullptr)
@@ -234,12 +240,14 @@ void NativeEngine::tlb_entry_changed(unsigned index, const mmu::TlbEntry& before
     if ((traces_ & NativeHost::traces_tlb) != 0 && contexts_.uses_guest_entry(index))
         host_.trace_tlb(index, {before.word0, before.word1, before.word2}, before.tid, false);
     contexts_.drop_guest_entry(index);
+    if (contexts_.watched.has(index)) drop_handlers();
     hardware::irq_restore(saved);
     if (takes_our_place(vcpu_.tlb.entry(index))) back_out_all();
 }
 
 void NativeEngine::dirty_log_taken() {
     const std::uint32_t saved = hardware::irq_save();
+    drop_windows();
     contexts_.clear();
     hardware::irq_restore(saved);
 }
@@ -248,6 +256,7 @@ void NativeEngine::flush() {
     back_out_all();
     settled_ = {};
     const std::uint32_t saved = hardware::irq_save();
+    drop_handlers();
     contexts_.clear();
     hardware::irq_restore(saved);
     interpreter_.flush();

@@ -8,6 +8,7 @@
 #include "runtime/exit_reason.h"
 #include "runtime/exit_sites.h"
 #include "runtime/interpreter_engine.h"
+#include "runtime/native/miss_handlers.h"
 #include "runtime/native/native_host.h"
 #include "runtime/native/patching.h"
 #include "runtime/native/shadow_tlb.h"
@@ -37,6 +38,7 @@ class NativeEngine final : public Engine {
     // The guest was left by this interrupt; interrupts are off, the host's world is back. True: back into the guest.
     bool exit(unsigned vector) {
         from_stub_ = moved_ = false;
+        if (vector == HANDLER_LEFT) return handler_left() && (!patched() || accept_state_page());
         if (vcpu_.state.pc - world_.arena < world_.arena_bytes) leave_stub(vector);
         if (patched() && !accept_state_page()) return false;
         if (vector == static_cast<unsigned>(isa::Interrupt::program) && world_.quick != 0) return program_interrupt();
@@ -49,6 +51,11 @@ class NativeEngine final : public Engine {
     std::uint64_t copied_bytes() const { return patching_.copies.bytes(); }
     // Where the guest's kernel runs with one context for all PIDs, as long as it uses no mapping of one of them.
     bool one_kernel() const { return world_.kernel_pids == 0; }
+
+    // handler_return.h
+    template <typename WriteTlb>
+    bool return_from_handler(std::uint32_t flags, WriteTlb&& write_tlb);
+    const MissHandlers& handlers() const { return handlers_; }
 
     // Exits counted here and not yet in Vcpu::exits.
     void count_exits();
@@ -120,6 +127,26 @@ class NativeEngine final : public Engine {
     bool settle_page(std::uint32_t ea, mmu::Access access);
     bool is_settled(std::uint32_t pc);
 
+    // miss_handlers.cpp
+    ppc::HandlerPlace handler_place() const;
+    bool handlers_in_use() const { return world_.handler_entry[0] != 1 || world_.handler_entry[1] != 1; }
+    void consider_handlers();
+    void guard_code(std::uint32_t ea);
+    unsigned read_handler(std::uint32_t entry, unsigned& index, std::uint64_t& real);
+    bool compile_handler(unsigned which, std::uint32_t entry);
+    void drop_handler(unsigned which);
+    void drop_handlers();
+    void drop_windows();
+    void handler_page_changed(std::uint64_t real);
+    bool handler_left();
+    void write_noted_words(unsigned index, std::uint32_t flags);
+    void finish_tlb_writes();
+    const mmu::TlbEntry* window_entry(std::uint32_t ea, unsigned shift, mmu::Access access, std::uint32_t& host);
+    std::uint32_t host_piece(std::uint64_t real, unsigned shift, bool write);
+    void open_load_window(std::uint32_t ea);
+    void open_store_window(std::uint32_t ea);
+    void open_block(std::uint32_t word1);
+
     void take_fpu();
     void give_fpu();
     isa::Trap trap_of(unsigned vector);
@@ -138,6 +165,7 @@ class NativeEngine final : public Engine {
     ShadowContexts contexts_;
     NativeHost& host_;
     Patching& patching_;
+    MissHandlers handlers_;
     InterpreterEngine interpreter_;
     std::uint32_t interpreter_tlb_version_ = 0; // of the guest TLB, when the interpreter last ran
     ExitReason reason_ = ExitReason::signal;

@@ -24,6 +24,9 @@ class NativeHost : public Host {
     // The host real address of what lies in the linear mapping.
     virtual std::uint64_t real_of(const void* linear) = 0;
 
+    // The host's address of such memory, where it is mapped whatever happens to the TLB; 0 where it is not.
+    virtual std::uint32_t linear(const void* memory, std::uint32_t bytes) = 0;
+
     // Which tracepoints are on, and the tracepoints.
     static constexpr std::uint32_t traces_entry = 1, traces_exit = 2, traces_tlb = 4, traces_patch = 8;
     virtual std::uint32_t traces() = 0;

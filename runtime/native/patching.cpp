@@ -145,7 +145,10 @@ bool NativeEngine::place_is_free(std::uint32_t ea, unsigned shift) const {
 void NativeEngine::change_use(CodeCopies::Block& block, unsigned page, Use use) {
     contexts_.drop_real(block.copy_real, block.bytes());
     contexts_.drop_real(block.original_real, block.bytes());
+    const Use before = block.use[page];
     patching_.copies.set_use(block, page, use);
+    if ((use == Use::own) != (before == Use::own))
+        handler_page_changed(block.real + (std::uint64_t{page} << CodeCopies::page_shift));
 }
 
 // Which memory an access to real, which guest TLB entry `entry` translates ea to, is to be done in. False: neither, it
@@ -307,7 +310,10 @@ NativeEngine::Installed NativeEngine::install(std::uint64_t real, std::uint32_t 
         hardware::irq_restore(saved);
         return Installed::never;
     }
-    if (fresh) contexts_.drop_real(block->original_real, block->bytes());
+    if (fresh) {
+        contexts_.drop_real(block->original_real, block->bytes());
+        drop_windows();
+    }
     const unsigned page = block->page_of(real);
     if (block->use[page] == Use::own) {
         patching_.copies.refresh(*slot, *block, page);

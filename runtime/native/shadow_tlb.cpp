@@ -23,21 +23,8 @@ void ShadowTlb::start(unsigned slots) {
     next_pid_ = 1;
 }
 
-// The note of what a slot holds goes; the hardware is the caller's.
-void ShadowTlb::forget(unsigned slot) {
-    Entry& entry = entries_[slot];
-    if (entry.owner == nullptr) return;
-    entry.owner->slots_[entry.mapping.guest_index].remove(slot);
-    entry.owner = nullptr;
-}
-
 unsigned ShadowTlb::insert(ShadowContexts& owner, const Mapping& mapping, unsigned spare) {
-    // An entry that was taken out comes first; the host may have used it since, which costs it no more than any other.
-    unsigned slot = free_.take(spare);
-    if (slot == SlotSet::slot_limit) {
-        slot = next_ != spare ? next_ : next_ + 1 < slots_ ? next_ + 1 : 0;
-        next_ = slot + 1 < slots_ ? slot + 1 : 0;
-    }
+    const unsigned slot = choose(spare);
     forget(slot);
     hardware::write_tlb(slot, mapping.word0, mapping.word1, mapping.word2, mapping.pid);
     entries_[slot] = {&owner, mapping};

@@ -40,6 +40,12 @@ class SlotSet {
         }
         return slot_limit;
     }
+    // The one that is in it, if it is the only one; slot_limit: none or several.
+    [[gnu::always_inline]] unsigned only() const {
+        const std::uint32_t low = words_[1], one = words_[0] | low;
+        if (one == 0 || (one & (one - 1)) != 0 || (words_[0] != 0 && low != 0)) return slot_limit;
+        return static_cast<unsigned>(__builtin_clz(one)) + (low != 0 ? 32 : 0);
+    }
     // Calls action(slot) for each and leaves the set empty.
     template <typename Action>
     void drain(Action&& action) {
@@ -99,8 +105,10 @@ class ShadowTlb {
     const Mapping& mapping(unsigned slot) const { return entries_[slot].mapping; }
 
     std::uint64_t inserted = 0, dropped = 0, large = 0, recycled = 0;
+    std::uint32_t replaced = 0; // inserted, by replace()
 
   private:
+    friend class ShadowContexts;
     struct Entry {
         ShadowContexts* owner = nullptr;
         Mapping mapping{};
@@ -109,6 +117,15 @@ class ShadowTlb {
         ShadowContexts* owner = nullptr;
         std::uint16_t key = 0;
     };
+    // The entry to write next, but not `spare`: one that was taken out comes first; the host may have used it since, which
+    // costs it no more than any other.
+    [[gnu::always_inline]] unsigned choose(unsigned spare) {
+        const unsigned slot = free_.take(spare);
+        if (slot != SlotSet::slot_limit) return slot;
+        const unsigned next = next_ != spare ? next_ : next_ + 1 < slots_ ? next_ + 1 : 0;
+        next_ = next + 1 < slots_ ? next + 1 : 0;
+        return next;
+    }
     void forget(unsigned slot);
 
     std::array<Entry, slot_count> entries_{};
@@ -140,6 +157,7 @@ class ShadowContexts {
         const std::uint8_t known = pids_[key];
         return known != 0 ? known : tlb_.allocate_pid(*this, key);
     }
+    std::uint8_t known_pid(std::uint16_t key) const { return pids_[key]; } // 0: it has none
     // Whether this shadow PID is the context's.
     bool is(std::uint16_t key, std::uint32_t shadow_pid) const { return pids_[key] == shadow_pid && shadow_pid != 0; }
     // The context of the shadow PID that the CPU ran this vCPU with.
@@ -154,6 +172,29 @@ class ShadowContexts {
     void drop_guest_entry(unsigned index) {
         if (!slots_[index].empty()) drop_slots(index);
     }
+    // insert(), for a guest entry that was rewritten: in place of the one mapping that was made from it before, if there
+    // is one. False, with nothing done, if there are several. write(mapping, slot): the hardware.
+    template <typename Write>
+    [[gnu::always_inline]] bool replace(const ShadowTlb::Mapping& mapping, unsigned spare, unsigned& slot,
+                                        Write&& write) {
+        SlotSet& from_entry = slots_[mapping.guest_index];
+        if (from_entry.empty()) {
+            slot = tlb_.choose(spare);
+            tlb_.forget(slot);
+            tlb_.entries_[slot].owner = this;
+            from_entry.add(slot);
+        } else {
+            // The host may have it by now, as it may have any that insert() takes.
+            slot = from_entry.only();
+            if (slot == SlotSet::slot_limit) return false;
+        }
+        write(mapping, slot);
+        tlb_.entries_[slot].mapping = mapping;
+        ++tlb_.replaced;
+        return true;
+    }
+    // Guest TLB entries that something else depends on.
+    SlotSet watched;
     bool uses_guest_entry(unsigned index) const { return !slots_[index].empty(); }
     // Whether a mapping made from guest TLB entry `index` for this shadow PID is noted at ea. (The host may have taken
     // it.)
@@ -170,5 +211,13 @@ class ShadowContexts {
     std::array<std::uint8_t, key_count> pids_{};
     std::array<SlotSet, index_count> slots_{}; // by guest TLB index, and what is above those
 };
+
+// The note of what a slot holds goes; the hardware is the caller's.
+[[gnu::always_inline]] inline void ShadowTlb::forget(unsigned slot) {
+    Entry& entry = entries_[slot];
+    if (entry.owner == nullptr) return;
+    entry.owner->slots_[entry.mapping.guest_index].remove(slot);
+    entry.owner = nullptr;
+}
 
 } // namespace untrap::runtime::native

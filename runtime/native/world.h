@@ -7,6 +7,7 @@
 #include "runtime/native/world_layout.h"
 #include "runtime/vcpu.h"
 #include "translator/ppc/guest_page.h"
+#include "translator/ppc/handler.h"
 
 namespace untrap::runtime::native {
 
@@ -35,7 +36,15 @@ struct World {
     std::uint32_t arena = 0, arena_bytes = 0; // addresses of stubs; none: 0 bytes
     std::uint32_t reserved[8] = {};
     std::uint32_t exits[32] = {}; // by ExitReason, not yet in Vcpu::exits
-    std::uint32_t unused[960] = {};
+    // Where the guest's TLB-miss handlers for data and for instructions begin that there is code for, 1 for none, and
+    // that code; the address that missed; ppc::handler_exit; the function that takes their rfi.
+    std::uint32_t handler_entry[2] = {1, 1}, handler_code[2] = {};
+    std::uint32_t handler_missed = 0, handler_flags = 0, handler_return = 0;
+    ppc::TlbWrites handler_tlb;
+    std::uint32_t handler_window = 0;                    // the address that no window was found for
+    std::uint32_t handler_leave = 0, handler_finish = 0; // the exits of such code
+    std::uint32_t handler_back = 0;                      // where it goes on if its rfi is not taken
+    std::uint32_t unused[944] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -64,6 +73,14 @@ UNTRAP_AT(own_page, WORLD_OWN_PAGE);
 UNTRAP_AT(arena, WORLD_ARENA);
 UNTRAP_AT(arena_bytes, WORLD_ARENA_BYTES);
 UNTRAP_AT(exits, WORLD_EXITS);
+UNTRAP_AT(handler_entry, WORLD_HANDLER_ENTRY(0));
+UNTRAP_AT(handler_code, WORLD_HANDLER_CODE(0));
+UNTRAP_AT(handler_missed, WORLD_HANDLER_MISSED);
+UNTRAP_AT(handler_flags, WORLD_HANDLER_FLAGS);
+UNTRAP_AT(handler_return, WORLD_HANDLER_RETURN);
+UNTRAP_AT(handler_tlb, WORLD_HANDLER_TLB);
+UNTRAP_AT(handler_window, WORLD_HANDLER_WINDOW);
+UNTRAP_AT(handler_back, WORLD_HANDLER_BACK);
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
 

@@ -28,6 +28,17 @@
 #define WORLD_ARENA 88
 #define WORLD_ARENA_BYTES 92
 #define WORLD_EXITS 128
+/* Compiled TLB-miss handlers, those for data and for instructions. */
+#define WORLD_HANDLER_ENTRY(n) (256 + 4 * (n))
+#define WORLD_HANDLER_CODE(n) (264 + 4 * (n))
+#define WORLD_HANDLER_MISSED 272
+#define WORLD_HANDLER_FLAGS 276
+#define WORLD_HANDLER_RETURN 280
+#define WORLD_HANDLER_TLB 284
+#define WORLD_HANDLER_WINDOW 304
+#define WORLD_HANDLER_BACK 316
+/* The number by which such a handler leaves to the C++ side, as an interrupt does. */
+#define HANDLER_LEFT 16
 /* The alignment of CpuState. */
 #define WORLD_BYTES 4096
 
@@ -83,6 +94,9 @@
 /* The guest's vectors: a page-aligned block of this size whose address is the IVPR while a guest runs. */
 #define VECTORS_BYTES 0x10000
 /* In it: the shared code behind the vectors, and the address of the current struct World. */
+#define VECTORS_SHADOW_TLB 0x8000 /* class ShadowTlb, pinned with it */
+#define VECTORS_RETURN 0xA000 /* untrap_handler_return, and the end of the stack that it runs on */
+#define VECTORS_STACK 0xDFE0
 #define VECTORS_CODE 0xE000
 #define VECTORS_WORLD 0xFFF0
 /* One vector; the 440's smallest distance between two that Linux uses is 64 bytes. */

@@ -50,6 +50,12 @@ std::uint8_t* HostMemory::at(std::uint64_t real) const {
     return nullptr;
 }
 
+std::uint32_t HostMemory::linear(const void* memory, std::uint32_t bytes) const {
+    const auto* const at = static_cast<const std::uint8_t*>(memory);
+    if (at < base_[0] || at + bytes > base_[0] + bank_bytes) return 0;
+    return linear_ea + static_cast<std::uint32_t>(at - base_[0]);
+}
+
 std::uint8_t* HostMemory::allocate_own(unsigned shift, unsigned vm) {
     return at(allocate(shift, 0, vm, own_++, 0).real);
 }

@@ -43,6 +43,11 @@ class HostMemory {
     // The block that holds this real address, nullptr if none does.
     const Block* find(std::uint64_t real) const;
     std::uint8_t* at(std::uint64_t real) const;
+    // The host's addresses of what is in its linear mapping: the first bank. 0, nullptr: it is not.
+    static constexpr std::uint32_t linear_ea = 0x80000000;
+    std::uint32_t linear(const void* memory, std::uint32_t bytes) const;
+    static constexpr bool is_linear(std::uint32_t ea) { return ea - linear_ea < bank_bytes; }
+    static constexpr std::uint64_t real_of_linear(std::uint32_t ea) { return banks[0] + (ea - linear_ea); }
 
   private:
     std::uint8_t* base_[2] = {};

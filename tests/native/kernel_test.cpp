@@ -192,7 +192,7 @@ TEST_CASE("a guest kernel does the same on a 440 as in the interpreter", "[kerne
     Random random = seeded_random(31);
     const std::uint64_t goal = instruction_goal(1'500'000);
     std::uint64_t executed = 0, kernels = 0, finished = 0, invalidations = 0;
-    std::uint64_t host_interrupts = 0, assembly = 0;
+    std::uint64_t host_interrupts = 0, assembly = 0, handled = 0, left = 0;
     while (executed < goal) {
         ModelCpu cpu(random, random.pick({16U, 24U, 40U, 62U}));
         runtime::native::ShadowTlb tlb;
@@ -200,8 +200,11 @@ TEST_CASE("a guest kernel does the same on a 440 as in the interpreter", "[kerne
         Twins twins(cpu, tlb);
         for (unsigned repeat = 0; repeat < 8; ++repeat) {
             cpu.interrupt_interval = random.pick({0U, 3U, 40U, 400U});
-            const unsigned level = random.below(4);
-            twins.native->set_level(level, random.pick({1U, 2U, 4U}));
+            const unsigned level = random.below(std::getenv("L") ? (unsigned)atoi(std::getenv("L")) : 5);
+            if (std::getenv("ONLY4"))
+                twins.native->set_levels(16, 1);
+            else
+                twins.native->set_level(level, random.pick({1U, 2U, 4U}));
             twins.native->largest_allocation = random.pick({20U, 16U, 12U});
             cpu.host_percent = random.pick({0U, 10U, 60U});
             cpu.assembly_paths = random.chance(70);
@@ -215,8 +218,12 @@ TEST_CASE("a guest kernel does the same on a 440 as in the interpreter", "[kerne
         }
         host_interrupts += cpu.host_interrupts;
         assembly += cpu.assembly_exits;
+        handled += cpu.handlers_finished;
+        left += cpu.handlers_left;
         invalidations += cpu.instruction_cache_invalidations;
     }
+    CAPTURE(handled, left);
+    CHECK(left > 1000000);
     INFO("kernels " << kernels << ", finished " << finished);
     // Few kernels may get lost, or the test would be worth little.
     CHECK(finished * 2 > kernels);

@@ -70,6 +70,10 @@ std::uint64_t Machine::MachineHost::real_of(const void* linear) {
     return machine_.cpu_.memory.real_of(linear, machine_.vm_, isa::CpuState::page_bytes);
 }
 
+std::uint32_t Machine::MachineHost::linear(const void* memory, std::uint32_t bytes) {
+    return machine_.cpu_.memory.linear(memory, bytes);
+}
+
 void Machine::MachineHost::take_fpu() { machine_.cpu_.fpu_permission(true); }
 void Machine::MachineHost::give_fpu() { machine_.cpu_.fpu_permission(false); }
 void Machine::MachineHost::trace_entry(std::uint32_t, std::uint32_t, std::uint32_t) { ++machine_.traced; }
@@ -94,6 +98,8 @@ Machine::Machine(ModelCpu& cpu, Kind kind, runtime::native::ShadowTlb& tlb)
     if (kind_ == Kind::native) {
         native_.emplace(vcpu_, world_, tlb, host_, *patching_);
         world_.tlb_sets = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(vcpu_.tlb.candidate_sets()));
+        world_.handler_leave = ModelCpu::handler_leave_ea;
+        world_.handler_finish = ModelCpu::handler_finish_ea;
         vcpu_.set_engine(*native_);
     } else {
         vcpu_.set_engine(interpreter_);
@@ -120,6 +126,11 @@ Machine::Pointer Machine::make(ModelCpu& cpu, Kind kind, runtime::native::Shadow
 void Machine::Deleter::operator()(Machine* machine) const {
     machine->~Machine();
     munmap(machine, sizeof(Machine));
+}
+
+void Machine::set_levels(unsigned levels, unsigned threshold) {
+    engine().flush();
+    patches_->configure(levels, threshold);
 }
 
 void Machine::set_level(unsigned level, unsigned threshold) {

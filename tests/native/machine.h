@@ -57,6 +57,7 @@ class Machine {
     unsigned patch_levels() const { return patches_->levels(); }
     runtime::PatchRegistry& patches() { return *patches_; }
     // Patch levels up to this one, from the next start on.
+    void set_levels(unsigned levels, unsigned threshold);
     void set_level(unsigned level, unsigned threshold);
     runtime::Engine& engine() { return vcpu_.engine(); }
     ModelCpu& cpu() { return cpu_; }
@@ -107,6 +108,7 @@ class Machine {
         void* allocate(unsigned shift) override;
         void release(void* block, unsigned shift) override;
         std::uint64_t real_of(const void* linear) override;
+        std::uint32_t linear(const void* memory, std::uint32_t bytes) override;
         void trace_patch(std::uint64_t, std::uint32_t, unsigned, bool) override { ++machine_.traced; }
         void trace_entry(std::uint32_t pc, std::uint32_t msr, std::uint32_t pid) override;
         void trace_exit(unsigned reason, std::uint32_t pc, std::uint32_t word) override;

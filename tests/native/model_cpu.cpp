@@ -9,6 +9,7 @@
 
 #include "machine.h"
 #include "runtime/byte_order.h"
+#include "runtime/native/handler_return.h"
 #include "runtime/native/hardware.h"
 #include "tests/jit/machine.h"
 #include "translator/interp/interpreter.h"
@@ -196,6 +197,20 @@ void ModelCpu::write_tlb(unsigned index, std::uint32_t word0, std::uint32_t word
     }
     tlb_[index] = {entry, meaning_};
     ++writes;
+}
+
+// The one entry that a compiled handler's return writes: for the context that comes next.
+void ModelCpu::write_tlb_in_switch(Machine& machine, World& world, const runtime::native::ShadowTlb::Mapping& mapping,
+                                   unsigned slot) {
+    // By the rules for any other, in the context that the guest goes on in.
+    const std::uint32_t before = world.shadow_pid, msr_before = machine.state().page.msr;
+    const std::uint32_t live_before = machine.state().live_pid;
+    world.shadow_pid = mapping.pid;
+    machine.state().page.msr = machine.state().page.srr1;
+    write_tlb(slot, mapping.word0, mapping.word1, mapping.word2, mapping.pid);
+    machine.state().page.msr = msr_before;
+    machine.state().live_pid = live_before;
+    world.shadow_pid = before;
 }
 
 std::uint32_t ModelCpu::read_tlb(unsigned index, unsigned& pid) {
@@ -522,6 +537,66 @@ ModelCpu::Left ModelCpu::run_guest(Machine& machine, const World& world) {
     }
 }
 
+// The storage of a compiled handler, in supervisor state: its code, the host's record of the guest and its tables, and
+// guest memory of this VM in the linear mapping. Nothing else.
+class HandlerStorage final : public interp::Storage {
+  public:
+    HandlerStorage(ModelCpu& cpu, Machine& machine, std::uint32_t code) : cpu_(cpu), machine_(machine), code_(code) {}
+
+    bool load(std::uint32_t ea, unsigned size, std::uint64_t& value, isa::Trap&) override {
+        if (!HostMemory::is_linear(ea)) {
+            value = *own_word(ea, size, false);
+            return true;
+        }
+        value = runtime::load_big_endian(guest_memory(ea, size, false), size);
+        return true;
+    }
+    bool store(std::uint32_t ea, unsigned size, std::uint64_t value, isa::Trap&) override {
+        if (!HostMemory::is_linear(ea))
+            *own_word(ea, size, true) = static_cast<std::uint32_t>(value);
+        else
+            runtime::store_big_endian(guest_memory(ea, size, true), size, value);
+        return true;
+    }
+    bool fetch(std::uint32_t pc, std::uint32_t& word, isa::Trap&) override {
+        if (pc % 4 != 0 || pc - code_ >= 4 * ppc::handler_max_words) cpu_.violation("a compiled handler runs away");
+        word = *table_at<std::uint32_t>(pc);
+        return true;
+    }
+    bool check(std::uint32_t, bool, isa::Trap&) override { cpu_.violation("a compiled handler touches caches"); }
+    void code_invalidated(std::uint32_t) override { cpu_.violation("a compiled handler touches caches"); }
+    std::uint64_t timebase() override { return machine_.vcpu().storage.timebase(); }
+
+  private:
+    std::uint32_t* own_word(std::uint32_t ea, unsigned size, bool is_store) {
+        const auto within = [&](const void* object, std::size_t bytes) {
+            return ea - static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(object)) < bytes;
+        };
+        const isa::CpuState& state = machine_.state();
+        const World& world = machine_.world();
+        const bool there = within(&world.cr, 4) || within(&world.handler_tlb, sizeof world.handler_tlb) ||
+                           within(&world.handler_window, 4) || within(state.gpr.data(), sizeof state.gpr) ||
+                           within(&state.lr, 4) || within(&state.page, sizeof state.page) ||
+                           (!is_store && within(&machine_.native().handlers().windows, sizeof(ppc::Windows)));
+        if (size != 4 || ea % 4 != 0 || !there) cpu_.violation("a compiled handler touches what it must not");
+        return const_cast<std::uint32_t*>(table_at<std::uint32_t>(ea));
+    }
+    std::uint8_t* guest_memory(std::uint32_t ea, unsigned size, bool is_store) {
+        const std::uint64_t real = HostMemory::real_of_linear(ea);
+        const HostMemory::Block* const block = cpu_.memory.find(real);
+        if (ea % size != 0 || block == nullptr || block->vm != machine_.vm() || block->slot >= HostMemory::own_slot)
+            cpu_.violation("a compiled handler touches memory that is not its guest's");
+        const runtime::Memslot& slot = machine_.vcpu().memory.slot(block->slot);
+        if (is_store && (slot.read_only || slot.dirty != nullptr))
+            cpu_.violation("a compiled handler stores to a read-only or logged slot");
+        return cpu_.memory.at(real);
+    }
+
+    ModelCpu& cpu_;
+    Machine& machine_;
+    std::uint32_t code_;
+};
+
 // What kmod/world_switch.S does without going to C++: the same conditions, the same stores.
 bool ModelCpu::assembly_path(Machine& machine, World& world, const Left& left) {
     if (world.quick == 0) return false;
@@ -531,13 +606,16 @@ bool ModelCpu::assembly_path(Machine& machine, World& world, const Left& left) {
     case Interrupt::data_tlb_error:
         if ((left.dear & ~0x3FFU) == world.own_page) return false;
         if (!assembly_misses(machine, world, left.dear, left.vector)) return false;
+        if (const Ran ran = assembly_handles(machine, world, left); ran != Ran::no) return ran == Ran::finished;
         page.dear = left.dear;
         page.esr = left.esr & runtime::native::word_of(ESR_DATA_HIGH, 0);
         return assembly_delivers(machine, world, left.vector, EXIT_DTLB_REAL);
     case Interrupt::instruction_tlb_error:
-        return machine.state().pc - world.arena >= world.arena_bytes &&
-               assembly_misses(machine, world, machine.state().pc, left.vector) &&
-               assembly_delivers(machine, world, left.vector, EXIT_ITLB_REAL);
+        if (machine.state().pc - world.arena < world.arena_bytes ||
+            !assembly_misses(machine, world, machine.state().pc, left.vector))
+            return false;
+        if (const Ran ran = assembly_handles(machine, world, left); ran != Ran::no) return ran == Ran::finished;
+        return assembly_delivers(machine, world, left.vector, EXIT_ITLB_REAL);
     case Interrupt::program: return left.word == 0x4C000064 && assembly_returns(machine, world);
     default: return false;
     }
@@ -567,6 +645,80 @@ bool ModelCpu::assembly_misses(Machine& machine, const World& world, std::uint32
     const std::uint32_t page = (ea >> 12) % TLB_SETS_PAGES, segment = TLB_SETS_PAGES + (ea >> 28);
     if ((sets[2 * page] | sets[2 * page + 1] | sets[2 * segment] | sets[2 * segment + 1]) != 0) return false;
     return state.pc != (state.ivpr | state.ivor[static_cast<unsigned>(which)]);
+}
+
+// A miss that there is a compiled handler for: as the assembly enters it, what it does, and what follows. no: nothing
+// was done. left: to the C++ side, as if by an interrupt.
+ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const Left& left) {
+    isa::CpuState& state = machine.state();
+    isa::StatePage& page = state.page;
+    const unsigned which = left.vector == Interrupt::data_tlb_error ? 0 : 1;
+    const std::uint32_t missed = which == 0 ? left.dear : state.pc;
+    if (world.handler_entry[which] != (state.ivpr | state.ivor[static_cast<unsigned>(left.vector)])) return Ran::no;
+    if ((missed & 0xFFFFF000) == (world.own_page & 0xFFFFF000) || missed - world.arena < world.arena_bytes)
+        return Ran::no;
+    if ((page.msr & (msr::is | msr::ds)) != 0) return Ran::no;
+    ++world.exits[which == 0 ? EXIT_DTLB_REAL : EXIT_ITLB_REAL];
+    if (which == 0) {
+        page.dear = left.dear;
+        page.esr = left.esr & runtime::native::word_of(ESR_DATA_HIGH, 0);
+    }
+    world.handler_missed = missed;
+    page.srr0 = state.pc;
+    page.srr1 = page.msr;
+    page.msr &= runtime::native::word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW);
+    state.reserve_valid = 0;
+
+    HandlerStorage storage(*this, machine, world.handler_code[which]);
+    isa::CpuState cpu = hardware_;
+    for (const unsigned number : {3, 5, 6, 7}) cpu.gpr[number] = random.word();
+    cpu.gpr[4] = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&world));
+    cpu.lr = random.word();
+    cpu.page = {};
+    cpu.page.msr = msr::me;
+    cpu.pc = world.handler_code[which];
+    const auto take_registers = [&] {
+        for (unsigned number = 0; number < 32; ++number)
+            if (number < 3 || number > 7) state.gpr[number] = cpu.gpr[number];
+        state.ctr = cpu.ctr;
+        state.set_xer(cpu.xer());
+        world.xer = cpu.xer();
+        world.cr = cpu.cr();
+        usprg0_ = cpu.usprg0;
+    };
+    for (unsigned count = 0;; ++count) {
+        if (count > ppc::handler_max_words) violation("a compiled handler does not end");
+        if (cpu.pc == handler_finish_ea) {
+            take_registers();
+            const auto write = [&](const runtime::native::ShadowTlb::Mapping& mapping, unsigned slot) {
+                write_tlb_in_switch(machine, world, mapping, slot);
+            };
+            if (machine.native().return_from_handler(cpu.gpr[5], write)) {
+                ++handlers_finished;
+                return Ran::finished;
+            }
+            for (const unsigned number : {3, 5, 6, 7}) cpu.gpr[number] = random.word();
+            cpu.pc = cpu.lr;
+        }
+        if (cpu.pc == handler_leave_ea) {
+            take_registers();
+            state.pc = cpu.gpr[3];
+            world.handler_flags = cpu.gpr[5];
+            ++handlers_left;
+            return Ran::left;
+        }
+        isa::Trap trap;
+        std::uint32_t word = 0;
+        storage.fetch(cpu.pc, word, trap);
+        const isa::Instruction insn = isa::decode(word);
+        trap = interp::execute(cpu, storage, insn);
+        if (trap.kind == TrapKind::none) continue;
+        if (trap.kind != TrapKind::privileged || insn.op != isa::Op::mtspr || insn.spr() < isa::spr::sprg4 ||
+            insn.spr() > isa::spr::sprg7)
+            violation("a compiled handler traps");
+        if (page.sprg[insn.spr() - isa::spr::sprg0] != cpu.gpr[insn.rs()]) violation("SPRG4-7 differ from the guest's");
+        cpu.pc += 4;
+    }
 }
 
 bool ModelCpu::assembly_returns(Machine& machine, World& world) {
@@ -611,7 +763,11 @@ void ModelCpu::enter_guest(World& world) {
                           " for " + std::to_string(left.dear));
             if (left.vector == Interrupt::program)
                 left.word = word_of_instruction(machine.state().pc, world.shadow_pid);
-            if (!assembly_paths || !assembly_path(machine, world, left)) break;
+            const std::uint64_t left_before = handlers_left;
+            if (!assembly_paths || !assembly_path(machine, world, left)) {
+                if (handlers_left != left_before) left = {static_cast<Interrupt>(HANDLER_LEFT)};
+                break;
+            }
             ++assembly_exits;
         }
         ++exits;

@@ -9,6 +9,7 @@
 #include "host_memory.h"
 #include "mmu/guest_tlb.h"
 #include "mmu/tlb_entry.h"
+#include "runtime/native/shadow_tlb.h"
 #include "runtime/native/world.h"
 #include "tests/jit/random.h"
 #include "translator/isa/state.h"
@@ -84,6 +85,11 @@ class ModelCpu {
     // Whether sc and rfi may be handled as the assembly does.
     bool assembly_paths = true;
 
+    // Where compiled handlers leave to.
+    static constexpr std::uint32_t handler_leave_ea = 0x7FFF0000, handler_finish_ea = 0x7FFF0100;
+    // Exits of them: those that came to their rfi, those that did not.
+    std::uint64_t handlers_finished = 0, handlers_left = 0;
+
     // Statistics of all machines.
     std::uint64_t instructions = 0, exits = 0, host_interrupts = 0, writes = 0, assembly_exits = 0,
                   instruction_cache_invalidations = 0;
@@ -107,6 +113,10 @@ class ModelCpu {
     bool assembly_path(Machine& machine, runtime::native::World& world, const Left& left);
     bool assembly_delivers(Machine& machine, runtime::native::World& world, isa::Interrupt which, unsigned reason);
     bool assembly_misses(Machine& machine, const runtime::native::World& world, std::uint32_t ea, isa::Interrupt which);
+    void write_tlb_in_switch(Machine& machine, runtime::native::World& world,
+                             const runtime::native::ShadowTlb::Mapping& mapping, unsigned slot);
+    enum class Ran { no, finished, left };
+    Ran assembly_handles(Machine& machine, runtime::native::World& world, const Left& left);
     bool assembly_returns(Machine& machine, runtime::native::World& world);
     // The TLB entry for an address in address space 1, -1 if none; two are a machine check.
     int search(std::uint32_t ea, unsigned pid);

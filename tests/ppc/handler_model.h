@@ -61,6 +61,7 @@ class HandlerModel final : public interp::Storage {
 
     std::vector<std::uint32_t> code;
     ppc::CompiledHandler compiled;
+    ppc::HandlerWork work;
     isa::CpuState cpu;
     Record record;
     std::unique_ptr<ppc::Windows> windows;

@@ -19,15 +19,6 @@ namespace {
 
 using namespace handler_code;
 
-// What the code knows where it gets to.
-struct Point {
-    bool reached = false;
-    std::uint8_t written = 0;       // words of the TLB entry
-    std::uint8_t index = no_number; // the guest register that holds the entry's number, if it is known to
-
-    static constexpr std::uint8_t no_number = 32;
-};
-
 enum class Kind : std::uint8_t {
     leave,
     plain,
@@ -78,20 +69,24 @@ std::uint8_t fields_of(Instruction insn, Kind kind) {
 class Compiler {
   public:
     Compiler(const std::uint32_t* window, unsigned count, std::uint32_t entry, const HandlerPlace& place,
-             std::uint32_t* out)
+             HandlerWork& work, std::uint32_t* out)
         : window_(window), count_(count < handler_window ? count : handler_window), entry_(entry), place_(place),
-          out_(out) {}
+          work_(work), out_(out) {}
 
+    // An instruction is compiled once for each set of words of the TLB entry that may be written when it is reached,
+    // since exits have to tell it. Sets only grow, and the guest's code only goes forward: in this order, so does the
+    // code.
     bool run(CompiledHandler& result) {
         if (!survey()) return false;
-        for (unsigned index = 0; index < reach_; ++index) {
-            if (!points_[index].reached) continue;
-            labels_[index] = static_cast<std::uint16_t>(length_);
-            at_ = index;
-            instruction(isa::decode(window_[index]));
+        for (mask_ = 0; mask_ < HandlerWork::mask_count; ++mask_) {
+            for (at_ = 0; at_ < reach_; ++at_) {
+                if (!reached(mask_, at_)) continue;
+                work_.labels[mask_][at_] = static_cast<std::uint16_t>(length_);
+                instruction(isa::decode(window_[at_]));
+            }
         }
         finish();
-        result = {length_, guest_, reach_};
+        result = {length_, guest_, reach_, other_context_};
         return !failed_;
     }
 
@@ -100,31 +95,42 @@ class Compiler {
 
     // -- what is reached, and with what --------------------------------------------------------------------------
 
+    bool reached(unsigned mask, unsigned at) const { return work_.index[mask][at] != HandlerWork::unreached; }
+
     bool survey() {
         std::uint8_t named = 0;
         bool returns = false;
-        points_[0].reached = true;
-        for (unsigned index = 0; index < count_; ++index) {
-            if (!points_[index].reached) continue;
-            if (++guest_ > handler_max_guest) return false;
-            reach_ = index + 1;
-            const Instruction insn = isa::decode(window_[index]);
-            const Kind kind = kind_of(insn, points_[index].written);
-            named = static_cast<std::uint8_t>(named | fields_of(insn, kind));
-            returns = returns || kind == Kind::rfi;
-            Point after = points_[index];
-            if (kind == Kind::tlbwe) {
-                after.written = static_cast<std::uint8_t>(after.written | 1U << insn.ws());
-                after.index = static_cast<std::uint8_t>(insn.ra());
-            } else if (after.index != Point::no_number && (written_gprs(insn, kind) >> after.index & 1) != 0) {
-                after.index = Point::no_number;
+        for (auto& points : work_.index)
+            for (std::uint8_t& point : points) point = HandlerWork::unreached;
+        work_.index[0][0] = HandlerWork::no_number;
+        for (unsigned mask = 0; mask < HandlerWork::mask_count; ++mask) {
+            for (unsigned at = 0; at < count_; ++at) {
+                if (!reached(mask, at)) continue;
+                if (++guest_ > handler_max_guest) return false;
+                if (reach_ <= at) reach_ = at + 1;
+                const Instruction insn = isa::decode(window_[at]);
+                const Kind kind = kind_of(insn, mask);
+                named = static_cast<std::uint8_t>(named | fields_of(insn, kind));
+                returns = returns || kind == Kind::rfi;
+                other_context_ =
+                    other_context_ || (kind == Kind::mtspr && (insn.spr() == spr::pid || insn.spr() == spr::srr1));
+                std::uint8_t index = work_.index[mask][at];
+                if (kind == Kind::tlbwe)
+                    index = static_cast<std::uint8_t>(insn.ra());
+                else if (index != HandlerWork::no_number && (written_gprs(insn, kind) >> index & 1) != 0)
+                    index = HandlerWork::no_number;
+                if (kind == Kind::branch || kind == Kind::jump) flow(at, target(at, insn), mask, index);
+                if (goes_on(kind)) flow(at, at + 1, mask_after(insn, kind, mask), index);
             }
-            if (kind == Kind::branch || kind == Kind::jump) flow(index, target(index, insn), after);
-            if (kind != Kind::leave && kind != Kind::jump && kind != Kind::rfi) flow(index, index + 1, after);
         }
         for (unsigned field = 0; field < 8; ++field)
             if ((named >> field & 1) == 0) field_ = field;
-        return returns && field_ < 8 && !failed_;
+        return returns && field_ < 8;
+    }
+
+    static bool goes_on(Kind kind) { return kind != Kind::leave && kind != Kind::jump && kind != Kind::rfi; }
+    static unsigned mask_after(Instruction insn, Kind kind, unsigned mask) {
+        return kind == Kind::tlbwe ? mask | 1U << insn.ws() : mask;
     }
 
     static std::uint32_t written_gprs(Instruction insn, Kind kind) {
@@ -145,15 +151,10 @@ class Compiler {
 
     bool inside(unsigned from, unsigned to) const { return to > from && to < count_; }
 
-    void flow(unsigned from, unsigned to, const Point& with) {
+    void flow(unsigned from, unsigned to, unsigned mask, std::uint8_t index) {
         if (!inside(from, to)) return;
-        Point& point = points_[to];
-        if (!point.reached) {
-            point = with;
-            return;
-        }
-        if (point.written != with.written) failed_ = true; // an exit could not tell what was written
-        if (point.index != with.index) point.index = Point::no_number;
+        std::uint8_t& known = work_.index[mask][to];
+        known = known == HandlerWork::unreached || known == index ? index : HandlerWork::no_number;
     }
 
     // -- output --------------------------------------------------------------------------------------------------
@@ -185,12 +186,7 @@ class Compiler {
 
     // -- exits ---------------------------------------------------------------------------------------------------
 
-    struct Stub {
-        std::uint16_t from;  // the bc that leads here
-        std::int16_t target; // word of the guest's code, from the entry on
-        std::uint8_t flags;
-    };
-    static constexpr unsigned max_stubs = 96, max_fixups = handler_max_guest;
+    static constexpr unsigned max_stubs = HandlerWork::max_stubs, max_fixups = HandlerWork::max_fixups;
 
     // A bc, so far with no place to go, which leaves the code for a word of the guest's.
     void leave_if(std::uint32_t branch, unsigned guest_word, std::uint32_t flags) {
@@ -198,8 +194,8 @@ class Compiler {
             failed_ = true;
             return;
         }
-        stubs_[stub_count_++] = {static_cast<std::uint16_t>(length_), static_cast<std::int16_t>(guest_word),
-                                 static_cast<std::uint8_t>(flags)};
+        work_.stubs[stub_count_++] = {static_cast<std::uint16_t>(length_), static_cast<std::int16_t>(guest_word),
+                                      static_cast<std::uint8_t>(flags)};
         put(branch);
     }
     void leave(std::uint32_t pc, std::uint32_t flags) {
@@ -213,7 +209,7 @@ class Compiler {
             failed_ = true;
             return;
         }
-        leaves_[leave_count_++] = static_cast<std::uint16_t>(length_);
+        work_.leaves[leave_count_++] = static_cast<std::uint16_t>(length_);
         put(branch);
     }
     void exit_to(std::uint32_t address_of_exit, std::uint32_t how) {
@@ -233,17 +229,18 @@ class Compiler {
     }
 
     void finish() {
-        if (falls_through_) leave(entry_ + 4 * reach_, last_.written);
         for (unsigned index = 0; index < stub_count_ && !failed_; ++index) {
-            const Stub stub = stubs_[index];
+            const HandlerWork::Stub stub = work_.stubs[index];
             set_displacement(stub.from, length_);
             if ((stub.flags & ~handler_exit::words) != 0) store_record(address, place_.missed);
             leave(entry_ + 4 * static_cast<std::uint32_t>(stub.target), stub.flags);
         }
         if (failed_) return;
-        for (unsigned index = 0; index < leave_count_; ++index) set_displacement(leaves_[index], length_);
+        for (unsigned index = 0; index < leave_count_; ++index) set_displacement(work_.leaves[index], length_);
         for (unsigned index = 0; index < fixup_count_; ++index)
-            set_displacement(fixups_[index].from, labels_[fixups_[index].to]);
+            set_displacement(
+                work_.fixups[index].from,
+                work_.labels[work_.fixups[index].to / handler_window][work_.fixups[index].to % handler_window]);
         restore_field();
         exit_to(place_.leave, encode::blr);
     }
@@ -251,12 +248,10 @@ class Compiler {
     // -- one instruction of the guest ----------------------------------------------------------------------------
 
     std::uint32_t pc() const { return entry_ + 4 * at_; }
-    std::uint32_t flags() const { return points_[at_].written; }
+    std::uint32_t flags() const { return mask_; }
 
     void instruction(Instruction insn) {
-        const Kind kind = kind_of(insn, points_[at_].written);
-        falls_through_ = kind != Kind::leave && kind != Kind::jump && kind != Kind::rfi;
-        last_ = points_[at_];
+        const Kind kind = kind_of(insn, mask_);
         switch (kind) {
         case Kind::leave: leave(pc(), flags()); break;
         case Kind::plain: plain(insn); break;
@@ -272,10 +267,7 @@ class Compiler {
             break;
         case Kind::mfspr: move_from_spr(insn); break;
         case Kind::mtspr: move_to_spr(insn); break;
-        case Kind::tlbwe:
-            write_tlb(insn);
-            last_.written = static_cast<std::uint8_t>(last_.written | 1U << insn.ws());
-            break;
+        case Kind::tlbwe: write_tlb(insn); break;
         case Kind::drop: break;
         case Kind::rfi:
             restore_field();
@@ -284,6 +276,17 @@ class Compiler {
             leave(pc(), flags());
             break;
         }
+        if (goes_on(kind)) go_on(at_ + 1, mask_after(insn, kind, mask_));
+    }
+
+    // The code goes on for another word of the guest's: that one's is next, or a branch leads there.
+    void go_on(unsigned to, unsigned mask) {
+        if (!inside(at_, to)) return leave(entry_ + 4 * to, mask);
+        for (unsigned next = mask_ * handler_window + at_ + 1; next < mask * handler_window + to; ++next)
+            if (reached(next / handler_window, next % handler_window)) {
+                fixup(to, mask);
+                return put(encode::b(0));
+            }
     }
 
     // The instruction itself, with other registers for those of the guest that are in the record.
@@ -312,23 +315,20 @@ class Compiler {
             if ((found.writes.gpr >> held[which] & 1) != 0) store_record(scratch[which], gpr_at(held[which]));
     }
 
-    void jump(unsigned to) {
-        if (!inside(at_, to)) return leave(entry_ + 4 * to, flags());
-        fixup(to);
-        put(encode::b(0));
-    }
+    void jump(unsigned to) { go_on(to, mask_); }
     void branch(Instruction insn) {
         const unsigned to = target(at_, insn);
         const std::uint32_t word = encode::bc(insn.bo(), insn.bi(), 0);
         if (!inside(at_, to)) return leave_if(word, to, flags());
-        fixup(to);
+        fixup(to, mask_);
         put(word);
     }
-    void fixup(unsigned to) {
+    void fixup(unsigned to, unsigned mask) {
         if (fixup_count_ == max_fixups)
             failed_ = true;
         else
-            fixups_[fixup_count_++] = {static_cast<std::uint16_t>(length_), static_cast<std::uint16_t>(to)};
+            work_.fixups[fixup_count_++] = {static_cast<std::uint16_t>(length_),
+                                            static_cast<std::uint16_t>(mask * handler_window + to)};
     }
 
     // A load or store that is done if a window has the address; see verify_handler for the shape.
@@ -401,11 +401,10 @@ class Compiler {
     }
 
     void write_tlb(Instruction insn) {
-        const Point& point = points_[at_];
-        if (point.index != insn.ra()) {
+        if (work_.index[mask_][at_] != insn.ra()) {
             const unsigned entry = read(insn.ra(), scratch_b);
             put(encode::rlwinm(address, entry, 0, 26, 31));
-            if (point.written == 0) {
+            if (mask_ == 0) {
                 store_record(address, tlb_at(offsetof(TlbWrites, index)));
             } else {
                 load_record(scratch_b, tlb_at(offsetof(TlbWrites, index)));
@@ -424,30 +423,20 @@ class Compiler {
     unsigned count_;
     std::uint32_t entry_;
     const HandlerPlace& place_;
+    HandlerWork& work_;
     std::uint32_t* out_;
-    unsigned length_ = 0, guest_ = 0, reach_ = 0, at_ = 0;
+    unsigned length_ = 0, guest_ = 0, reach_ = 0, at_ = 0, mask_ = 0;
     unsigned field_ = 8;
-    bool failed_ = false, falls_through_ = false;
-    Point last_;
-    Point points_[handler_window]{};
-    std::uint16_t labels_[handler_window]{};
-    Stub stubs_[max_stubs]{};
-    unsigned stub_count_ = 0;
-    std::uint16_t leaves_[max_stubs]{};
-    unsigned leave_count_ = 0;
-    struct Fixup {
-        std::uint16_t from, to;
-    };
-    Fixup fixups_[max_fixups]{};
-    unsigned fixup_count_ = 0;
+    bool failed_ = false, other_context_ = false;
+    unsigned stub_count_ = 0, leave_count_ = 0, fixup_count_ = 0;
 };
 
 } // namespace
 
 bool compile_handler(const std::uint32_t* window, unsigned count, std::uint32_t entry, const HandlerPlace& place,
-                     std::uint32_t* out, CompiledHandler& result) {
+                     HandlerWork& work, std::uint32_t* out, CompiledHandler& result) {
     if (count == 0 || (entry & 3) != 0) return false;
-    return Compiler(window, count, entry, place, out).run(result);
+    return Compiler(window, count, entry, place, work, out).run(result);
 }
 
 } // namespace untrap::ppc

@@ -58,18 +58,40 @@ inline constexpr std::uint32_t store_miss = 16; // no window for the store at r3
 } // namespace handler_exit
 
 inline constexpr unsigned handler_window = 256;    // words of guest code from the entry on that are looked at
-inline constexpr unsigned handler_max_guest = 128; // instructions
-inline constexpr unsigned handler_max_words = 1536;
+inline constexpr unsigned handler_max_guest = 128; // instructions, each as often as it is compiled
+inline constexpr unsigned handler_max_words = 1024;
 
 struct CompiledHandler {
-    unsigned length = 0; // words
-    unsigned guest = 0;  // instructions of the guest
-    unsigned reach = 0;  // words of the guest's code, from the entry on, that it was made from
+    unsigned length = 0;        // words
+    unsigned guest = 0;         // instructions of the guest
+    unsigned reach = 0;         // words of the guest's code, from the entry on, that it was made from
+    bool other_context = false; // it may return to another PID or MSR than it was entered from
+};
+// Room for the compiler to work in, since a kernel's stack has little.
+struct HandlerWork {
+    // By which words of the TLB entry are written (a bit each), and by the word of the guest's code: the guest register
+    // that holds the entry's number, no_number if it is not known to, unreached if the code does not get there.
+    static constexpr std::uint8_t no_number = 32, unreached = 0xFF;
+    static constexpr unsigned mask_count = 8;
+    std::uint8_t index[mask_count][handler_window];
+    std::uint16_t labels[mask_count][handler_window];
+    struct Stub {
+        std::uint16_t from;  // the bc that leads here
+        std::int16_t target; // word of the guest's code, from the entry on
+        std::uint8_t flags;
+    };
+    struct Fixup {
+        std::uint16_t from, to; // to: of labels, all in a row
+    };
+    static constexpr unsigned max_stubs = 96, max_fixups = 2 * handler_max_guest;
+    Stub stubs[max_stubs];
+    std::uint16_t leaves[max_stubs];
+    Fixup fixups[max_fixups];
 };
 // window: the words of the guest's code from the entry on, which stays the same as long as the result is used. False if
 // the handler cannot be compiled up to an rfi; out then holds nothing of use. out: handler_max_words.
 bool compile_handler(const std::uint32_t* window, unsigned count, std::uint32_t entry, const HandlerPlace& place,
-                     std::uint32_t* out, CompiledHandler& result);
+                     HandlerWork& work, std::uint32_t* out, CompiledHandler& result);
 
 enum class HandlerFlaw : std::uint8_t { none, instruction, storage, branch, end };
 // Whether code is what compile_handler may make, found out from the code alone.
