@@ -200,9 +200,10 @@ TEST_CASE("a guest kernel does the same on a 440 as in the interpreter", "[kerne
         Twins twins(cpu, tlb);
         for (unsigned repeat = 0; repeat < 8; ++repeat) {
             cpu.interrupt_interval = random.pick({0U, 3U, 40U, 400U});
-            const unsigned level = random.below(std::getenv("L") ? (unsigned)atoi(std::getenv("L")) : 5);
-            if (std::getenv("ONLY4"))
-                twins.native->set_levels(16, 1);
+            const unsigned level = random.below(5);
+            // Level 4 by itself too: compiled handlers, and traps where those leave.
+            if (random.chance(25))
+                twins.native->set_levels(1U << 4, random.pick({1U, 2U}));
             else
                 twins.native->set_level(level, random.pick({1U, 2U, 4U}));
             twins.native->largest_allocation = random.pick({20U, 16U, 12U});
@@ -223,7 +224,8 @@ TEST_CASE("a guest kernel does the same on a 440 as in the interpreter", "[kerne
         invalidations += cpu.instruction_cache_invalidations;
     }
     CAPTURE(handled, left);
-    CHECK(left > 1000000);
+    CHECK(handled > 20);
+    CHECK(left > 5);
     INFO("kernels " << kernels << ", finished " << finished);
     // Few kernels may get lost, or the test would be worth little.
     CHECK(finished * 2 > kernels);
