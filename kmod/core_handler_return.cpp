@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The rfi of a compiled TLB-miss handler, which the world switch calls while the guest's vectors are in place. All of this
-// file's code is one function in a section of its own, which untrap_core_load copies to where a pinned TLB entry maps it:
-// it must need nothing else (tests/core_cross looks for relocations).
+// The rfi of a compiled TLB-miss handler, which the world switch calls while the guest's vectors are in place. All of
+// this file's code is one function in a section of its own, which untrap_core_load copies to where a pinned TLB entry
+// maps it: it must need nothing else (tests/core_cross looks for relocations).
 #include "kmod/core_vm.h"
 #include "runtime/native/handler_return.h"
 

@@ -17,8 +17,8 @@ namespace {
 
 constexpr std::uint32_t none = 1; // no address of an instruction
 constexpr unsigned level = 4;
-// Misses before a handler is compiled, and before it is tried again, as multiples of the threshold for sites; each failure
-// doubles the latter.
+// Misses before a handler is compiled, and before it is tried again, as multiples of the threshold for sites; each
+// failure doubles the latter.
 constexpr std::uint64_t threshold_factor = 4;
 constexpr unsigned most_doublings = 12;
 
@@ -69,8 +69,8 @@ void NativeEngine::consider_handlers() {
     }
 }
 
-// Sees to it that a page that the guest's kernel executes at ea is executed from a copy, so that nothing changes it unseen.
-// Interrupts on.
+// Sees to it that a page that the guest's kernel executes at ea is executed from a copy, so that nothing changes it
+// unseen. Interrupts on.
 void NativeEngine::guard_code(std::uint32_t ea) {
     const int found = vcpu_.tlb.search(ea, 0, vcpu_.state.page.pid & 0xFF);
     if (found < 0) return;
@@ -93,7 +93,8 @@ void NativeEngine::guard_code(std::uint32_t ea) {
     } else if (const unsigned page = block->page_of(real); block->use[page] == Use::own) {
         const std::uint32_t saved = hardware::irq_save();
         patching_.copies.refresh(*slot, *block, page);
-        hardware::publish_code(block->copy + (std::size_t{page} << CodeCopies::page_shift), 1U << CodeCopies::page_shift);
+        hardware::publish_code(block->copy + (std::size_t{page} << CodeCopies::page_shift),
+                               1U << CodeCopies::page_shift);
         change_use(*block, page, Use::copied);
         hardware::irq_restore(saved);
     }

@@ -117,8 +117,8 @@ class ShadowTlb {
         ShadowContexts* owner = nullptr;
         std::uint16_t key = 0;
     };
-    // The entry to write next, but not `spare`: one that was taken out comes first; the host may have used it since, which
-    // costs it no more than any other.
+    // The entry to write next, but not `spare`: one that was taken out comes first; the host may have used it since,
+    // which costs it no more than any other.
     [[gnu::always_inline]] unsigned choose(unsigned spare) {
         const unsigned slot = free_.take(spare);
         if (slot != SlotSet::slot_limit) return slot;
@@ -172,8 +172,8 @@ class ShadowContexts {
     void drop_guest_entry(unsigned index) {
         if (!slots_[index].empty()) drop_slots(index);
     }
-    // insert(), for a guest entry that was rewritten: in place of the one mapping that was made from it before, if there
-    // is one. False, with nothing done, if there are several. write(mapping, slot): the hardware.
+    // insert(), for a guest entry that was rewritten: in place of the one mapping that was made from it before, if
+    // there is one. False, with nothing done, if there are several. write(mapping, slot): the hardware.
     template <typename Write>
     [[gnu::always_inline]] bool replace(const ShadowTlb::Mapping& mapping, unsigned spare, unsigned& slot,
                                         Write&& write) {

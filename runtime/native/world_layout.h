@@ -95,7 +95,7 @@
 #define VECTORS_BYTES 0x10000
 /* In it: the shared code behind the vectors, and the address of the current struct World. */
 #define VECTORS_SHADOW_TLB 0x8000 /* class ShadowTlb, pinned with it */
-#define VECTORS_RETURN 0xA000 /* untrap_handler_return, and the end of the stack that it runs on */
+#define VECTORS_RETURN 0xA000     /* untrap_handler_return, and the end of the stack that it runs on */
 #define VECTORS_STACK 0xDFE0
 #define VECTORS_CODE 0xE000
 #define VECTORS_WORLD 0xFFF0

@@ -163,7 +163,9 @@ void Machine::set_slot(unsigned number, std::uint64_t base, std::uint64_t size, 
             shift = larger;
         }
         const std::uint64_t bytes = std::uint64_t{1} << shift;
-        const HostMemory::Block& block = cpu_.memory.allocate(shift, random.below(2), vm_, number, base + offset);
+        const HostMemory::Block& block =
+            cpu_.memory.allocate(shift, options.bank < 0 ? random.below(2) : static_cast<unsigned>(options.bank), vm_,
+                                 number, base + offset);
         for (std::uint64_t inside = 0; inside < bytes; inside += page_bytes) {
             const auto page = static_cast<std::size_t>((offset + inside) / page_bytes);
             slot.pages[page] = cpu_.memory.at(block.real + inside);

@@ -21,6 +21,7 @@ struct SlotOptions {
     bool logged = false;
     unsigned largest_block = 28; // log2 of the largest contiguous piece of host memory
     bool mixed = false;          // pieces of random sizes up to that
+    int bank = -1;               // of host memory; -1: any
 };
 
 // A VM with one vCPU, run by the native engine on the model, or by the interpreter for comparison. Time stands still
