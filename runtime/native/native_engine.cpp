@@ -90,6 +90,7 @@ void NativeEngine::give_fpu() {
 
 Trap NativeEngine::run(Vcpu& vcpu, std::uint64_t budget) {
     isa::CpuState& state = vcpu.state;
+    vcpu.leave_handler(); // each exit of a CPU is one: compiled handlers are what makes them fewer here
     // Instructions and data in different spaces: one PID register cannot serve both.
     if (((state.page.msr & msr::is) != 0) != ((state.page.msr & msr::ds) != 0)) {
         // It keeps translations, and is not told of what quick exits write.
