@@ -6,6 +6,7 @@
 
 #include "runtime/debug.h"
 #include "runtime/kvm/errno_values.h"
+#include "translator/fp/fpscr.h"
 
 namespace untrap::runtime::kvm_registers {
 
@@ -183,7 +184,7 @@ bool write_one(Vcpu& vcpu, std::uint64_t id, std::uint64_t value) {
     switch (id) {
     case abi::reg_ppc_dac1: state.dac[0] = low(value); break;
     case abi::reg_ppc_dac2: state.dac[1] = low(value); break;
-    case abi::reg_ppc_fpscr: state.fpscr = low(value); break;
+    case abi::reg_ppc_fpscr: state.fpscr = fp::with_summaries(low(value)); break;
     case abi::reg_ppc_tcr: vcpu.timers.set_tcr(low(value)); break;
     case abi::reg_ppc_tsr: vcpu.timers.set_tsr(low(value)); break;
     case abi::reg_ppc_or_tsr: vcpu.timers.set_tsr(vcpu.timers.tsr() | low(value)); break;

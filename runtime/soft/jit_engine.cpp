@@ -10,6 +10,7 @@
 #include "runtime/known_sites.h"
 #include "runtime/vcpu.h"
 #include "translator/interp/interpreter.h"
+#include "translator/x64/fp_pending.h"
 
 namespace untrap::runtime::soft {
 
@@ -56,7 +57,8 @@ std::uint32_t big_endian_word(const std::uint8_t* bytes) {
 JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations optimisations)
     : vcpu_(vcpu), optimisations_(optimisations), cache_(cache_bytes), access_bytes_(plain_access_bytes()) {
     const x64::Helpers helpers{&JitEngine::interpret, &JitEngine::access, &JitEngine::switch_context};
-    const std::size_t used = x64::emit_thunks(helpers, cache_.cursor(), cache_.room(), enter_, thunks_);
+    const x64::FpHost fp_host = x64::FpHost::detect(optimisations);
+    const std::size_t used = x64::emit_thunks(helpers, fp_host, cache_.cursor(), cache_.room(), enter_, thunks_);
     if (used == 0) throw std::runtime_error("generated code could not be set up");
     cache_.commit(used);
     cache_.keep();
@@ -71,7 +73,7 @@ std::uint32_t JitEngine::current_mode() const {
     const std::uint32_t msr = state.page.msr;
     return ((msr & isa::msr::pr) != 0 ? mode::pr : 0) | ((msr & isa::msr::is) != 0 ? mode::is : 0) |
            ((msr & isa::msr::fp) != 0 ? mode::fp : 0) | ((msr & (isa::msr::fe0 | isa::msr::fe1)) != 0 ? mode::fe : 0) |
-           (state.xer_so != 0 ? mode::so : 0);
+           (state.xer_so != 0 ? mode::so : 0) | ((state.fpscr & x64::fpscr_enables) != 0 ? mode::fp_enables : 0);
 }
 
 void JitEngine::select_context() {
@@ -112,7 +114,9 @@ bool JitEngine::execute(std::uint32_t word, std::uint32_t left) {
     const auto budget = state.engine_slots[x64::slot_budget];
     // The timebase may be read: the count is made exact. Generated code keeps it in the budget.
     state.retired = state.engine_slots[x64::slot_target] - (budget + left);
-    trap_ = interp::execute(state, vcpu_.storage, decode(word));
+    const Instruction insn = decode(word);
+    if (insn.has(isa::flag::fp) && !insn.has(isa::flag::load | isa::flag::store)) x64::settle_fpscr(state);
+    trap_ = interp::execute(state, vcpu_.storage, insn);
     if (trap_.kind == TrapKind::none) return true;
     state.engine_slots[x64::slot_budget] = budget + left;
     return false;
@@ -305,6 +309,12 @@ Trap JitEngine::finish(Trap trap, std::uint64_t left) {
 }
 
 Trap JitEngine::run(Vcpu& vcpu, std::uint64_t budget) {
+    const Trap trap = run_blocks(vcpu, budget);
+    x64::settle_fpscr(vcpu.state);
+    return trap;
+}
+
+Trap JitEngine::run_blocks(Vcpu& vcpu, std::uint64_t budget) {
     isa::CpuState& state = vcpu.state;
     std::uint64_t left = budget;
     state.engine_slots[x64::slot_target] = state.retired + budget;
@@ -329,6 +339,7 @@ Trap JitEngine::run(Vcpu& vcpu, std::uint64_t budget) {
                 if (trap.kind != TrapKind::none) return finish(trap, left);
                 // Code that is not translated: one instruction at a time.
                 finish({}, left);
+                x64::settle_fpscr(state);
                 trap = interp::run(state, vcpu.storage, 1);
                 if (trap.kind != TrapKind::budget) return trap;
                 --left;
@@ -345,6 +356,7 @@ Trap JitEngine::run(Vcpu& vcpu, std::uint64_t budget) {
         case x64::ExitKind::budget: {
             // The next block is longer than what is left: the interpreter goes exactly to the end.
             finish({}, left);
+            x64::settle_fpscr(state);
             trap = interp::run(state, vcpu.storage, left);
             return trap;
         }

@@ -38,6 +38,7 @@ class JitEngine final : public Engine {
     static bool access(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     static void switch_context(void* engine);
 
+    isa::Trap run_blocks(Vcpu& vcpu, std::uint64_t budget);
     bool execute(std::uint32_t word, std::uint32_t left);
     // Software TLB refill from the guest TLB. counted: guest code stopped for it.
     enum class Filled : std::uint8_t { no, yes, miss };

@@ -63,7 +63,7 @@ ShadowTlb::InstructionContext& ShadowTlb::instruction_context(unsigned key) {
 }
 
 ShadowTlb::JumpCache& ShadowTlb::jump_cache(InstructionContext& context, std::uint32_t mode) {
-    static_assert(x64::mode::fp == 4 && x64::mode::fe == 8 && x64::mode::so == 16);
+    static_assert(x64::mode::fp == 4 && x64::mode::fe == 8 && x64::mode::so == 16 && x64::mode::fp_enables == 32);
     std::unique_ptr<JumpCache>& jumps = context.jumps[mode >> 2 & (InstructionContext::modes - 1)];
     if (!jumps) jumps = std::make_unique<JumpCache>();
     return *jumps;

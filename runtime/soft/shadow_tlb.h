@@ -42,8 +42,8 @@ class ShadowTlb {
     struct InstructionContext {
         std::array<FetchEntry, fetch_entries> fetch{};
         std::array<std::uint64_t, fetch_entries / 64> filled{}; // a bit for each slot of fetch in use
-        // One for each way to translate code of the same pages: x64::mode::fp, fe and so.
-        static constexpr unsigned modes = 8;
+        // One for each way to translate code of the same pages: x64::mode::fp, fe, so and fp_enables.
+        static constexpr unsigned modes = 16;
         std::array<std::unique_ptr<JumpCache>, modes> jumps;
         std::uint8_t number = 0; // of the context
     };

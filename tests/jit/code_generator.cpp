@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <random>
 
+#include "translator/fp/fpscr.h"
 #include "translator/isa/spr.h"
 
 namespace untrap::tests {
@@ -68,8 +69,8 @@ std::uint32_t random_fpscr(Random& random) {
     constexpr std::uint32_t enables = 0xF8;
     switch (random.below(3)) {
     case 0: return random.below(4);
-    case 1: return random.word() & defined & ~enables;
-    default: return random.word() & defined;
+    case 1: return fp::with_summaries(random.word() & defined & ~enables);
+    default: return fp::with_summaries(random.word() & defined);
     }
 }
 

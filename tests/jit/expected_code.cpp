@@ -70,6 +70,8 @@ class Counter {
         for (std::uint64_t* thunk :
              {&thunks.exit, &thunks.interpret, &thunks.access, &thunks.switch_context, &thunks.decode_cr})
             *thunk = next += 64;
+        thunks.fp.host = {.avx = true, .fma = true, .avx512 = false};
+        for (std::uint64_t* thunk : {&thunks.fp.load, &thunks.fp.save, &thunks.fp.constants}) *thunk = thunks.exit;
         emitter_ = std::make_unique<x64::BlockEmitter>(thunks, x64::Optimisations(), x64::HostFeatures{});
     }
     ~Counter() { cs_close(&disassembler_); }

@@ -78,12 +78,13 @@ void Pair::compare_memory(const std::string& context) {
 void Pair::fail(const std::string& difference, const std::string& context, std::uint64_t budget,
                 const isa::CpuState& before, const isa::Trap& trap) {
     const std::uint32_t here = reference.state().pc;
-    std::string text = "seed " + std::to_string(test_seed()) + ", " + context + ", after " + std::to_string(executed_) +
-                       " instructions; budget " + std::to_string(budget) + ", completed " +
-                       std::to_string(reference.state().retired - before.retired) + "\n" + "-- difference\n" +
-                       difference + memory_difference(reference, jit) + "-- trap\n" + describe(trap) +
-                       "\n-- state before\n" + describe(before) + "-- TLB\n" + describe(reference.vcpu().tlb) +
-                       "-- code from the start\n" + listing(reference, before.pc, 80, before.pc);
+    std::string text =
+        "seed " + std::to_string(test_seed()) + ", " + context + ", after " + std::to_string(executed_) +
+        " instructions; budget " + std::to_string(budget) + ", completed " +
+        std::to_string(reference.state().retired - before.retired) + "\n" + "-- difference\n" + difference +
+        memory_difference(reference, jit) + "-- trap\n" + describe(trap) + "\n-- state before\n" + describe(before) +
+        "-- after, reference\n" + describe(reference.state()) + "-- after, JIT\n" + describe(jit.state()) + "-- TLB\n" +
+        describe(reference.vcpu().tlb) + "-- code from the start\n" + listing(reference, before.pc, 80, before.pc);
     if (here - before.pc >= 320) text += "-- code at the end\n" + listing(reference, here - 64, 32, here);
     // Not through FAIL, which would wrap the lines.
     std::fputs(text.c_str(), stderr);

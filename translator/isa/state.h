@@ -34,6 +34,23 @@ inline constexpr std::uint32_t critical = 2;
 inline constexpr std::uint32_t debug = 4;
 } // namespace pending
 
+// FPSCR bits that generated code owes: what it has executed since fpscr was exact (translator/x64/fp_pending.h).
+// Nothing is owed while no engine runs.
+struct FpPending {
+    std::uint32_t word = 0;    // the last arithmetic instruction, 0 for none: FPRF, FR and FI come from it
+    std::uint32_t later = ~0U; // after it came, if zero: low byte, a compare; next one, a conversion to an integer
+    std::uint64_t a = 0, b = 0, c = 0; // its operands frA, frB, frC
+    CrField compare = 0;               // outcome of that compare
+    std::uint64_t convert = 0;         // operand of that conversion
+    std::uint32_t convert_word = 0;
+    std::uint32_t flags = 0;      // sticky exception flags, as in MXCSR
+    std::uint32_t loaded = 0;     // not 0: FPRs are in host registers, flags in MXCSR; the rest of CpuState is older
+    std::uint32_t host_mxcsr = 0; // the host's own meanwhile
+    std::uint32_t mxcsr = 0;      // on its way to or from the register
+    std::uint32_t unused = 0;
+    std::array<std::uint64_t, 2> saved{}; // operands kept in host registers while their FPRs have changed
+};
+
 // Architectural state of a guest CPU, shared by interpreter, JIT, emulation and the KVM front.
 struct CpuState {
     std::array<std::uint32_t, 32> gpr{};
@@ -52,6 +69,7 @@ struct CpuState {
 
     std::array<std::uint64_t, 32> fpr{}; // double format
     std::uint32_t fpscr = 0;
+    FpPending fp_pending;
 
     std::uint32_t usprg0 = 0;
     std::uint32_t ivpr = 0;

@@ -10,6 +10,7 @@
 
 #include "translator/isa/table.h"
 #include "translator/plan/plan.h"
+#include "translator/x64/fp_layout.h"
 #include "translator/x64/optimisations.h"
 
 namespace untrap::x64 {
@@ -75,6 +76,7 @@ struct Thunks {
     std::uint64_t access = 0;         // like interpret, eax the effective address: fills the software TLB first
     std::uint64_t switch_context = 0; // PID changed: other software TLB and jump cache
     std::uint64_t decode_cr = 0;      // rax CrField -> eax four bits; clobbers rcx, rdx
+    FpThunks fp;
 };
 
 // Functions behind the thunks. engine is slot_engine. interpret and access return false to leave generated code with
@@ -89,8 +91,8 @@ struct Helpers {
 using EnterFunction = std::uint32_t (*)(void* state, std::int64_t budget, const void* code);
 
 // Emits the entry thunk and all shared ones at base (where room bytes are free). Returns the bytes used; 0 on failure.
-std::size_t emit_thunks(const Helpers& helpers, std::uint8_t* base, std::size_t room, EnterFunction& enter,
-                        Thunks& thunks);
+std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint8_t* base, std::size_t room,
+                        EnterFunction& enter, Thunks& thunks);
 
 // What of the host CPU generated code uses where it helps. Tests of the code itself choose it.
 struct HostFeatures {

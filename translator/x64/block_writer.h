@@ -107,6 +107,35 @@ class BlockWriter {
     void big_endian_load(const Gp& into, const Mem& from);
     void big_endian_store(const Mem& to, const Gp& from);
 
+    // -- floating point (emit_fp.cpp); false: no host code for this one
+    bool fp_instruction(isa::Instruction insn);
+    bool fp_arithmetic(isa::Instruction insn);
+    bool fp_move(isa::Instruction insn);
+    void fp_select(isa::Instruction insn);
+    void fp_compare(isa::Instruction insn);
+    void fp_convert(isa::Instruction insn);
+    void fp_control(isa::Instruction insn);
+    void fp_round_single(isa::Instruction insn, const asmjit::Label& slow);
+    asmjit::Label fp_slow(isa::Instruction insn, const asmjit::Label& resume); // cold code: by the interpreter
+    void fp_transfer(isa::Instruction insn);                                   // loads and stores (emit_fp_memory.cpp)
+    void fp_store_single(isa::Instruction insn);
+
+    // -- FPRs and what is owed to FPSCR (emit_fp_state.cpp)
+    using Xmm = host::Xmm;
+    void fp_ready(); // FPRs into host registers
+    bool fpr_pinned(unsigned fpr) const { return fpr_xmm_[fpr] != fpr_in_memory; }
+    Xmm fpr_pin(unsigned fpr) const { return host::xmm(fpr_xmm_[fpr]); }
+    Xmm fpr(unsigned fpr, const Xmm& scratch);     // the pinned register, or scratch loaded
+    Xmm fpr_low(unsigned fpr, const Xmm& scratch); // one of xmm0-xmm15, for instructions without an EVEX form
+    asmjit::Operand fpr_operand(unsigned fpr) const;
+    void fpr_copy(const Xmm& into, unsigned fpr);
+    void fpr_commit(unsigned fpr, const Xmm& value);
+    void fp_keep_operands(unsigned fpr); // before fpr is overwritten by other than arithmetic
+    void fp_executed(isa::Instruction insn);
+    void fp_owe();  // writes down in FpPending what is owed; keeps the host's flags and general registers
+    void fp_home(); // the same, and nothing is owed by this block any more
+    Mem fp_constant(std::size_t offset, unsigned bytes) const;
+
     // -- control (emit_block.cpp)
     void instruction(isa::Instruction insn, const plan::Patch& patch);
     void stub(isa::Instruction insn, const plan::Patch& patch);
@@ -121,7 +150,7 @@ class BlockWriter {
     void go_to(std::uint32_t target);      // direct jump: link or lookup
     void go_to_register(const Gp& target); // eax
     void go_to_dispatcher(const Gp& target);
-    void interpret(isa::Instruction insn); // through the interpreter, in line
+    void interpret(isa::Instruction insn); // through the interpreter, in line or in cold code that resumes
     void interpret_and_leave(isa::Instruction insn);
     void leave_for(ExitKind kind, std::uint32_t pc_then);
     void leave(ExitKind kind, isa::Instruction insn); // the instruction at hand does not complete
@@ -132,6 +161,8 @@ class BlockWriter {
     bool optimises(Optimisation which) const { return optimisations_.has(which); }
     unsigned left() const { return completed_ - index_; }
     void push_cold(const asmjit::Label& label, std::function<void()> body);
+    // The same for code that comes back and neither leaves nor calls: all registers and flags are as they were.
+    void push_detour(const asmjit::Label& label, std::function<void()> body);
 
     host::Assembler a_;
     const BlockSource& source_;
@@ -143,6 +174,7 @@ class BlockWriter {
     unsigned index_ = 0;
     unsigned completed_ = 0;
     bool has_movbe_;
+    bool in_cold_ = false;
     bool open_ = true; // the end of the block is still reachable
     bool context_switched_ = false;
     asmjit::Label resume_; // where slow_access comes back
@@ -157,6 +189,24 @@ class BlockWriter {
     asmjit::Label loop_head_ = a_.newLabel();
     std::array<Compare, 8> loop_cr_{}; // what is known there
 
+    // What FPSCR is owed at a point of the block: the last arithmetic instruction and where its operands are.
+    struct FpTrack {
+        static constexpr std::uint8_t saved = 32;  // and 33: in a register for that
+        static constexpr std::uint8_t stored = 34; // in FpPending already
+        static constexpr std::uint8_t unused = 35;
+        std::uint32_t word = 0;                                    // 0: none
+        std::array<std::uint8_t, 3> place{unused, unused, unused}; // of frA, frB, frC: an FPR, or one of the above
+        bool compared = false;                                     // a compare came after it
+        bool ready = false;                                        // FPRs are in host registers
+        bool owes_same(const FpTrack& other) const {
+            return word == other.word && (word == 0 || place == other.place) && compared == other.compared;
+        }
+    };
+    FpHost fp_host_;
+    std::array<std::uint8_t, 32> fpr_xmm_;
+    FpTrack fp_;
+    FpTrack loop_fp_; // at the head of the loop
+
     // Code for what is rare, written behind the block with the state as it was where it is jumped to. CR fields go to
     // memory first: of the scratch registers only rax still has its value then.
     struct Cold {
@@ -164,6 +214,7 @@ class BlockWriter {
         unsigned index;
         std::array<Compare, 8> cr;
         bool assigned;
+        FpTrack fp;
         std::function<void()> body;
     };
     std::vector<Cold> cold_;

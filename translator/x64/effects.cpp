@@ -41,6 +41,22 @@ Effects of_storage(Instruction insn) {
     return effects;
 }
 
+// What the interpreter does instead of host code it does without being seen, unless exceptions are enabled.
+Effects of_floating_point(Instruction insn, std::uint32_t mode_bits) {
+    if ((mode_bits & mode::fp_enables) != 0 || (mode_bits & mode::fp) == 0 || insn.records()) return opaque();
+    switch (insn.op) {
+    case Op::fcmpu:
+    case Op::fcmpo: return {.cr_written = field(insn.bf())};
+    case Op::mffs:
+    case Op::mcrfs:
+    case Op::mtfsb0:
+    case Op::mtfsb1:
+    case Op::mtfsf:
+    case Op::mtfsfi: return opaque();
+    default: return {};
+    }
+}
+
 } // namespace
 
 bool copies_summary_overflow(Instruction insn) {
@@ -53,7 +69,8 @@ Effects effects_of(Instruction insn, std::uint32_t mode_bits) {
     if ((mode_bits & mode::so) != 0 && copies_summary_overflow(insn)) return opaque();
     if (insn.op == Op::dcbt || insn.op == Op::dcbtst || insn.op == Op::icbt) return {};
     if (insn.has(flag::load | flag::store)) return of_storage(insn);
-    if (insn.has(flag::fp | flag::cache)) return opaque();
+    if (insn.has(flag::fp)) return of_floating_point(insn, mode_bits);
+    if (insn.has(flag::cache)) return opaque();
     if (insn.has(flag::branch)) return {.observes = true};
     if (insn.records_overflow()) return opaque();
     Effects effects;

@@ -43,11 +43,14 @@ bool ends_block(Instruction insn, const plan::Patch& patch, std::uint32_t mode_b
 BlockWriter::BlockWriter(CodeHolder& code, const BlockSource& source, const Thunks& thunks, Optimisations optimisations,
                          HostFeatures features, ExitLink* link_address)
     : a_(&code), source_(source), thunks_(thunks), optimisations_(optimisations), link_address_(link_address),
-      has_movbe_(optimises(Optimisation::movbe) && features.movbe) {
+      has_movbe_(optimises(Optimisation::movbe) && features.movbe), fp_host_(thunks.fp.host) {
+    for (unsigned number = 0; number < 32; ++number)
+        fpr_xmm_[number] = static_cast<std::uint8_t>(xmm_of_fpr(fp_host_, number));
     const unsigned last = source.length - 1;
     completed_ = source.length;
     if (only_leaves(source.code[last], source.patches[last], source.mode)) --completed_;
-    for (unsigned i = 0; i < source.length; ++i) effects_[i] = effects_of(source.code[i], source.mode);
+    for (unsigned i = 0; i < source.length; ++i)
+        effects_[i] = effects_of(source.code[i], source.mode | (fp_host_.avx ? 0 : mode::fp_enables));
     if (optimises(Optimisation::page_checks))
         share_page_checks(source, page_checks_);
     else
@@ -78,6 +81,7 @@ const EmittedBlock& BlockWriter::write(std::uint8_t* base) {
         if (index_ == source_.loops_to) {
             a_.bind(loop_head_);
             loop_cr_ = cr_;
+            loop_fp_ = fp_;
         }
         if (source_.ended && index_ + 1 == source_.length) flush_cr_all();
         prepare_cr();
@@ -98,12 +102,14 @@ const EmittedBlock& BlockWriter::write(std::uint8_t* base) {
         }
     }
     out_.cold = a_.offset();
+    in_cold_ = true;
     // Bodies may append further cold code.
     for (std::size_t i = 0; i < cold_.size(); ++i) {
         a_.bind(cold_[i].label);
         index_ = cold_[i].index;
         cr_ = cold_[i].cr;
         assigned_now_ = cold_[i].assigned;
+        fp_ = cold_[i].fp;
         const auto body = cold_[i].body;
         flush_cr_all();
         body();
@@ -111,13 +117,18 @@ const EmittedBlock& BlockWriter::write(std::uint8_t* base) {
     a_.bind(reentry);
     out_.reentry = a_.offset();
     assigned_now_ = false;
+    fp_ = {};
     leave_for(ExitKind::lookup, source_.ea);
     out_.completed = completed_;
     return out_;
 }
 
 void BlockWriter::push_cold(const Label& label, std::function<void()> body) {
-    cold_.push_back({label, index_, cr_, assigned_now_, std::move(body)});
+    cold_.push_back({label, index_, cr_, assigned_now_, fp_, std::move(body)});
+}
+
+void BlockWriter::push_detour(const Label& label, std::function<void()> body) {
+    cold_.push_back({label, index_, {}, assigned_now_, fp_, std::move(body)});
 }
 
 // The state is that at the head of the loop already, but for what the next pass writes anew.
@@ -129,6 +140,8 @@ void BlockWriter::close_loop() {
         if (head.kind == Compare::Kind::none || head.stored) flush_cr(field);
         same &= head.kind == Compare::Kind::none || head.describes_same(here);
     }
+    if (loop_fp_.ready) fp_ready();
+    same &= loop_fp_.owes_same(fp_);
     if (!same) {
         flush_cr_all();
         go_to(source_.goes_on);
@@ -237,9 +250,18 @@ void BlockWriter::leave_assignment() {
 
 void BlockWriter::call_helper(std::uint64_t thunk) {
     const bool assigned = assigned_now_;
+    if (in_cold_)
+        fp_owe();
+    else
+        fp_home();
     leave_assignment();
     a_.call(thunk);
     if (assigned) enter_assignment();
+    // FPRs went home. In line the next FP instruction will see that.
+    if (!in_cold_)
+        fp_.ready = false;
+    else if (fp_.ready)
+        a_.call(thunks_.fp.load);
 }
 
 // -- guest registers ---------------------------------------------------------------------------------------------
@@ -277,6 +299,7 @@ void BlockWriter::emit2(host::Inst::Id id, const Operand& to, const Operand& fro
 
 // eax: the kind; rdx: the information that goes with it.
 void BlockWriter::leave_for(ExitKind kind, std::uint32_t pc_then) {
+    fp_owe();
     leave_assignment();
     a_.mov(state32(offsetof(isa::CpuState, pc)), pc_then);
     a_.mov(host::eax, static_cast<std::uint32_t>(kind));
@@ -335,6 +358,7 @@ Label BlockWriter::slow_access(Instruction insn) {
 
 void BlockWriter::go_to(std::uint32_t target) {
     open_ = false;
+    fp_owe();
     leave_assignment();
     if (target >= source_.link_first && target <= source_.link_last) {
         const unsigned number = out_.link_count++;
@@ -343,6 +367,7 @@ void BlockWriter::go_to(std::uint32_t target) {
         out_.links[number].site = base_ + a_.offset();
         a_.long_().jmp(stub_label);
         push_cold(stub_label, [this, number, target] {
+            fp_ = {};
             out_.links[number].stub = base_ + a_.offset();
             a_.mov(host::rdx, reinterpret_cast<std::uint64_t>(link_address_ + number));
             leave_for(ExitKind::link, target);
@@ -360,11 +385,15 @@ void BlockWriter::go_to(std::uint32_t target) {
     a_.cmp(host::dword_ptr(host::rdx, offset), target);
     a_.jne(missing);
     a_.jmp(host::qword_ptr(host::rdx, offset + 8));
-    push_cold(missing, [this, target] { leave_for(ExitKind::lookup, target); });
+    push_cold(missing, [this, target] {
+        fp_ = {};
+        leave_for(ExitKind::lookup, target);
+    });
 }
 
 void BlockWriter::go_to_register(const Gp& target) {
     open_ = false;
+    fp_owe();
     leave_assignment();
     if (!optimises(Optimisation::jump_cache)) {
         go_to_dispatcher(target);
@@ -403,6 +432,10 @@ void BlockWriter::instruction(Instruction insn, const plan::Patch& patch) {
     if (insn.has(flag::fp) && (source_.mode & mode::fp) == 0) {
         leave(ExitKind::fp_unavailable, insn);
         open_ = false;
+        return;
+    }
+    if (insn.has(flag::fp) && fp_instruction(insn)) {
+        if (resume_.isValid()) a_.bind(resume_);
         return;
     }
     if (insn.has(flag::branch)) {

@@ -87,10 +87,11 @@ constexpr unsigned jump_cache_index(std::uint32_t ea) { return ea >> 2 & (jump_c
 namespace mode {
 inline constexpr std::uint32_t pr = 1;
 inline constexpr std::uint32_t is = 2;
-inline constexpr std::uint32_t fp = 4;      // MSR[FP]
-inline constexpr std::uint32_t fe = 8;      // MSR[FE0] or MSR[FE1]: enabled FP exceptions interrupt
-inline constexpr std::uint32_t so = 16;     // XER[SO]: compares copy it, so that it costs nothing where it is clear
-inline constexpr std::uint32_t global = 32; // mapped by an entry with TID 0
+inline constexpr std::uint32_t fp = 4;          // MSR[FP]
+inline constexpr std::uint32_t fe = 8;          // MSR[FE0] or MSR[FE1]: enabled FP exceptions interrupt
+inline constexpr std::uint32_t so = 16;         // XER[SO]: compares copy it, so that it costs nothing where it is clear
+inline constexpr std::uint32_t fp_enables = 32; // FPSCR enables an exception: FP arithmetic is the interpreter's
+inline constexpr std::uint32_t global = 64;     // mapped by an entry with TID 0
 } // namespace mode
 
 // Why generated code returned; the first result of an entry. The second is in slot_exit_info.

@@ -27,8 +27,8 @@ constexpr int frame_padding = 8;
 
 } // namespace
 
-std::size_t emit_thunks(const Helpers& helpers, std::uint8_t* base, std::size_t room, EnterFunction& enter,
-                        Thunks& thunks) {
+std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint8_t* base, std::size_t room,
+                        EnterFunction& enter, Thunks& thunks) {
     CodeHolder code;
     if (code.init(Environment::host(), reinterpret_cast<std::uint64_t>(base)) != kErrorOk) return 0;
     x86::Assembler a(&code);
@@ -43,8 +43,11 @@ std::size_t emit_thunks(const Helpers& helpers, std::uint8_t* base, std::size_t 
     load_guest_registers(a);
     a.jmp(x86::rax);
 
+    emit_fp_thunks(a, base, fp_host, thunks.fp);
+
     a.align(AlignMode::kCode, 16);
     thunks.exit = here();
+    emit_fp_save(a, thunks.fp);
     save_guest_registers(a);
     a.mov(x86::qword_ptr(state_reg, slot_offset(slot_budget)), budget_reg);
     a.mov(x86::qword_ptr(state_reg, slot_offset(slot_exit_info)), x86::rdx);
@@ -54,10 +57,11 @@ std::size_t emit_thunks(const Helpers& helpers, std::uint8_t* base, std::size_t 
     for (std::size_t i = std::size(saved_registers); i-- > 0;) a.pop(x86::gpq(saved_registers[i]));
     a.ret();
 
-    // Helper calls: all guest state goes home, so that the helper sees and may change it.
+    // Helper calls, as every way to C++ code: all guest state goes home, so that the helper sees and may change it.
     auto emit_helper = [&](bool (*function)(void*, std::uint32_t, std::uint32_t, std::uint32_t)) {
         a.align(AlignMode::kCode, 16);
         const std::uint64_t entry = here();
+        emit_fp_save(a, thunks.fp);
         save_guest_registers(a);
         a.mov(x86::qword_ptr(state_reg, slot_offset(slot_budget)), budget_reg);
         a.mov(x86::esi, x86::ecx); // word; edx holds left already
@@ -83,6 +87,7 @@ std::size_t emit_thunks(const Helpers& helpers, std::uint8_t* base, std::size_t 
 
     a.align(AlignMode::kCode, 16);
     thunks.switch_context = here();
+    emit_fp_save(a, thunks.fp);
     save_guest_registers(a);
     a.mov(x86::rdi, x86::qword_ptr(state_reg, slot_offset(slot_engine)));
     a.sub(x86::rsp, 8);
