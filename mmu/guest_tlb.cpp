@@ -38,20 +38,29 @@ void GuestTlb::clear() {
     ++version_;
 }
 
-void GuestTlb::write_word(unsigned index, unsigned ws, std::uint32_t value, std::uint32_t mmucr) {
+bool GuestTlb::write_word(unsigned index, unsigned ws, std::uint32_t value, std::uint32_t mmucr) {
     index &= entry_count - 1;
     TlbEntry& entry = entries_[index];
+    const auto write = [](std::uint32_t& word, std::uint32_t written) {
+        const bool differs = word != written;
+        word = written;
+        return differs;
+    };
+    bool differs = false;
     switch (ws) {
-    case 0:
-        entry.word0 = value & TlbEntry::word0_mask;
-        entry.tid = static_cast<std::uint8_t>(mmucr & 0xFF);
-        changed(index);
+    case 0: {
+        const auto tid = static_cast<std::uint8_t>(mmucr & 0xFF);
+        differs = write(entry.word0, value & TlbEntry::word0_mask) || entry.tid != tid;
+        entry.tid = tid;
+        if (differs) changed(index);
         break;
-    case 1: entry.word1 = value & TlbEntry::word1_mask; break;
-    case 2: entry.word2 = value & TlbEntry::word2_mask; break;
-    default: return;
     }
-    ++version_;
+    case 1: differs = write(entry.word1, value & TlbEntry::word1_mask); break;
+    case 2: differs = write(entry.word2, value & TlbEntry::word2_mask); break;
+    default: break;
+    }
+    if (differs) ++version_;
+    return differs;
 }
 
 std::uint32_t GuestTlb::read_word(unsigned index, unsigned ws) const {

@@ -32,8 +32,9 @@ class GuestTlb {
 
     const TlbEntry& entry(unsigned index) const { return entries_[index & (entry_count - 1)]; }
 
-    // tlbwe: writes word ws (0-2) of an entry; word 0 takes the TID from mmucr[STID]. ws = 3 is ignored.
-    void write_word(unsigned index, unsigned ws, std::uint32_t value, std::uint32_t mmucr);
+    // tlbwe: writes word ws (0-2) of an entry; word 0 takes the TID from mmucr[STID]. ws = 3 is ignored. Whether that
+    // changed the entry.
+    bool write_word(unsigned index, unsigned ws, std::uint32_t value, std::uint32_t mmucr);
     // The three tlbwe of an entry at once, where they make a valid page of 4 KB; the others are not for this. tid: from
     // MMUCR. For code that has no more than a few instructions.
     static constexpr bool is_small(std::uint32_t word0) { return (word0 & 0x2F0) == (TlbEntry::valid_bit | 0x10); }

@@ -17,6 +17,10 @@ class Engine {
     // instructions, and exactly budget if it returns TrapKind::budget. state is exact on return.
     virtual isa::Trap run(Vcpu& vcpu, std::uint64_t budget) = 0;
 
+    // Like run(), for the run loop: exits that are always handled the same way may be handled here, counted as the run
+    // loop counts them. TrapKind::none: something is due that only the run loop does.
+    virtual isa::Trap run_guest(Vcpu& vcpu, std::uint64_t budget) { return run(vcpu, budget); }
+
     // Whether run() keeps CpuState::retired. If not, a budget is no measure of time.
     virtual bool counts_instructions() const { return true; }
 

@@ -134,6 +134,13 @@ void PatchRegistry::back_out(std::uint64_t real, std::uint32_t word) {
     if (site != nullptr && site->word == word && site->patch.level != 0) unpatch(*site, 0, site->backed_out + 1);
 }
 
+bool PatchRegistry::settled(std::uint64_t real, std::uint32_t word) const {
+    if (levels_ == 0) return true;
+    const Site* site = lookup(real);
+    if (site == nullptr || site->word != word) return false;
+    return site->patch.level == 0 ? site->traps >= threshold_of(*site) : site->patch.level <= 2;
+}
+
 bool PatchRegistry::refused(std::uint64_t real, std::uint32_t word) const {
     if (levels_ == 0) return false;
     const Site* site = lookup(real);

@@ -38,6 +38,8 @@ class PatchRegistry {
     // The patch at real, or nullptr. The engine asks when it translates a privileged instruction; a site whose word
     // is no longer the one it was planned for is not patched.
     const plan::Patch* find(std::uint64_t real, std::uint32_t word) const;
+    // Whether another trap at this site would change nothing here and is one exit by itself.
+    bool settled(std::uint64_t real, std::uint32_t word) const;
     // Whether the site there is hot and the levels in use have no patch for it.
     bool refused(std::uint64_t real, std::uint32_t word) const;
     // Level 4: the handler of a TLB miss (which) at ea is about to run. Whether it has run often enough to be run
@@ -47,6 +49,7 @@ class PatchRegistry {
         Handler& handler = handlers_[which == isa::Interrupt::data_tlb_error ? 0 : 1];
         return (handler.ea == ea && handler.runs >= threshold_) || note_handler(handler, ea);
     }
+    bool handlers_allowed() const { return (levels_ >> handler_level & 1) != 0; }
     // Whether the handler of this kind of miss is run that way now.
     bool handler_patched(isa::Interrupt which) const {
         return (levels_ >> handler_level & 1) != 0 &&

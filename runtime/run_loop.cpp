@@ -67,11 +67,6 @@ class RunLoop {
         return leave(RunExit::dead);
     }
 
-    // The guest goes on: what it does next is no longer the hypervisor's doing.
-    void close_exit() {
-        if (vcpu_.exit_sites != nullptr && !vcpu_.in_handler()) vcpu_.exit_sites->close(state_.retired);
-    }
-
     // Debugged by the guest itself, or from the host.
     bool stepping() const { return debug::stepping(state_) || vcpu_.guest_debug.one_by_one(); }
     Step stop_for_debugger(const DebugStop& stop) {
@@ -126,7 +121,7 @@ RunLoop::Step RunLoop::resume() {
 
 // Stop requests, timers and interrupts, before guest code runs.
 RunLoop::Step RunLoop::prepare() {
-    close_exit();
+    vcpu_.close_exit();
     vcpu_.disturbed_ = false;
     if (vcpu_.take_stop()) {
         vcpu_.count_exit(ExitReason::signal);
@@ -182,10 +177,10 @@ RunLoop::Step RunLoop::run_guest() {
     Engine& engine = vcpu_.engine();
     const std::uint64_t end = state_.retired + budget();
     for (;;) {
-        const Step step = handle_engine_trap(engine.run(vcpu_, end - state_.retired));
+        const Step step = handle_engine_trap(engine.run_guest(vcpu_, end - state_.retired));
         if (step == Step::leave || state_.retired >= end || !engine.counts_instructions() || !vcpu_.undisturbed())
             return step;
-        close_exit();
+        vcpu_.close_exit();
     }
 }
 

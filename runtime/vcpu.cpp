@@ -121,8 +121,8 @@ bool Vcpu::wake_requested() const {
 
 void Vcpu::write_tlb_word(unsigned index, unsigned ws, std::uint32_t value) {
     const mmu::TlbEntry before = tlb.entry(index);
-    tlb.write_word(index, ws, value, state.page.mmucr);
-    if (engine_ != nullptr && !(tlb.entry(index) == before)) engine_->tlb_entry_changed(index, before);
+    const bool changed = tlb.write_word(index, ws, value, state.page.mmucr);
+    if (engine_ != nullptr && changed) engine_->tlb_entry_changed(index, before);
 }
 
 void Vcpu::set_tlb_entry(unsigned index, const mmu::TlbEntry& value) {

@@ -104,6 +104,10 @@ class Vcpu {
         exits.count(reason);
         if (exit_sites != nullptr) exit_sites->note(reason, exit_place(state.pc), state.retired);
     }
+    // The guest goes on: what it does next is no longer the hypervisor's doing.
+    void close_exit() {
+        if (exit_sites != nullptr && !in_handler()) exit_sites->close(state.retired);
+    }
     // The instruction at pc in the guest's present context, for exit_sites.
     ExitSites::Where exit_place(std::uint32_t pc) const;
     // Registers were changed by userspace: an instruction half done by MMIO is given up.
@@ -113,7 +117,9 @@ class Vcpu {
     void disturb() { disturbed_ = true; }
     // Nothing happened that would keep guest code from going on with the budget it was given.
     bool undisturbed() const {
-        return !disturbed_ && (state.page.msr & isa::msr::we) == 0 && state.page.pending == 0 && fruitless_ == 0 &&
+        // Not read together with MSR, which has just been written: the host would have to wait for that store.
+        const std::uint32_t pending = __atomic_load_n(&state.page.pending, __ATOMIC_RELAXED);
+        return !disturbed_ && (state.page.msr & isa::msr::we) == 0 && pending == 0 && fruitless_ == 0 &&
                (state.dbcr0 & isa::dbcr0::idm) == 0 && __atomic_load_n(&lines_, __ATOMIC_ACQUIRE) == 0 &&
                __atomic_load_n(&stop_, __ATOMIC_ACQUIRE) == 0 && !timer_due();
     }
@@ -122,7 +128,9 @@ class Vcpu {
     // delivered, and left by its rfi, by any other interrupt, by an instruction that no such handler has, and after
     // handler_limit instructions; what follows is then as at level 3.
     static constexpr unsigned handler_limit = 128;
-    bool in_handler() const { return state.retired < handler_end_; }
+    bool in_handler() const { return in_handler_at(state.retired); }
+    // The same for an engine whose count of instructions is ahead of state.retired.
+    bool in_handler_at(std::uint64_t retired) const { return retired < handler_end_; }
     void leave_handler() { handler_end_ = 0; }
     // The interrupt `which` was delivered.
     void enter_handler(isa::Interrupt which);

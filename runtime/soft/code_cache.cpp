@@ -20,11 +20,6 @@ CodeCache::~CodeCache() { munmap(base_, bytes_); }
 
 void CodeCache::commit(std::size_t bytes) { used_ = std::min(bytes_, (used_ + bytes + 15) & ~std::size_t{15}); }
 
-Block* CodeCache::find(std::uint32_t ea, std::uint64_t real, std::uint32_t mode) const {
-    const auto found = live_.find({real, ea, mode});
-    return found == live_.end() ? nullptr : found->second;
-}
-
 Block* CodeCache::revive(std::uint64_t content, std::uint32_t ea, std::uint32_t mode, std::uint64_t real) {
     const auto [first, last] = stale_.equal_range(content);
     for (auto it = first; it != last; ++it) {
@@ -48,7 +43,7 @@ Block& CodeCache::allocate() {
 void CodeCache::publish(Block& block) {
     std::memcpy(block.entry_bytes.data(), block.code, block.entry_bytes.size());
     block.live = true;
-    live_[{block.real, block.ea, block.mode}] = &block;
+    live_.insert({block.real, block.ea, block.mode}, &block);
     CodePage& page = pages_[block.real >> mmu::PageGuard::page_shift];
     page.guard.guard(static_cast<std::uint32_t>(block.first & 0xFFF), block.bytes);
     page.blocks.push_back(&block);
@@ -73,7 +68,7 @@ void CodeCache::unlink(x64::ExitLink& link) {
     x64::set_jump(link.site, link.stub);
 }
 
-void CodeCache::unlink_entry(unsigned tlb_index) {
+void CodeCache::drop_links(unsigned tlb_index) {
     auto& links = links_by_entry_[tlb_index];
     for (x64::ExitLink* link : links) {
         if (link->tlb_index != tlb_index) continue;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "mmu/page_guard.h"
+#include "runtime/soft/block_table.h"
 #include "translator/x64/block.h"
 
 namespace untrap::runtime::soft {
@@ -44,7 +45,7 @@ class CodeCache {
     // What is committed now stays when the cache is cleared (the thunks).
     void keep() { kept_ = used_; }
 
-    Block* find(std::uint32_t ea, std::uint64_t real, std::uint32_t mode) const;
+    Block* find(std::uint32_t ea, std::uint64_t real, std::uint32_t mode) const { return live_.find({real, ea, mode}); }
     // A stale block made from the same content, alive again at real; nullptr if there is none.
     Block* revive(std::uint64_t content, std::uint32_t ea, std::uint32_t mode, std::uint64_t real);
     // A block to be filled in and then published.
@@ -53,7 +54,11 @@ class CodeCache {
 
     // Makes a link's jump go straight to a block; tlb_index: the guest TLB entry that both depend on, or no_entry.
     void link(x64::ExitLink& link, Block& target, std::uint8_t tlb_index);
-    void unlink_entry(unsigned tlb_index);
+    void unlink_entry(unsigned tlb_index) {
+        if (linked_by(tlb_index)) drop_links(tlb_index);
+    }
+    // Whether a link may depend on this guest TLB entry.
+    bool linked_by(unsigned tlb_index) const { return !links_by_entry_[tlb_index].empty(); }
 
     // Whether the 4 KB page of real holds live translated code.
     bool guarded(std::uint64_t real) const { return pages_.count(real >> mmu::PageGuard::page_shift) != 0; }
@@ -71,18 +76,8 @@ class CodeCache {
         mmu::PageGuard guard;
         std::vector<Block*> blocks;
     };
-    struct Key {
-        std::uint64_t real;
-        std::uint32_t ea, mode;
-        bool operator==(const Key&) const = default;
-    };
-    struct KeyHash {
-        std::size_t operator()(const Key& key) const {
-            return (key.real ^ std::uint64_t{key.ea} << 20 ^ std::uint64_t{key.mode} << 56) * 0x9E3779B97F4A7C15ULL >>
-                   16;
-        }
-    };
     static void unlink(x64::ExitLink& link);
+    void drop_links(unsigned tlb_index);
     void retire(Block& block);
     template <typename Test>
     void retire_in_page(std::uint64_t page, Test&& affected);
@@ -90,7 +85,7 @@ class CodeCache {
     std::uint8_t* base_ = nullptr;
     std::size_t bytes_, used_ = 0, kept_ = 0;
     std::deque<Block> blocks_;
-    std::unordered_map<Key, Block*, KeyHash> live_;
+    BlockTable live_;
     std::unordered_multimap<std::uint64_t, Block*> stale_;
     std::unordered_map<std::uint64_t, CodePage> pages_;
     std::array<std::vector<x64::ExitLink*>, 64> links_by_entry_;

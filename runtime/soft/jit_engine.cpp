@@ -27,25 +27,40 @@ constexpr std::uint32_t page_mask = ~(page_bytes - 1);
 // More than any block needs: 128 instructions of at most some 200 bytes, their slow paths, and the exits.
 constexpr std::size_t block_room = 128 * 1024;
 
-// How many bytes each plain load or store accesses; 0 for all other instructions.
-const std::array<std::uint8_t, isa::op_count + 1>& plain_access_bytes() {
-    static const std::array<std::uint8_t, isa::op_count + 1> table = [] {
-        std::array<std::uint8_t, isa::op_count + 1> bytes{};
-        for (std::size_t op = 0; op < isa::op_count; ++op) {
-            const isa::InstructionInfo& info = isa::instruction_table[op];
-            const bool store = (info.flags & isa::flag::store) != 0, load = (info.flags & isa::flag::load) != 0;
-            const auto which = static_cast<isa::Op>(op);
-            if ((!store && !load) || (info.flags & (isa::flag::multiple | isa::flag::cache)) != 0 ||
-                which == isa::Op::lwarx || which == isa::Op::stwcx_rc)
-                continue;
-            // The letters of the mnemonic tell: lbz, sthbrx, lfs, stfd, stfiwx.
-            const char* width = info.mnemonic + (store ? 2 : 1);
-            if ((info.flags & isa::flag::fp) != 0) ++width;
-            bytes[op] = *width == 'b' ? 1 : *width == 'h' ? 2 : *width == 'd' ? 8 : 4;
-        }
-        return bytes;
-    }();
+// What a plain load or store does, by its opcode; zero for all other instructions.
+struct PlainAccess {
+    std::uint8_t bytes : 4 = 0;
+    std::uint8_t store : 1 = 0;
+};
+
+// The table for primary opcodes, and behind it the one for the extended opcodes of primary 31.
+std::array<PlainAccess, 64 + 1024> make_plain_accesses() {
+    std::array<PlainAccess, 64 + 1024> table{};
+    const auto describe = [](std::uint32_t word) {
+        const Instruction insn = isa::decode(word);
+        PlainAccess access;
+        const bool store = insn.has(isa::flag::store);
+        if ((!store && !insn.has(isa::flag::load)) || insn.has(isa::flag::multiple | isa::flag::cache) ||
+            insn.op == isa::Op::lwarx || insn.op == isa::Op::stwcx_rc)
+            return access;
+        // The letters of the mnemonic tell: lbz, sthbrx, lfs, stfd, stfiwx.
+        const char* width = insn.info().mnemonic + (store ? 2 : 1);
+        if (insn.has(isa::flag::fp)) ++width;
+        access.bytes = *width == 'b' ? 1 : *width == 'h' ? 2 : *width == 'd' ? 8 : 4;
+        access.store = store;
+        return access;
+    };
+    for (std::uint32_t primary = 0; primary < 64; ++primary)
+        if (primary != 31) table[primary] = describe(primary << 26);
+    for (std::uint32_t extended = 0; extended < 1024; ++extended)
+        table[64 + extended] = describe(31U << 26 | extended << 1);
     return table;
+}
+
+PlainAccess plain_access(std::uint32_t word) {
+    static const std::array<PlainAccess, 64 + 1024> table = make_plain_accesses();
+    const std::uint32_t primary = word >> 26;
+    return table[primary == 31 ? 64 + (word >> 1 & 0x3FF) : primary];
 }
 
 std::uint32_t big_endian_word(const std::uint8_t* bytes) {
@@ -55,8 +70,10 @@ std::uint32_t big_endian_word(const std::uint8_t* bytes) {
 } // namespace
 
 JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations optimisations)
-    : vcpu_(vcpu), optimisations_(optimisations), cache_(cache_bytes), access_bytes_(plain_access_bytes()) {
-    const x64::Helpers helpers{&JitEngine::interpret, &JitEngine::access, &JitEngine::switch_context};
+    : vcpu_(vcpu), emulator_(vcpu), optimisations_(optimisations), cache_(cache_bytes),
+      access_bytes_(plain_access_bytes()) {
+    const x64::Helpers helpers{&JitEngine::interpret, &JitEngine::access, &JitEngine::switch_context,
+                               &JitEngine::write_tlb};
     const x64::FpHost fp_host = x64::FpHost::detect(optimisations);
     const std::size_t used = x64::emit_thunks(helpers, fp_host, cache_.cursor(), cache_.room(), enter_, thunks_);
     if (used == 0) throw std::runtime_error("generated code could not be set up");
@@ -77,37 +94,41 @@ std::uint32_t JitEngine::current_mode() const {
 }
 
 void JitEngine::select_context() {
-    isa::CpuState& state = vcpu_.state;
+    const isa::CpuState& state = vcpu_.state;
+    const std::uint32_t msr = state.page.msr, pid = state.page.pid & 0xFF;
+    // All that a context depends on.
+    const std::uint32_t key = pid | (msr & (isa::msr::pr | isa::msr::fp | isa::msr::fe0 | isa::msr::fe1)) |
+                              (msr & (isa::msr::is | isa::msr::ds)) << 12 | std::uint32_t{state.xer_so} << 18;
+    static_assert((isa::msr::pr | isa::msr::fp | isa::msr::fe0 | isa::msr::fe1) < 0x10000 && isa::msr::fe1 > 0xFF &&
+                  (isa::msr::is | isa::msr::ds) == 0x30);
+    if (key == selected_->key) return;
+    Selection& known = selections_[(key * 0x9E3779B1U) >> 28];
+    if (known.key != key) look_up_context(key, known);
+    selected_ = &known;
+    vcpu_.state.engine_slots[x64::slot_soft_tlb] = reinterpret_cast<std::uintptr_t>(selected_->data->entries.data());
+    vcpu_.state.engine_slots[x64::slot_jump_cache] = reinterpret_cast<std::uintptr_t>(selected_->jumps->data());
+}
+
+void JitEngine::look_up_context(std::uint32_t key, Selection& found) {
+    const isa::CpuState& state = vcpu_.state;
     const std::uint32_t msr = state.page.msr;
     const std::uint32_t process = (state.page.pid & 0xFF) | ((msr & isa::msr::pr) != 0 ? 0x100U : 0);
-    const std::uint32_t data_key = process | ((msr & isa::msr::ds) != 0 ? 0x200U : 0);
-    if (data_key != data_key_) {
-        data_ = &shadow_.data_context(data_key);
-        data_key_ = data_key;
-        state.engine_slots[x64::slot_soft_tlb] = reinterpret_cast<std::uintptr_t>(data_->entries.data());
-    }
-    const std::uint32_t instruction_key = process | ((msr & isa::msr::is) != 0 ? 0x200U : 0);
-    const std::uint32_t bits = current_mode();
-    if (instruction_key != instruction_key_) {
-        instructions_ = &shadow_.instruction_context(instruction_key);
-        instruction_key_ = instruction_key;
-    } else if (bits == mode_) {
-        return;
-    }
-    mode_ = bits;
-    jumps_ = &ShadowTlb::jump_cache(*instructions_, bits);
-    state.engine_slots[x64::slot_jump_cache] = reinterpret_cast<std::uintptr_t>(jumps_->data());
+    const std::uint64_t before = shadow_.assignments();
+    Selection made;
+    made.key = key;
+    made.mode = current_mode();
+    made.data_key = process | ((msr & isa::msr::ds) != 0 ? 0x200U : 0);
+    made.data = &shadow_.data_context(made.data_key);
+    made.instructions = &shadow_.instruction_context(process | ((msr & isa::msr::is) != 0 ? 0x200U : 0));
+    made.jumps = &ShadowTlb::jump_cache(*made.instructions, made.mode);
+    // A context that means something else now is not to be found under what it meant.
+    if (shadow_.assignments() != before) selections_.fill({});
+    found = made;
 }
 
 void JitEngine::switch_context(void* engine) { static_cast<JitEngine*>(engine)->select_context(); }
 
 // -- helpers of generated code ---------------------------------------------------------------------------------------
-
-Instruction JitEngine::decode(std::uint32_t word) {
-    Instruction& known = decoded_[(word * 0x9E3779B1U) >> 24];
-    if (known.word != word) known = isa::decode(word);
-    return known;
-}
 
 bool JitEngine::execute(std::uint32_t word, std::uint32_t left) {
     isa::CpuState& state = vcpu_.state;
@@ -128,34 +149,27 @@ bool JitEngine::interpret(void* engine, std::uint32_t word, std::uint32_t left, 
 
 bool JitEngine::access(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea) {
     auto& self = *static_cast<JitEngine*>(engine);
-    const Instruction insn = self.decode(word);
-    const bool store = insn.has(isa::flag::store);
+    const PlainAccess plain = plain_access(word);
+    const bool store = plain.bytes != 0 ? plain.store != 0 : isa::decode(word).has(isa::flag::store);
     const Filled filled = self.fill(ea, store, true);
-    if (filled == Filled::miss && self.report_miss(insn, left, ea)) return false;
+    if (filled == Filled::miss && plain.bytes != 0 && (ea & ~page_mask) + plain.bytes <= page_bytes) {
+        // As the interpreter would report it.
+        self.vcpu_.state.engine_slots[x64::slot_budget] += left;
+        self.trap_ = {.kind = TrapKind::data_miss, .is_store = store, .size = plain.bytes, .word = word, .ea = ea};
+        self.missed_ = {self.selected_->data_key, ea, store, true, false};
+        return false;
+    }
     if (self.execute(word, left)) return true;
-    if (self.trap_.kind == TrapKind::data_miss) self.missed_ = {self.data_key_, self.trap_.ea, store, true, false};
+    if (self.trap_.kind == TrapKind::data_miss)
+        self.missed_ = {self.selected_->data_key, self.trap_.ea, store, true, false};
     return false;
 }
 
-bool JitEngine::report_miss(Instruction insn, std::uint32_t left, std::uint32_t ea) {
-    const unsigned bytes = access_bytes_[static_cast<std::size_t>(insn.op)];
-    if (bytes == 0 || (ea & ~page_mask) + bytes > page_bytes) return false;
-    isa::CpuState& state = vcpu_.state;
-    state.engine_slots[x64::slot_budget] += left;
-    trap_ = {.kind = TrapKind::data_miss,
-             .is_store = insn.has(isa::flag::store),
-             .size = static_cast<std::uint8_t>(bytes),
-             .word = insn.word,
-             .ea = ea};
-    missed_ = {data_key_, ea, trap_.is_store, true, false};
-    return true;
-}
-
 JitEngine::Filled JitEngine::fill(std::uint32_t ea, bool store, bool counted) {
-    const x64::SoftTlbEntry& present = data_->entries[x64::soft_tlb_index(ea)];
+    const x64::SoftTlbEntry& present = selected_->data->entries[x64::soft_tlb_index(ea)];
     const std::uint32_t page = ea & page_mask;
     if ((store ? present.write_tag : present.read_tag) == page) return Filled::no; // misaligned, or not the TLB's fault
-    if (optimises(Optimisation::tlb_victims) && ShadowTlb::recall(*data_, ea, store)) return Filled::yes;
+    if (optimises(Optimisation::tlb_victims) && ShadowTlb::recall(*selected_->data, ea, store)) return Filled::yes;
     const Resolved where = vcpu_.storage.resolve(ea, store ? mmu::Access::store : mmu::Access::load);
     if (where.status == Resolved::Status::miss) return Filled::miss;
     if (where.status != Resolved::Status::ok) return Filled::no;
@@ -166,7 +180,7 @@ JitEngine::Filled JitEngine::fill(std::uint32_t ea, bool store, bool counted) {
     if (store && cache_.guarded(where.real)) return Filled::no;
     // Stores by generated code are not seen from here on, until the log is taken.
     if (store) vcpu_.memory.mark_dirty(where.real, 1);
-    shadow_.fill_data(*data_, ea, host_page, store, where.tlb_index);
+    shadow_.fill_data(*selected_->data, ea, host_page, store, where.tlb_index);
     return Filled::yes;
 }
 
@@ -178,7 +192,7 @@ void JitEngine::count_refill(ExitReason reason) {
 
 void JitEngine::insert_after_miss() {
     if (!optimises(Optimisation::tlb_answer)) return;
-    if (!missed_.pending || !missed_.answered || missed_.context != data_key_) return;
+    if (!missed_.pending || !missed_.answered || missed_.context != selected_->data_key) return;
     missed_.pending = false;
     fill(missed_.ea, missed_.store, false);
 }
@@ -186,7 +200,7 @@ void JitEngine::insert_after_miss() {
 // -- finding and making blocks ---------------------------------------------------------------------------------------
 
 ShadowTlb::FetchEntry* JitEngine::fetch_page(std::uint32_t pc, Trap& trap) {
-    if (ShadowTlb::FetchEntry* known = ShadowTlb::find_fetch(*instructions_, pc)) return known;
+    if (ShadowTlb::FetchEntry* known = ShadowTlb::find_fetch(*selected_->instructions, pc)) return known;
     const Resolved where = vcpu_.storage.resolve(pc, mmu::Access::fetch);
     switch (where.status) {
     case Resolved::Status::miss: trap.kind = TrapKind::fetch_miss; return nullptr;
@@ -205,19 +219,19 @@ ShadowTlb::FetchEntry* JitEngine::fetch_page(std::uint32_t pc, Trap& trap) {
     filled.first = entry.epn();
     filled.last = entry.epn() | ~entry.page_mask();
     filled.real = where.real & ~std::uint64_t{page_bytes - 1};
-    return &shadow_.fill_fetch(*instructions_, filled);
+    return &shadow_.fill_fetch(*selected_->instructions, filled);
 }
 
 Block* JitEngine::find_block(Trap& trap) {
     const std::uint32_t pc = vcpu_.state.pc;
     ShadowTlb::FetchEntry* page = fetch_page(pc, trap);
     if (page == nullptr) return nullptr;
-    const std::uint32_t bits = current_mode() | (page->tid == 0 ? mode::global : 0);
+    const std::uint32_t bits = selected_->mode | (page->tid == 0 ? mode::global : 0);
     Block* block = cache_.find(pc, page->real + (pc & ~page_mask), bits);
     if (block == nullptr) block = translate(*page, bits);
     if (block != nullptr) {
         ShadowTlb::note_jump(*page, pc);
-        x64::JumpCacheEntry& jump = (*jumps_)[x64::jump_cache_index(pc)];
+        x64::JumpCacheEntry& jump = (*selected_->jumps)[x64::jump_cache_index(pc)];
         jump.ea = pc;
         jump.code = block->code;
     }
@@ -235,6 +249,7 @@ Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bit
     const bool far = (bits & mode::global) != 0 && optimises(Optimisation::far_link);
     source_.link_first = far ? page.first : pc & page_mask;
     source_.link_last = far ? page.last : pc | ~page_mask;
+    const bool handlers = optimises(Optimisation::quick_exits) && vcpu_.patches.handlers_allowed();
     x64::form_block(source_, optimisations_, [&](std::uint32_t at, Instruction& insn, plan::Patch& patch) {
         const std::uint32_t offset = at & ~page_mask;
         insn = isa::decode(big_endian_word(bytes + offset));
@@ -242,6 +257,7 @@ Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bit
         if ((bits & mode::pr) != 0 || !insn.privileged()) return;
         const plan::Patch* found = vcpu_.patches.find(page.real + offset, insn.word);
         if (found != nullptr && found->level <= 2) patch = *found;
+        if (insn.op == isa::Op::tlbwe && handlers) patch.level = x64::in_handler_level;
     });
     XXH3_state_t hash;
     XXH3_64bits_reset(&hash);
@@ -293,7 +309,7 @@ void JitEngine::make_link(x64::ExitLink& link, Block& target) {
     std::uint8_t entry = x64::ExitLink::no_entry;
     if (((link.target_ea ^ owner.ea) & page_mask) != 0) {
         // Two pages: good as long as one guest TLB entry maps both.
-        const ShadowTlb::FetchEntry* page = ShadowTlb::find_fetch(*instructions_, link.target_ea);
+        const ShadowTlb::FetchEntry* page = ShadowTlb::find_fetch(*selected_->instructions, link.target_ea);
         if (page == nullptr || owner.ea < page->first || owner.ea > page->last) return;
         entry = page->tlb_index;
     }
@@ -308,24 +324,46 @@ Trap JitEngine::finish(Trap trap, std::uint64_t left) {
     return trap;
 }
 
-Trap JitEngine::run(Vcpu& vcpu, std::uint64_t budget) {
-    const Trap trap = run_blocks(vcpu, budget);
-    x64::settle_fpscr(vcpu.state);
+Trap JitEngine::run(Vcpu&, std::uint64_t budget) {
+    quick_ = false;
+    const Trap trap = run_until_trap(budget);
+    x64::settle_fpscr(vcpu_.state);
     return trap;
 }
 
-Trap JitEngine::run_blocks(Vcpu& vcpu, std::uint64_t budget) {
-    isa::CpuState& state = vcpu.state;
+Trap JitEngine::run_guest(Vcpu&, std::uint64_t budget) {
+    quick_ = optimises(Optimisation::quick_exits) && vcpu_.undisturbed();
+    const Trap trap = run_until_trap(budget);
+    x64::settle_fpscr(vcpu_.state);
+    return trap;
+}
+
+Trap JitEngine::run_until_trap(std::uint64_t budget) {
+    isa::CpuState& state = vcpu_.state;
     std::uint64_t left = budget;
     state.engine_slots[x64::slot_target] = state.retired + budget;
     x64::ExitLink* link = nullptr;
     in_guest_ = false;
+    Trap answer;
+    // Whether the guest goes on after this; if not, answer is for the run loop.
+    const auto goes_on = [&](const Trap& trap) {
+        state.retired = state.engine_slots[x64::slot_target] - left;
+        if (!quick_ || !quick_exit(trap)) {
+            answer = trap;
+            return false;
+        }
+        left = state.engine_slots[x64::slot_target] - state.retired;
+        in_guest_ = false;
+        if (!vcpu_.undisturbed()) return false;
+        vcpu_.close_exit();
+        return true;
+    };
     for (;;) {
         if (left == 0) return finish({.kind = TrapKind::budget}, 0);
         select_context();
         if (!in_guest_) insert_after_miss();
         const void* code = nullptr;
-        const x64::JumpCacheEntry& known = (*jumps_)[x64::jump_cache_index(state.pc)];
+        const x64::JumpCacheEntry& known = (*selected_->jumps)[x64::jump_cache_index(state.pc)];
         if (link == nullptr && known.ea == state.pc) {
             code = known.code;
         } else {
@@ -336,11 +374,14 @@ Trap JitEngine::run_blocks(Vcpu& vcpu, std::uint64_t budget) {
             if (block != nullptr && link != nullptr && epoch == cache_.epoch()) make_link(*link, *block);
             link = nullptr;
             if (block == nullptr) {
-                if (trap.kind != TrapKind::none) return finish(trap, left);
+                if (trap.kind != TrapKind::none) {
+                    if (!goes_on(trap)) return answer;
+                    continue;
+                }
                 // Code that is not translated: one instruction at a time.
                 finish({}, left);
                 x64::settle_fpscr(state);
-                trap = interp::run(state, vcpu.storage, 1);
+                trap = interp::run(state, vcpu_.storage, 1);
                 if (trap.kind != TrapKind::budget) return trap;
                 --left;
                 continue;
@@ -351,30 +392,30 @@ Trap JitEngine::run_blocks(Vcpu& vcpu, std::uint64_t budget) {
         const auto kind = static_cast<x64::ExitKind>(enter_(&state, static_cast<std::int64_t>(left), code));
         left = state.engine_slots[x64::slot_budget];
         Trap trap;
-        trap.word = static_cast<std::uint32_t>(state.engine_slots[x64::slot_exit_info]);
         switch (kind) {
-        case x64::ExitKind::budget: {
+        case x64::ExitKind::budget:
             // The next block is longer than what is left: the interpreter goes exactly to the end.
             finish({}, left);
             x64::settle_fpscr(state);
-            trap = interp::run(state, vcpu.storage, left);
-            return trap;
-        }
+            return interp::run(state, vcpu_.storage, left);
         case x64::ExitKind::lookup:
             // A jump cache that still names a stale block would lead here again.
-            (*jumps_)[x64::jump_cache_index(state.pc)] = {};
+            (*selected_->jumps)[x64::jump_cache_index(state.pc)] = {};
             continue;
         case x64::ExitKind::link:
             link = reinterpret_cast<x64::ExitLink*>(state.engine_slots[x64::slot_exit_info]);
             continue;
-        case x64::ExitKind::helper_trap: return finish(trap_, left);
+        case x64::ExitKind::helper_trap:
+            if (!goes_on(trap_)) return answer;
+            continue;
         case x64::ExitKind::privileged: trap.kind = TrapKind::privileged; break;
         case x64::ExitKind::system_call: trap.kind = TrapKind::system_call; break;
         case x64::ExitKind::illegal: trap.kind = TrapKind::illegal; break;
         case x64::ExitKind::fp_unavailable: trap.kind = TrapKind::fp_unavailable; break;
         case x64::ExitKind::trap_condition: trap.kind = TrapKind::trap_condition; break;
         }
-        return finish(trap, left);
+        trap.word = static_cast<std::uint32_t>(state.engine_slots[x64::slot_exit_info]);
+        if (!goes_on(trap)) return answer;
     }
 }
 
@@ -383,7 +424,7 @@ Trap JitEngine::run_blocks(Vcpu& vcpu, std::uint64_t budget) {
 
 void JitEngine::tlb_entry_changed(unsigned index, const mmu::TlbEntry& before) {
     missed_.answered = true;
-    if (!before.valid()) return;
+    if (!before.valid()) return; // and nothing was made from it
     shadow_.drop(index, before);
     cache_.unlink_entry(index);
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "runtime/emulate.h"
 #include "runtime/engine.h"
 #include "runtime/exit_reason.h"
 #include "runtime/soft/code_cache.h"
@@ -23,6 +24,7 @@ class JitEngine final : public Engine {
                        x64::Optimisations optimisations = {});
 
     isa::Trap run(Vcpu& vcpu, std::uint64_t budget) override;
+    isa::Trap run_guest(Vcpu& vcpu, std::uint64_t budget) override;
     void tlb_entry_changed(unsigned index, const mmu::TlbEntry& before) override;
     void memory_written(std::uint64_t real, std::uint64_t length) override;
     void site_changed(std::uint64_t real) override;
@@ -37,17 +39,14 @@ class JitEngine final : public Engine {
     static bool interpret(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     static bool access(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     static void switch_context(void* engine);
+    static bool write_tlb(void* engine, std::uint32_t index, std::uint32_t control, std::uint32_t value);
 
-    isa::Trap run_blocks(Vcpu& vcpu, std::uint64_t budget);
     bool execute(std::uint32_t word, std::uint32_t left);
     // Software TLB refill from the guest TLB. counted: guest code stopped for it.
     enum class Filled : std::uint8_t { no, yes, miss };
     Filled fill(std::uint32_t ea, bool store, bool counted);
     void count_refill(ExitReason reason);
     void insert_after_miss();
-    // A data TLB miss of a simple access, as the interpreter would report it.
-    bool report_miss(isa::Instruction instruction, std::uint32_t left, std::uint32_t ea);
-    isa::Instruction decode(std::uint32_t word);
     void select_context();
     std::uint32_t current_mode() const;
     ShadowTlb::FetchEntry* fetch_page(std::uint32_t pc, isa::Trap& trap);
@@ -58,20 +57,33 @@ class JitEngine final : public Engine {
     bool optimises(x64::Optimisation which) const { return optimisations_.has(which); }
     void make_link(x64::ExitLink& link, Block& target);
     isa::Trap finish(isa::Trap trap, std::uint64_t left);
+    isa::Trap run_until_trap(std::uint64_t budget);
+
+    // -- exits handled here (quick_exits.cpp)
+    // Whether it was handled; nothing has changed if not. state is exact.
+    bool quick_exit(const isa::Trap& trap);
+    bool quick_emulation(std::uint32_t word);
+    bool settled(std::uint32_t word);
 
     Vcpu& vcpu_;
+    Emulator emulator_;
     const x64::Optimisations optimisations_;
     CodeCache cache_;
     ShadowTlb shadow_;
     x64::Thunks thunks_;
     x64::EnterFunction enter_ = nullptr;
     std::unique_ptr<x64::BlockEmitter> emitter_;
-    ShadowTlb::DataContext* data_ = nullptr;
-    ShadowTlb::InstructionContext* instructions_ = nullptr;
-    ShadowTlb::JumpCache* jumps_ = nullptr;
-    static constexpr std::uint32_t no_key = ~std::uint32_t{0};
-    std::uint32_t data_key_ = no_key, instruction_key_ = no_key, mode_ = 0;
-    std::array<isa::Instruction, 256> decoded_{}; // by a hash of the word
+    // What the guest's state selects; those selected lately are at hand.
+    struct Selection {
+        std::uint32_t key = ~std::uint32_t{0};
+        std::uint32_t data_key = 0, mode = 0;
+        ShadowTlb::DataContext* data = nullptr;
+        ShadowTlb::InstructionContext* instructions = nullptr;
+        ShadowTlb::JumpCache* jumps = nullptr;
+    };
+    void look_up_context(std::uint32_t key, Selection& found);
+    std::array<Selection, 16> selections_;
+    Selection* selected_ = &selections_[0];
     isa::Trap trap_;
     // The last access that was reflected as a data TLB miss. Once the guest has written a TLB entry and is back in that
     // context, the mapping is put in before it runs: its retry then needs no exit of its own.
@@ -81,10 +93,10 @@ class JitEngine final : public Engine {
         bool store = false;
         bool pending = false, answered = false;
     } missed_;
+    bool quick_ = false;    // exits may be handled here
     bool in_guest_ = false; // guest code has run since run() was entered
     std::uint64_t refills_ = 0;
     x64::BlockSource source_;
-    const std::array<std::uint8_t, isa::op_count + 1>& access_bytes_;
 };
 
 } // namespace untrap::runtime::soft

@@ -18,6 +18,18 @@ bool holds(const x64::SoftTlbEntry& entry, std::uint32_t page) {
     return entry.read_tag == page || entry.write_tag == page;
 }
 
+constexpr std::uint64_t page_bit(std::uint32_t page) {
+    return std::uint64_t{1} << (page >> x64::soft_tlb_page_shift & 63);
+}
+
+void note_victims(ShadowTlb::DataContext& context) {
+    context.victim_pages = 0;
+    for (const x64::SoftTlbEntry& victim : context.victims) {
+        if (victim.read_tag != no_tag) context.victim_pages |= page_bit(victim.read_tag);
+        if (victim.write_tag != no_tag) context.victim_pages |= page_bit(victim.write_tag);
+    }
+}
+
 } // namespace
 
 ShadowTlb::ShadowTlb() = default;
@@ -42,6 +54,7 @@ ShadowTlb::Contexts::Found ShadowTlb::Contexts::assign(unsigned key) {
 
 ShadowTlb::DataContext& ShadowTlb::data_context(unsigned key) {
     const auto [number, fresh] = data_keys_.assign(key);
+    if (fresh) ++assignments_;
     std::unique_ptr<DataContext>& context = data_[number];
     if (!context)
         context = std::make_unique<DataContext>();
@@ -53,6 +66,7 @@ ShadowTlb::DataContext& ShadowTlb::data_context(unsigned key) {
 
 ShadowTlb::InstructionContext& ShadowTlb::instruction_context(unsigned key) {
     const auto [number, fresh] = instruction_keys_.assign(key);
+    if (fresh) ++assignments_;
     std::unique_ptr<InstructionContext>& context = instructions_[number];
     if (!context)
         context = std::make_unique<InstructionContext>();
@@ -85,10 +99,11 @@ void ShadowTlb::note_made(unsigned tlb_index, std::uint32_t what) {
 
 bool ShadowTlb::recall(DataContext& context, std::uint32_t ea, bool store) {
     const std::uint32_t page = ea & page_mask;
-    if (!context.has_victims) return false;
+    if ((context.victim_pages & page_bit(page)) == 0) return false;
     for (x64::SoftTlbEntry& victim : context.victims) {
         if ((store ? victim.write_tag : victim.read_tag) != page) continue;
         std::swap(victim, context.entries[x64::soft_tlb_index(ea)]);
+        note_victims(context);
         return true;
     }
     return false;
@@ -100,24 +115,27 @@ void ShadowTlb::fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* 
     x64::SoftTlbEntry& entry = context.entries[x64::soft_tlb_index(ea)];
     note_made(tlb_index, page | context.number);
     if (!holds(entry, page)) {
-        const bool occupied = entry.read_tag != no_tag || entry.write_tag != no_tag;
-        if (occupied || context.has_victims) {
-            // A page is never in both places: what the victims know of it moves here.
-            x64::SoftTlbEntry known{no_tag, no_tag, addend};
-            x64::SoftTlbEntry* place = &context.victims[context.next_victim];
+        x64::SoftTlbEntry known{no_tag, no_tag, addend};
+        x64::SoftTlbEntry* place = nullptr;
+        // A page is never in both places: what the victims know of it moves here.
+        if ((context.victim_pages & page_bit(page)) != 0) {
             for (x64::SoftTlbEntry& victim : context.victims) {
                 if (!holds(victim, page)) continue;
                 known = victim;
                 place = &victim;
             }
-            if (place == &context.victims[context.next_victim])
-                context.next_victim = (context.next_victim + 1) % DataContext::victim_count;
-            context.has_victims |= occupied;
-            *place = entry;
-            entry = known;
-        } else {
-            entry = {no_tag, no_tag, addend};
         }
+        if (entry.read_tag != no_tag || entry.write_tag != no_tag) {
+            if (place == nullptr) {
+                place = &context.victims[context.next_victim];
+                context.next_victim = (context.next_victim + 1) % DataContext::victim_count;
+            }
+            *place = entry;
+            note_victims(context);
+        } else if (place != nullptr) {
+            *place = {};
+        }
+        entry = known;
     }
     if (entry.addend != addend) entry = {no_tag, no_tag, addend};
     if (store)
@@ -145,12 +163,8 @@ ShadowTlb::FetchEntry* ShadowTlb::find_fetch(InstructionContext& context, std::u
 }
 
 void ShadowTlb::note_jump(FetchEntry& page, std::uint32_t ea) {
-    const auto slot = static_cast<std::uint16_t>(x64::jump_cache_index(ea));
-    if (page.jump_count > FetchEntry::jump_limit) return;
-    for (unsigned i = 0; i < page.jump_count; ++i)
-        if (page.jumps[i] == slot) return;
-    if (page.jump_count < FetchEntry::jump_limit) page.jumps[page.jump_count] = slot;
-    ++page.jump_count;
+    const std::uint32_t group = (ea & ~page_mask) / 4 / FetchEntry::jump_group;
+    page.jumps[group / 64] |= std::uint64_t{1} << (group % 64);
 }
 
 // -- dropping
@@ -159,26 +173,25 @@ void ShadowTlb::note_jump(FetchEntry& page, std::uint32_t ea) {
 static_assert(x64::jump_cache_entries % (page_bytes / 4) == 0, "the slots of a page are contiguous");
 
 void ShadowTlb::drop_jumps(InstructionContext& context, FetchEntry& page) {
-    if (page.jump_count == 0) return;
     const unsigned first = x64::jump_cache_index(page.tag);
-    const auto drop_slot = [&page](x64::JumpCacheEntry& entry) {
-        if ((entry.ea & page_mask) == page.tag) entry = {};
-    };
-    for (const std::unique_ptr<JumpCache>& jumps : context.jumps) {
-        if (!jumps) continue;
-        if (page.jump_count <= FetchEntry::jump_limit) {
-            for (unsigned i = 0; i < page.jump_count; ++i) drop_slot((*jumps)[page.jumps[i]]);
-        } else {
-            for (unsigned i = 0; i < page_bytes / 4; ++i) drop_slot((*jumps)[first + i]);
+    for (unsigned word = 0; word < page.jumps.size(); ++word) {
+        for (std::uint64_t bits = std::exchange(page.jumps[word], 0); bits != 0; bits &= bits - 1) {
+            const unsigned group = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
+            for (const std::unique_ptr<JumpCache>& jumps : context.jumps) {
+                if (!jumps) continue;
+                for (unsigned i = 0; i < FetchEntry::jump_group; ++i) {
+                    x64::JumpCacheEntry& entry = (*jumps)[first + group * FetchEntry::jump_group + i];
+                    if ((entry.ea & page_mask) == page.tag) entry = {};
+                }
+            }
         }
     }
-    page.jump_count = 0;
 }
 
 void ShadowTlb::drop_data(DataContext& context, std::uint32_t page) {
     x64::SoftTlbEntry& entry = context.entries[x64::soft_tlb_index(page)];
     if (holds(entry, page)) entry = {};
-    if (!context.has_victims) return;
+    if ((context.victim_pages & page_bit(page)) == 0) return;
     for (x64::SoftTlbEntry& victim : context.victims)
         if (holds(victim, page)) victim = {};
 }
@@ -197,7 +210,7 @@ void ShadowTlb::for_filled(InstructionContext& context, Action&& action) {
             action(context.fetch[word * 64 + static_cast<unsigned>(std::countr_zero(bits))]);
 }
 
-void ShadowTlb::drop(unsigned tlb_index, const mmu::TlbEntry& before) {
+void ShadowTlb::drop_made(unsigned tlb_index, const mmu::TlbEntry& before) {
     Made& made = made_[tlb_index];
     if (made.many) {
         drop_range(before);

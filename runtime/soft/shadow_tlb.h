@@ -20,12 +20,11 @@ class ShadowTlb {
         std::uint32_t tag = 1; // effective page address
         std::uint8_t tlb_index = 0;
         std::uint8_t tid = 0;
-        // Slots of the jump cache that lead into this page; more than fit: any may.
-        static constexpr unsigned jump_limit = 7;
-        std::uint8_t jump_count = 0;
-        std::array<std::uint16_t, jump_limit> jumps{};
         std::uint32_t first = 0, last = 0; // effective addresses the guest TLB entry covers
-        std::uint64_t real = 0;            // of the 4 KB page
+        // Groups of eight slots of the jump cache that may lead into this page.
+        static constexpr unsigned jump_group = 8;
+        std::array<std::uint64_t, (1U << x64::soft_tlb_page_shift) / 4 / jump_group / 64> jumps{};
+        std::uint64_t real = 0; // of the 4 KB page
     };
     static constexpr unsigned fetch_entries = 1024;
 
@@ -35,7 +34,8 @@ class ShadowTlb {
         std::array<x64::SoftTlbEntry, x64::soft_tlb_entries> entries{};
         std::array<x64::SoftTlbEntry, victim_count> victims{};
         unsigned next_victim = 0;
-        bool has_victims = false;
+        // A bit for every page among the victims, by page number modulo 64; others may be set.
+        std::uint64_t victim_pages = 0;
         std::uint8_t number = 0; // of the context
     };
     using JumpCache = std::array<x64::JumpCacheEntry, x64::jump_cache_entries>;
@@ -54,6 +54,8 @@ class ShadowTlb {
     static constexpr unsigned keys = 0x400;
     DataContext& data_context(unsigned key);
     InstructionContext& instruction_context(unsigned key);
+    // Counts the contexts that came to stand for another key.
+    std::uint64_t assignments() const { return assignments_; }
     // mode: x64::mode bits.
     static JumpCache& jump_cache(InstructionContext& context, std::uint32_t mode);
 
@@ -67,7 +69,11 @@ class ShadowTlb {
     static void note_jump(FetchEntry& page, std::uint32_t ea);
 
     // Guest TLB entry tlb_index, which held `before`, changed.
-    void drop(unsigned tlb_index, const mmu::TlbEntry& before);
+    void drop(unsigned tlb_index, const mmu::TlbEntry& before) {
+        if (used(tlb_index)) drop_made(tlb_index, before);
+    }
+    // Whether something was made from it.
+    bool used(unsigned tlb_index) const { return made_[tlb_index].count != 0; }
     // No context may store to this host page without the slow path any more.
     void write_protect(const std::uint8_t* host_page);
     // The same for every page.
@@ -120,6 +126,7 @@ class ShadowTlb {
     void change_data_entries(Change&& change);
     static void drop_data(DataContext& context, std::uint32_t page);
     static void drop_fetch(InstructionContext& context, FetchEntry& entry);
+    void drop_made(unsigned tlb_index, const mmu::TlbEntry& before);
     void drop_range(const mmu::TlbEntry& before);
     static void drop_jumps(InstructionContext& context, FetchEntry& page);
     template <typename Action>
@@ -127,6 +134,7 @@ class ShadowTlb {
     static void empty(InstructionContext& context);
 
     Contexts data_keys_, instruction_keys_;
+    std::uint64_t assignments_ = 0;
     std::array<std::unique_ptr<DataContext>, context_count> data_;
     std::array<std::unique_ptr<InstructionContext>, context_count> instructions_;
     std::array<Made, mmu::GuestTlb::entry_count> made_;

@@ -47,6 +47,10 @@ struct BlockSource {
     std::array<plan::Patch, max_block_instructions> patches{}; // level 0, or the stub of a privileged instruction
 };
 
+// As the level of a patch: a tlbwe that may stand in a handler of TLB misses run within an exit. It asks
+// Helpers::write_tlb, and leaves if that says no.
+inline constexpr std::uint8_t in_handler_level = 4;
+
 // Whether a block ends with this instruction (patch: what is done about it if it is privileged).
 bool ends_block(isa::Instruction instruction, const plan::Patch& patch, std::uint32_t mode);
 
@@ -72,8 +76,10 @@ struct ExitLink {
 // Entry points of the code that all blocks share.
 struct Thunks {
     std::uint64_t exit = 0;           // eax ExitKind, rdx info: guest registers go home, back to the caller of enter
-    std::uint64_t interpret = 0;      // ecx word, edx instructions of the block not completed; returns, or leaves
+    std::uint64_t interpret = 0;      // ecx word, edx instructions of the block not completed; ZF: go to trapped
     std::uint64_t access = 0;         // like interpret, eax the effective address: fills the software TLB first
+    std::uint64_t trapped = 0;        // the helper did not complete the instruction: leaves with what it said
+    std::uint64_t write_tlb = 0;      // eax index, ecx value, edx as Helpers::write_tlb; ZF: it has to leave
     std::uint64_t switch_context = 0; // PID changed: other software TLB and jump cache
     std::uint64_t decode_cr = 0;      // rax CrField -> eax four bits; clobbers rcx, rdx
     FpThunks fp;
@@ -85,6 +91,8 @@ struct Helpers {
     bool (*interpret)(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     bool (*access)(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     void (*switch_context)(void* engine);
+    // tlbwe of word control & 3; control >> 8: instructions of the block not completed. False: not here.
+    bool (*write_tlb)(void* engine, std::uint32_t index, std::uint32_t control, std::uint32_t value);
 };
 
 // Signature of the entry thunk: state, budget, code. Returns the ExitKind.

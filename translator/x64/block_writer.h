@@ -38,7 +38,7 @@ class BlockWriter {
     // Between the assignment that all code agrees on and the block's own; flags and rax, rcx, rdx stay.
     void enter_assignment();
     void leave_assignment();
-    void call_helper(std::uint64_t thunk);
+    void call_helper(std::uint64_t thunk, bool may_trap); // may_trap: ZF then leaves
     Gp read(unsigned gpr, const Gp& scratch);           // the pinned register, or scratch loaded
     void load(const Gp& into, unsigned gpr);            // copies into a given register
     asmjit::Operand source_operand(unsigned gpr) const; // register or memory, as a source operand
@@ -139,6 +139,7 @@ class BlockWriter {
     // -- control (emit_block.cpp)
     void instruction(isa::Instruction insn, const plan::Patch& patch);
     void stub(isa::Instruction insn, const plan::Patch& patch);
+    void write_tlb(isa::Instruction insn);
     void branch(isa::Instruction insn);
     void conditional_branch(isa::Instruction insn);
     void trap_instruction(isa::Instruction insn);

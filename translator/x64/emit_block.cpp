@@ -28,7 +28,7 @@ bool may_set_summary_overflow(Instruction insn) {
 // Leaves generated code without completing.
 bool only_leaves(Instruction insn, const plan::Patch& patch, std::uint32_t mode_bits) {
     if (insn.op == Op::illegal || insn.op == Op::sc) return true;
-    if (insn.privileged()) return (mode_bits & mode::pr) != 0 || patch.level == 0 || patch.level > 2;
+    if (insn.privileged()) return (mode_bits & mode::pr) != 0 || patch.level == 0 || patch.level == 3;
     if (insn.has(flag::fp)) return (mode_bits & mode::fp) == 0;
     return (insn.op == Op::tw || insn.op == Op::twi) && insn.to() == 31;
 }
@@ -248,7 +248,7 @@ void BlockWriter::leave_assignment() {
         if (assigned_[pin.guest] == not_pinned) a_.mov(host::gpd(static_cast<std::uint32_t>(pin.id)), home(pin.guest));
 }
 
-void BlockWriter::call_helper(std::uint64_t thunk) {
+void BlockWriter::call_helper(std::uint64_t thunk, bool may_trap) {
     const bool assigned = assigned_now_;
     if (in_cold_)
         fp_owe();
@@ -256,6 +256,7 @@ void BlockWriter::call_helper(std::uint64_t thunk) {
         fp_home();
     leave_assignment();
     a_.call(thunk);
+    if (may_trap) a_.jz(thunks_.trapped);
     if (assigned) enter_assignment();
     // FPRs went home. In line the next FP instruction will see that.
     if (!in_cold_)
@@ -332,7 +333,7 @@ void BlockWriter::interpret(Instruction insn) {
     a_.mov(state32(offsetof(isa::CpuState, pc)), pc());
     a_.mov(host::ecx, insn.word);
     a_.mov(host::edx, left());
-    call_helper(thunks_.interpret);
+    call_helper(thunks_.interpret, true);
 }
 
 void BlockWriter::interpret_and_leave(Instruction insn) {
@@ -349,7 +350,7 @@ Label BlockWriter::slow_access(Instruction insn) {
         a_.mov(state32(offsetof(isa::CpuState, pc)), pc());
         a_.mov(host::ecx, insn.word);
         a_.mov(host::edx, left());
-        call_helper(thunks_.access);
+        call_helper(thunks_.access, true);
         a_.jmp(resume);
     });
     resume_ = resume;
@@ -474,6 +475,10 @@ void BlockWriter::stub(Instruction insn, const plan::Patch& patch) {
         open_ = false;
         return;
     }
+    if (patch.level == in_handler_level) {
+        write_tlb(insn);
+        return;
+    }
     const Mem msr = state32(static_cast<std::size_t>(page_offset(offsetof(isa::StatePage, msr))));
     const Mem pending = state32(static_cast<std::size_t>(page_offset(offsetof(isa::StatePage, pending))));
     for (const plan::Step& step : patch.steps) {
@@ -524,11 +529,20 @@ void BlockWriter::stub(Instruction insn, const plan::Patch& patch) {
             load(host::eax, step.gpr);
             a_.and_(host::eax, step.value);
             a_.mov(state32(static_cast<std::size_t>(page_offset(offsetof(isa::StatePage, pid)))), host::eax);
-            call_helper(thunks_.switch_context);
+            call_helper(thunks_.switch_context, false);
             context_switched_ = true;
             break;
         }
     }
+}
+
+void BlockWriter::write_tlb(Instruction insn) {
+    a_.mov(state32(offsetof(isa::CpuState, pc)), pc());
+    load(host::eax, insn.ra());
+    load(host::ecx, insn.rs());
+    a_.mov(host::edx, (insn.ws() & 3) | left() << 8);
+    call_helper(thunks_.write_tlb, false);
+    a_.jz(cold_leave(ExitKind::privileged, insn));
 }
 
 void BlockWriter::branch(Instruction insn) {

@@ -384,6 +384,14 @@ void BlockWriter::special_register(Instruction insn, bool& done) {
     switch (insn.spr()) {
     case isa::spr::lr: offset = offsetof(isa::CpuState, lr); break;
     case isa::spr::usprg0: offset = offsetof(isa::CpuState, usprg0); break;
+    case isa::spr::sprg4_user:
+    case isa::spr::sprg5_user:
+    case isa::spr::sprg6_user:
+    case isa::spr::sprg7_user:
+        if (to) return;
+        offset = offsetof(isa::CpuState, page) + offsetof(isa::StatePage, sprg) +
+                 4 * (insn.spr() - isa::spr::sprg4_user + 4);
+        break;
     default: return;
     }
     done = true;

@@ -20,6 +20,19 @@ void load_guest_registers(x86::Assembler& a) {
         a.mov(x86::gpd(static_cast<std::uint32_t>(pin.id)), x86::dword_ptr(state_reg, gpr_offset(pin.guest)));
 }
 
+// What a function called by generated code may change.
+bool is_volatile(const PinnedGpr& pin) {
+    switch (pin.id) {
+    case x86::Gp::kIdSi:
+    case x86::Gp::kIdDi:
+    case x86::Gp::kIdR8:
+    case x86::Gp::kIdR9:
+    case x86::Gp::kIdR10:
+    case x86::Gp::kIdR11: return true;
+    default: return false;
+    }
+}
+
 constexpr std::uint32_t saved_registers[] = {x86::Gp::kIdBx,  x86::Gp::kIdBp,  x86::Gp::kIdR12,
                                              x86::Gp::kIdR13, x86::Gp::kIdR14, x86::Gp::kIdR15};
 // Six registers and the return address leave the stack 8 bytes off its alignment.
@@ -74,27 +87,53 @@ std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint
         Label trapped = a.newLabel();
         a.test(x86::al, x86::al);
         a.jz(trapped);
-        load_guest_registers(a);
-        a.ret();
+        load_guest_registers(a); // ZF stays
         a.bind(trapped);
-        a.add(x86::rsp, 8); // the return address
-        a.mov(x86::eax, static_cast<std::uint32_t>(ExitKind::helper_trap));
-        a.jmp(leave);
+        a.ret(); // in any case: the host predicts where returns go
         return entry;
     };
+    a.align(AlignMode::kCode, 16);
+    thunks.trapped = here();
+    a.mov(x86::eax, static_cast<std::uint32_t>(ExitKind::helper_trap));
+    a.jmp(leave);
     thunks.interpret = emit_helper(helpers.interpret);
     thunks.access = emit_helper(helpers.access);
+
+    // These helpers neither read nor write guest registers: those that they would spoil are put aside.
+    const auto home = [](const PinnedGpr& pin) { return x86::dword_ptr(state_reg, gpr_offset(pin.guest)); };
+    const auto put_aside = [&] {
+        for (const PinnedGpr& pin : pinned_gprs)
+            if (is_volatile(pin)) a.mov(home(pin), x86::gpd(pin.id));
+    };
+    const auto take_back = [&] {
+        for (const PinnedGpr& pin : pinned_gprs)
+            if (is_volatile(pin)) a.mov(x86::gpd(pin.id), home(pin));
+    };
+    a.align(AlignMode::kCode, 16);
+    thunks.write_tlb = here();
+    emit_fp_save(a, thunks.fp);
+    put_aside();
+    a.mov(x86::qword_ptr(state_reg, slot_offset(slot_budget)), budget_reg);
+    a.mov(x86::esi, x86::eax);
+    a.mov(x86::rdi, x86::qword_ptr(state_reg, slot_offset(slot_engine)));
+    a.sub(x86::rsp, 8);
+    a.mov(x86::rax, reinterpret_cast<std::uint64_t>(helpers.write_tlb));
+    a.call(x86::rax);
+    a.add(x86::rsp, 8);
+    take_back();
+    a.test(x86::al, x86::al);
+    a.ret();
 
     a.align(AlignMode::kCode, 16);
     thunks.switch_context = here();
     emit_fp_save(a, thunks.fp);
-    save_guest_registers(a);
+    put_aside();
     a.mov(x86::rdi, x86::qword_ptr(state_reg, slot_offset(slot_engine)));
     a.sub(x86::rsp, 8);
     a.mov(x86::rax, reinterpret_cast<std::uint64_t>(helpers.switch_context));
     a.call(x86::rax);
     a.add(x86::rsp, 8);
-    load_guest_registers(a);
+    take_back();
     a.ret();
 
     // rax: CrField -> eax: LT 8, GT 4, EQ 2, SO 1 (cr.h)

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Exits of the JIT engine that need no round of the run loop: what is always handled the same way. Counted, and done by
+// the same code, as there.
+#include "runtime/interrupts.h"
+#include "runtime/soft/jit_engine.h"
+#include "runtime/spr_table.h"
+#include "runtime/vcpu.h"
+
+namespace untrap::runtime::soft {
+
+using isa::Instruction;
+using isa::Op;
+using isa::Trap;
+using isa::TrapKind;
+
+namespace {
+
+// Whether emulating it neither needs userspace nor touches what the run loop watches over: clocks and debug registers.
+bool is_plain(Instruction insn) {
+    switch (insn.op) {
+    case Op::rfi:
+    case Op::mtmsr:
+    case Op::mfmsr:
+    case Op::wrtee:
+    case Op::wrteei:
+    case Op::tlbwe:
+    case Op::tlbre:
+    case Op::tlbsx:
+    case Op::tlbsync: return true;
+    case Op::mfspr: return spr_row(insn.spr()).plain_read;
+    case Op::mtspr: return spr_row(insn.spr()).plain_write;
+    default: return false;
+    }
+}
+
+} // namespace
+
+bool JitEngine::quick_exit(const Trap& trap) {
+    switch (trap.kind) {
+    case TrapKind::system_call:
+    case TrapKind::data_miss:
+    case TrapKind::data_denied:
+    case TrapKind::fetch_miss:
+    case TrapKind::fetch_denied:
+    case TrapKind::fp_unavailable: vcpu_.storage.clear_log(); return interrupts::reflect(vcpu_, trap, false);
+    case TrapKind::privileged: return !vcpu_.state.problem_state() && quick_emulation(trap.word);
+    default: return false;
+    }
+}
+
+bool JitEngine::quick_emulation(std::uint32_t word) {
+    if (word == isa::match_of(Op::rfi) && vcpu_.in_handler()) {
+        vcpu_.storage.clear_log();
+        emulator_.execute({word, Op::rfi});
+        return true;
+    }
+    const Instruction insn = isa::decode(word);
+    if (!is_plain(insn) || !settled(word)) return false;
+    vcpu_.storage.clear_log();
+    if (!vcpu_.in_handler() || !plan::belongs_to_handler(insn)) {
+        vcpu_.leave_handler();
+        vcpu_.count_exit(emulator_.reason(insn));
+    }
+    emulator_.execute(insn);
+    return true;
+}
+
+// Whether the patch registry has no use for another trap of the instruction at pc.
+bool JitEngine::settled(std::uint32_t word) {
+    const std::uint32_t pc = vcpu_.state.pc;
+    const ShadowTlb::FetchEntry* page = ShadowTlb::find_fetch(*selected_->instructions, pc);
+    if (page == nullptr) return vcpu_.patches.levels() == 0;
+    const std::uint32_t offset = pc & ((1U << x64::soft_tlb_page_shift) - 1);
+    return vcpu_.patches.settled(page->real + offset, word);
+}
+
+// tlbwe in a handler of TLB misses that is run within the exit of its miss: generated code goes on behind it. control:
+// the word number, and from bit 8 on the instructions of the block not completed.
+bool JitEngine::write_tlb(void* engine, std::uint32_t index, std::uint32_t control, std::uint32_t value) {
+    auto& self = *static_cast<JitEngine*>(engine);
+    Vcpu& vcpu = self.vcpu_;
+    const isa::CpuState& state = vcpu.state;
+    const std::uint64_t left = state.engine_slots[x64::slot_budget] + (control >> 8);
+    if (!self.quick_ || !vcpu.in_handler_at(state.engine_slots[x64::slot_target] - left)) return false;
+    // The entry that this very code is fetched through: the next instruction may be another one then.
+    const mmu::TlbEntry& before = vcpu.tlb.entry(index);
+    if (before.valid() && ((state.pc ^ before.word0) & before.page_mask() & 0xFFFFFC00) == 0) return false;
+    index &= mmu::GuestTlb::entry_count - 1;
+    if (self.shadow_.used(index) || self.cache_.linked_by(index))
+        vcpu.write_tlb_word(index, control & 3, value);
+    else // nothing depends on what it was
+        self.missed_.answered |= vcpu.tlb.write_word(index, control & 3, value, state.page.mmucr);
+    return true;
+}
+
+} // namespace untrap::runtime::soft
