@@ -119,7 +119,9 @@ void JitEngine::look_up_context(std::uint32_t key, Selection& found) {
     made.mode = current_mode();
     made.data_key = process | ((msr & isa::msr::ds) != 0 ? 0x200U : 0);
     made.data = &shadow_.data_context(made.data_key);
-    made.instructions = &shadow_.instruction_context(process | ((msr & isa::msr::is) != 0 ? 0x200U : 0));
+    // Kernels run in pages that all processes share, and one context then serves them for every PID.
+    const bool shared = (msr & isa::msr::pr) == 0 && !own_supervisor_code_ && optimises(Optimisation::kernel_context);
+    made.instructions = &shadow_.instruction_context((shared ? 0 : process) | ((msr & isa::msr::is) != 0 ? 0x200U : 0));
     made.jumps = &ShadowTlb::jump_cache(*made.instructions, made.mode);
     // A context that means something else now is not to be found under what it meant.
     if (shadow_.assignments() != before) selections_.fill({});
@@ -212,6 +214,12 @@ ShadowTlb::FetchEntry* JitEngine::fetch_page(std::uint32_t pc, Trap& trap) {
     // On the way in the hypervisor is running anyway: no exit more.
     if (in_guest_) count_refill(ExitReason::itlb_virt);
     const mmu::TlbEntry& entry = vcpu_.tlb.entry(where.tlb_index);
+    if (entry.tid != 0 && (selected_->mode & mode::pr) == 0 && !own_supervisor_code_) {
+        // Supervisor code of one process alone: from now on each PID has a context.
+        own_supervisor_code_ = true;
+        selections_.fill({});
+        select_context();
+    }
     ShadowTlb::FetchEntry filled;
     filled.tag = pc & page_mask;
     filled.tlb_index = where.tlb_index;
@@ -273,6 +281,8 @@ Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bit
     const std::uint64_t content = XXH3_64bits_digest(&hash);
     const bool first_in_page = !cache_.guarded(real);
     Block* block = optimises(Optimisation::revive) ? cache_.revive(content, pc, bits, real) : nullptr;
+    // Where it was made from first, something else may stand now, and contexts that ran it may lead there still.
+    if (block != nullptr) shadow_.forget_jump(pc, block->code);
     if (block == nullptr) {
         if (cache_.room() < block_room) {
             // Full: all translations go, what is hot comes back.

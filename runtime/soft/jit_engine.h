@@ -93,8 +93,9 @@ class JitEngine final : public Engine {
         bool store = false;
         bool pending = false, answered = false;
     } missed_;
-    bool quick_ = false;    // exits may be handled here
-    bool in_guest_ = false; // guest code has run since run() was entered
+    bool own_supervisor_code_ = false; // some process has pages that supervisor code runs in
+    bool quick_ = false;               // exits may be handled here
+    bool in_guest_ = false;            // guest code has run since run() was entered
     std::uint64_t refills_ = 0;
     x64::BlockSource source_;
 };

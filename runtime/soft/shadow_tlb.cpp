@@ -281,6 +281,17 @@ void ShadowTlb::clear() {
     made_ = {};
 }
 
+void ShadowTlb::forget_jump(std::uint32_t ea, const std::uint8_t* code) {
+    for (auto& context : instructions_) {
+        if (!context) continue;
+        for (const auto& jumps : context->jumps) {
+            if (!jumps) continue;
+            x64::JumpCacheEntry& entry = (*jumps)[x64::jump_cache_index(ea)];
+            if (entry.code == code) entry = {};
+        }
+    }
+}
+
 void ShadowTlb::clear_jumps() {
     for (auto& context : instructions_) {
         if (!context) continue;

@@ -79,6 +79,8 @@ class ShadowTlb {
     // The same for every page.
     void write_protect_all();
     void clear();
+    // No jump cache leads from ea to this code any more.
+    void forget_jump(std::uint32_t ea, const std::uint8_t* code);
     // Generated code is gone: every jump target is.
     void clear_jumps();
 

@@ -389,3 +389,35 @@ TEST_CASE("changing translations, contexts and code are followed without each op
         World(200, 2 << 20, disabled).run(instruction_goal(40'000));
     }
 }
+
+// Two processes have pages of their own at one address. The first one's code changes, and what was made from it is used
+// again for the second, which holds that code now: the first must not jump into it.
+TEST_CASE("a translation used again elsewhere is not reached from where it was", "[context]") {
+    constexpr std::uint32_t ea = 0x10000000;
+    Pair pair;
+    const auto run_as = [&](std::uint32_t pid, const char* what) {
+        pair.both([&](Machine& machine) {
+            machine.vcpu().set_pid(pid);
+            machine.state().pc = ea;
+        });
+        pair.run(2, what);
+    };
+    const auto addi = [](std::uint32_t value) { return immediate(isa::Op::addi, 3, 0, value); };
+    pair.both([&](Machine& machine) {
+        for (const std::uint8_t pid : std::initializer_list<std::uint8_t>{1, 2}) {
+            machine.vcpu().set_tlb_entry(pid, {.word0 = ea | TlbEntry::valid_bit | size_4k << 4,
+                                               .word1 = static_cast<std::uint32_t>(Layout::code) + pid * 0x1000U,
+                                               .word2 = TlbEntry::sx | TlbEntry::ux,
+                                               .tid = pid});
+            machine.write_word(Layout::code + pid * 0x1000U, addi(pid));
+            machine.write_word(Layout::code + pid * 0x1000U + 4, match(isa::Op::isync));
+        }
+    });
+    run_as(1, "first code of the first process");
+    run_as(2, "code of the second");
+    pair.both([&](Machine& machine) { machine.write_word(Layout::code + 0x1000, addi(7)); });
+    pair.both([&](Machine& machine) { machine.write_word(Layout::code + 0x2000, addi(1)); });
+    run_as(2, "the second has the first one's code");
+    run_as(1, "the first has its new code");
+    CHECK(pair.jit.state().gpr[3] == 7);
+}
