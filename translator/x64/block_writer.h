@@ -39,9 +39,9 @@ class BlockWriter {
     void enter_assignment();
     void leave_assignment();
     void call_helper(std::uint64_t thunk, bool may_trap); // may_trap: ZF then leaves
-    Gp read(unsigned gpr, const Gp& scratch);           // the pinned register, or scratch loaded
-    void load(const Gp& into, unsigned gpr);            // copies into a given register
-    asmjit::Operand source_operand(unsigned gpr) const; // register or memory, as a source operand
+    Gp read(unsigned gpr, const Gp& scratch);             // the pinned register, or scratch loaded
+    void load(const Gp& into, unsigned gpr);              // copies into a given register
+    asmjit::Operand source_operand(unsigned gpr) const;   // register or memory, as a source operand
     Gp destination(unsigned gpr, const Gp& scratch) const { return pinned(gpr) ? pin(gpr) : scratch; }
     void commit(unsigned gpr, const Gp& value); // stores what destination() did not place
     void emit2(host::Inst::Id id, const asmjit::Operand& to, const asmjit::Operand& from);
