@@ -18,8 +18,8 @@ namespace untrap::x64 {
 // A block without its loop repeated, and with.
 inline constexpr unsigned max_path_instructions = 64;
 inline constexpr unsigned max_block_instructions = 128;
-// Exits that may be linked: one per branch and two at the end.
-inline constexpr unsigned max_links = max_block_instructions + 2;
+// Exits that may be linked: one per branch and three at the end.
+inline constexpr unsigned max_links = max_block_instructions + 3;
 
 // Where a block goes on after an instruction.
 enum class Next : std::uint8_t {

@@ -151,6 +151,10 @@ class BlockWriter {
     void go_to(std::uint32_t target);      // direct jump: link or lookup
     void go_to_register(const Gp& target); // eax
     void go_to_dispatcher(const Gp& target);
+    // A guest call whose way there is written by go, and a return to eax.
+    template <typename Go>
+    void call_out(Go&& go);
+    void return_to_register();
     void interpret(isa::Instruction insn); // through the interpreter, in line or in cold code that resumes
     void interpret_and_leave(isa::Instruction insn);
     void leave_for(ExitKind kind, std::uint32_t pc_then);

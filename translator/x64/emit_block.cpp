@@ -417,6 +417,43 @@ void BlockWriter::go_to_dispatcher(const Gp& target) {
     a_.jmp(thunks_.exit);
 }
 
+template <typename Go>
+void BlockWriter::call_out(Go&& go) {
+    if (!optimises(Optimisation::return_stack)) {
+        go();
+        return;
+    }
+    const Label full = a_.newLabel(), room = a_.newLabel(), way = a_.newLabel();
+    push_cold(full, [this, room] {
+        empty_return_stack(a_);
+        a_.jmp(room);
+    });
+    a_.cmp(host::rsp, host::qword_ptr(state_reg, slot_offset(slot_stack_limit)));
+    a_.jb(full);
+    a_.bind(room);
+    a_.push(Imm(static_cast<std::int32_t>(pc() + 4)));
+    a_.call(way);
+    // Links from here are good like any other of this block: if it became stale meanwhile, they are gone.
+    a_.add(host::rsp, return_stack_entry - 8);
+    go_to(pc() + 4);
+    a_.bind(way);
+    go();
+}
+
+void BlockWriter::return_to_register() {
+    if (!optimises(Optimisation::return_stack)) {
+        go_to_register(host::eax);
+        return;
+    }
+    leave_assignment();
+    const Label other = a_.newLabel();
+    a_.cmp(host::dword_ptr(host::rsp, return_stack_ea), host::eax);
+    a_.jne(other);
+    a_.ret();
+    a_.bind(other);
+    go_to_register(host::eax);
+}
+
 // -- instructions ------------------------------------------------------------------------------------------------
 
 void BlockWriter::instruction(Instruction insn, const plan::Patch& patch) {
@@ -557,8 +594,13 @@ void BlockWriter::branch(Instruction insn) {
     }
     if (insn.op == Op::b) {
         const auto displacement = static_cast<std::uint32_t>(insn.li());
-        if (insn.lk()) a_.mov(state32(offsetof(isa::CpuState, lr)), pc() + 4);
-        go_to(insn.aa() ? displacement : pc() + displacement);
+        const std::uint32_t target = insn.aa() ? displacement : pc() + displacement;
+        if (insn.lk()) {
+            a_.mov(state32(offsetof(isa::CpuState, lr)), pc() + 4);
+            call_out([this, target] { go_to(target); });
+        } else {
+            go_to(target);
+        }
         return;
     }
     conditional_branch(insn);
@@ -588,7 +630,7 @@ void BlockWriter::branch_in_path(Instruction insn) {
             if (left() > 1) a_.add(budget_reg, left() - 1);
             a_.mov(host::eax, state32(offsetof(isa::CpuState, lr)));
             a_.and_(host::eax, ~3U);
-            go_to_register(host::eax);
+            return_to_register();
         });
         branch_on(insn, true, taken);
     } else if (source_.next[index_] == Next::sequential) {
@@ -630,10 +672,19 @@ void BlockWriter::conditional_branch(Instruction insn) {
     const bool conditional = on_condition || counts;
     if (insn.op == Op::bc) {
         const auto displacement = static_cast<std::uint32_t>(insn.bd());
-        go_to(insn.aa() ? displacement : pc() + displacement);
+        const std::uint32_t target = insn.aa() ? displacement : pc() + displacement;
+        if (insn.lk() && target != pc() + 4)
+            call_out([this, target] { go_to(target); });
+        else
+            go_to(target);
     } else {
         a_.and_(host::eax, ~3U);
-        go_to_register(host::eax);
+        if (insn.lk())
+            call_out([this] { go_to_register(host::eax); });
+        else if (insn.op == Op::bclr)
+            return_to_register();
+        else
+            go_to_register(host::eax);
     }
     a_.bind(not_taken);
     if (conditional) go_to(pc() + 4);

@@ -47,12 +47,14 @@ inline constexpr std::array<std::uint8_t, 32> pinned_id = [] {
 
 // CpuState::engine_slots.
 enum Slot : unsigned {
-    slot_soft_tlb,   // SoftTlbEntry[soft_tlb_entries] of the current data context
-    slot_jump_cache, // JumpCacheEntry[jump_cache_entries] of the current instruction context
-    slot_engine,     // the engine, first argument of every helper
-    slot_exit_info,  // second result of an exit
-    slot_budget,     // budget left at an exit
-    slot_target,     // value of CpuState::retired when the budget is used up
+    slot_soft_tlb,    // SoftTlbEntry[soft_tlb_entries] of the current data context
+    slot_jump_cache,  // JumpCacheEntry[jump_cache_entries] of the current instruction context
+    slot_engine,      // the engine, first argument of every helper
+    slot_exit_info,   // second result of an exit
+    slot_budget,      // budget left at an exit
+    slot_target,      // value of CpuState::retired when the budget is used up
+    slot_stack,       // the host's stack pointer while no call of the guest is noted
+    slot_stack_limit, // and the lowest it may have
 };
 
 // Software TLB: one direct-mapped table per (PID, PR, DS) context, indexed by effective page number. A tag that is no
@@ -82,6 +84,14 @@ inline constexpr unsigned jump_cache_entry_shift = 4;
 static_assert(sizeof(JumpCacheEntry) == 1U << jump_cache_entry_shift);
 
 constexpr unsigned jump_cache_index(std::uint32_t ea) { return ea >> 2 & (jump_cache_entries - 1); }
+
+// Guest calls are host calls, so that the host foresees where they return to: an entry of the stack is the host's
+// return address and above it the guest's. It is empty whenever generated code is entered and when the context changes;
+// whatever the guest does to its link register, a return that does not match is looked up.
+inline constexpr int return_stack_entry = 16;
+inline constexpr int return_stack_ea = 8;
+inline constexpr int return_stack_bytes = 4096 * return_stack_entry;
+void empty_return_stack(host::Assembler& a);
 
 // What a block of code depends on besides its bytes and its effective address.
 namespace mode {

@@ -40,6 +40,12 @@ constexpr int frame_padding = 8;
 
 } // namespace
 
+void empty_return_stack(x86::Assembler& a) {
+    a.mov(x86::rsp, x86::qword_ptr(state_reg, slot_offset(slot_stack)));
+    a.sub(x86::rsp, return_stack_entry);
+    a.mov(x86::qword_ptr(x86::rsp, return_stack_ea), 1); // an odd address matches no return
+}
+
 std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint8_t* base, std::size_t room,
                         EnterFunction& enter, Thunks& thunks) {
     CodeHolder code;
@@ -52,6 +58,10 @@ std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint
     a.sub(x86::rsp, frame_padding);
     a.mov(state_reg, x86::rdi);
     a.mov(budget_reg, x86::rsi);
+    a.mov(x86::qword_ptr(state_reg, slot_offset(slot_stack)), x86::rsp);
+    a.lea(x86::rax, x86::ptr(x86::rsp, -return_stack_bytes));
+    a.mov(x86::qword_ptr(state_reg, slot_offset(slot_stack_limit)), x86::rax);
+    empty_return_stack(a);
     a.mov(x86::rax, x86::rdx);
     load_guest_registers(a);
     a.jmp(x86::rax);
@@ -66,6 +76,7 @@ std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint
     a.mov(x86::qword_ptr(state_reg, slot_offset(slot_exit_info)), x86::rdx);
     Label leave = a.newLabel();
     a.bind(leave);
+    a.mov(x86::rsp, x86::qword_ptr(state_reg, slot_offset(slot_stack)));
     a.add(x86::rsp, frame_padding);
     for (std::size_t i = std::size(saved_registers); i-- > 0;) a.pop(x86::gpq(saved_registers[i]));
     a.ret();
@@ -121,8 +132,11 @@ std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint
     a.call(x86::rax);
     a.add(x86::rsp, 8);
     take_back();
+    // Addresses that the guest would return to may mean something else now.
+    a.pop(x86::rcx);
+    empty_return_stack(a);
     a.test(x86::al, x86::al);
-    a.ret();
+    a.jmp(x86::rcx);
 
     a.align(AlignMode::kCode, 16);
     thunks.switch_context = here();
@@ -134,7 +148,10 @@ std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint
     a.call(x86::rax);
     a.add(x86::rsp, 8);
     take_back();
-    a.ret();
+    // As behind write_tlb.
+    a.pop(x86::rcx);
+    empty_return_stack(a);
+    a.jmp(x86::rcx);
 
     // rax: CrField -> eax: LT 8, GT 4, EQ 2, SO 1 (cr.h)
     a.align(AlignMode::kCode, 16);
