@@ -188,7 +188,17 @@ class BlockWriter {
     std::array<PageCheck, max_block_instructions> page_checks_;
     bool alone_ = false; // the access at hand looks for itself
     std::array<Compare, 8> cr_{};
-    std::array<std::uint8_t, 33> assigned_;
+    // Host registers of guest registers and CTR, or not_pinned.
+    using Assignment = std::array<std::uint8_t, 33>;
+    static constexpr Assignment common_assignment = [] {
+        Assignment common{};
+        for (unsigned i = 0; i < 32; ++i) common[i] = pinned_id[i];
+        common[ctr_number] = not_pinned;
+        return common;
+    }();
+    void move_registers(const Assignment& from, const Assignment& to);
+    Assignment assigned_ = common_assignment; // in force
+    Assignment loop_assigned_ = common_assignment;
     bool own_assignment_ = false; // differs from pinned_gprs, and
     bool assigned_now_ = false;   // is in force
     asmjit::Label loop_head_ = a_.newLabel();

@@ -76,9 +76,9 @@ const EmittedBlock& BlockWriter::write(std::uint8_t* base) {
         if (!ends_by_leaving) a_.add(budget_reg, completed_);
         leave_for(ExitKind::budget, source_.ea);
     });
-    enter_assignment();
     for (index_ = 0; index_ < source_.length; ++index_) {
         if (index_ == source_.loops_to) {
+            enter_assignment();
             a_.bind(loop_head_);
             loop_cr_ = cr_;
             loop_fp_ = fp_;
@@ -110,6 +110,7 @@ const EmittedBlock& BlockWriter::write(std::uint8_t* base) {
         cr_ = cold_[i].cr;
         assigned_now_ = cold_[i].assigned;
         fp_ = cold_[i].fp;
+        assigned_ = assigned_now_ ? loop_assigned_ : common_assignment;
         const auto body = cold_[i].body;
         flush_cr_all();
         body();
@@ -207,8 +208,8 @@ void for_each_register(Instruction insn, Use&& use) {
 } // namespace
 
 void BlockWriter::choose_assignment() {
-    for (unsigned i = 0; i < 32; ++i) assigned_[i] = pinned_id[i];
-    assigned_[ctr_number] = not_pinned;
+    auto& chosen = loop_assigned_;
+    const auto has_register = [&chosen](unsigned i) { return chosen[i] != not_pinned; };
     if (source_.loops_to == BlockSource::no_loop || !optimises(Optimisation::loop_registers)) return;
     std::array<unsigned, 33> uses{};
     for (unsigned i = source_.loops_to; i < source_.length; ++i) {
@@ -218,34 +219,37 @@ void BlockWriter::choose_assignment() {
     for (;;) {
         constexpr unsigned none = 33;
         unsigned most = none, least = none;
-        for (unsigned i = 0; i < assigned_.size(); ++i) {
-            unsigned& found = pinned(i) ? least : most;
-            if (found == none || (pinned(i) ? uses[i] < uses[found] : uses[i] > uses[found])) found = i;
+        for (unsigned i = 0; i < chosen.size(); ++i) {
+            unsigned& found = has_register(i) ? least : most;
+            if (found == none || (has_register(i) ? uses[i] < uses[found] : uses[i] > uses[found])) found = i;
         }
         // Coming and going cost two moves each way.
         if (uses[most] < uses[least] + 2) return;
-        assigned_[most] = assigned_[least];
-        assigned_[least] = not_pinned;
+        chosen[most] = chosen[least];
+        chosen[least] = not_pinned;
         own_assignment_ = true;
     }
+}
+
+void BlockWriter::move_registers(const Assignment& from, const Assignment& to) {
+    for (unsigned i = 0; i < from.size(); ++i)
+        if (from[i] != not_pinned && to[i] == not_pinned) a_.mov(home(i), host::gpd(from[i]));
+    for (unsigned i = 0; i < from.size(); ++i)
+        if (from[i] == not_pinned && to[i] != not_pinned) a_.mov(host::gpd(to[i]), home(i));
 }
 
 void BlockWriter::enter_assignment() {
     if (!own_assignment_ || assigned_now_) return;
     assigned_now_ = true;
-    for (const PinnedGpr& pin : pinned_gprs)
-        if (assigned_[pin.guest] == not_pinned) a_.mov(home(pin.guest), host::gpd(static_cast<std::uint32_t>(pin.id)));
-    for (unsigned i = 0; i < assigned_.size(); ++i)
-        if (pinned(i) && (i == ctr_number || pinned_id[i] == not_pinned)) a_.mov(pin(i), home(i));
+    move_registers(common_assignment, loop_assigned_);
+    assigned_ = loop_assigned_;
 }
 
 void BlockWriter::leave_assignment() {
     if (!assigned_now_) return;
     assigned_now_ = false;
-    for (unsigned i = 0; i < assigned_.size(); ++i)
-        if (pinned(i) && (i == ctr_number || pinned_id[i] == not_pinned)) a_.mov(home(i), pin(i));
-    for (const PinnedGpr& pin : pinned_gprs)
-        if (assigned_[pin.guest] == not_pinned) a_.mov(host::gpd(static_cast<std::uint32_t>(pin.id)), home(pin.guest));
+    move_registers(loop_assigned_, common_assignment);
+    assigned_ = common_assignment;
 }
 
 void BlockWriter::call_helper(std::uint64_t thunk, bool may_trap) {
