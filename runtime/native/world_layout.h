@@ -48,8 +48,8 @@
 #define WORLD_LR WORLD_GPR(33)
 #define WORLD_CTR WORLD_GPR(34)
 #define WORLD_RESERVE_VALID (WORLD_BYTES + 208)
-#define WORLD_IVPR (WORLD_BYTES + 552)
-#define WORLD_IVOR(n) (WORLD_BYTES + 556 + 4 * (n))
+#define WORLD_IVPR (WORLD_BYTES + 488)
+#define WORLD_IVOR(n) (WORLD_BYTES + 492 + 4 * (n))
 /* struct StatePage in it */
 #define WORLD_PAGE (WORLD_BYTES + 4096)
 #define WORLD_MSR (WORLD_PAGE + 0)

@@ -64,12 +64,9 @@ struct CpuState {
     std::uint32_t reserve_valid = 0, reserve_address = 0;
     // Guest instructions completed since reset; under --clock guest this is the time.
     std::uint64_t retired = 0;
-    // Pointers that generated code needs at hand; meaning is the engine's own (translator/x64/layout.h).
-    std::array<std::uintptr_t, 16> engine_slots{};
 
     std::array<std::uint64_t, 32> fpr{}; // double format
     std::uint32_t fpscr = 0;
-    FpPending fp_pending;
 
     std::uint32_t usprg0 = 0;
     std::uint32_t ivpr = 0;
@@ -81,6 +78,11 @@ struct CpuState {
     std::uint32_t pvr = 0, pir = 0, ccr0 = 0, ccr1 = 0, rstcfg = 0, mcsr = 0;
     std::uint32_t ivlim = 0, dvlim = 0;
     std::array<std::uint32_t, 4> inv{}, itv{}, dnv{}, dtv{}; // cache normal/transient victim registers
+
+    // What engines keep here stands behind all that the world switch of native440 knows by its offset.
+    // Pointers that generated code needs at hand; meaning is the engine's own (translator/x64/layout.h).
+    std::array<std::uintptr_t, 16> engine_slots{};
+    FpPending fp_pending;
 
     // Last, and alone in a page that begins with it: native440 maps the first kilobyte of that for the guest's kernel
     // as it is (and QEMU's 440, whose smallest page is 4 KB, all of it). So the guest may have written any of it when
