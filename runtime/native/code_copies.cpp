@@ -68,6 +68,7 @@ void CodeCopies::set_use(Block& block, unsigned page, Use use) {
     block.elsewhere += from_copy(use) ? 0 : 1;
     block.elsewhere -= from_copy(before) ? 0 : 1;
     block.use[page] = use;
+    block.piece.fill(0);
 }
 
 void CodeCopies::refresh(const Memslot& slot, Block& block, unsigned page) {
@@ -75,21 +76,25 @@ void CodeCopies::refresh(const Memslot& slot, Block& block, unsigned page) {
     __builtin_memcpy(block.copy + std::size_t{page} * page_bytes, slot.pages[first + page], page_bytes);
 }
 
-unsigned CodeCopies::alike(const Block& block, std::uint64_t real, unsigned shift) const {
-    if (shift <= page_shift) return shift;
-    if (shift > block.shift) shift = block.shift;
-    const unsigned page = block.page_of(real);
+unsigned CodeCopies::piece_of(const Block& block, unsigned page) {
     const Use use = block.use[page];
     if (use == Use::mirrored) return page_shift;
-    if (from_copy(use) && block.elsewhere == 0) return shift;
+    if (from_copy(use) && block.elsewhere == 0) return block.shift;
     unsigned found = page_shift;
-    while (found < shift) {
+    while (found < block.shift) {
         const unsigned count = 1U << (found + 2 - page_shift), first = page & ~(count - 1);
         for (unsigned other = first; other < first + count; ++other)
             if (from_copy(block.use[other]) != from_copy(use) || block.use[other] == Use::mirrored) return found;
         found += 2;
     }
     return found;
+}
+
+unsigned CodeCopies::alike(Block& block, std::uint64_t real, unsigned shift) {
+    if (shift <= page_shift) return shift;
+    std::uint8_t& piece = block.piece[block.page_of(real)];
+    if (piece == 0) piece = static_cast<std::uint8_t>(piece_of(block, block.page_of(real)));
+    return piece < shift ? piece : shift;
 }
 
 unsigned CodeCopies::apart(std::uint64_t real, unsigned shift) const {

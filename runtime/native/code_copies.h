@@ -37,6 +37,8 @@ class CodeCopies {
         std::array<Use, pages_limit> use{};
         std::array<std::uint8_t, pages_limit> reads{}, flips{};
         std::array<std::uint16_t, pages_limit> first_site{}; // the engine's chain
+        // log2 of the piece around a page that is mapped alike, as far as it was asked for; 0: not yet.
+        std::array<std::uint8_t, pages_limit> piece{};
 
         std::uint32_t bytes() const { return 1U << shift; }
         unsigned pages() const { return 1U << (shift - page_shift); }
@@ -67,7 +69,7 @@ class CodeCopies {
 
     // log2 of the largest aligned piece around real, up to `shift`, that can be mapped as the page of real is, by this
     // block or, without one, apart from all blocks.
-    unsigned alike(const Block& block, std::uint64_t real, unsigned shift) const;
+    static unsigned alike(Block& block, std::uint64_t real, unsigned shift);
     unsigned apart(std::uint64_t real, unsigned shift) const;
 
     template <typename Action>
@@ -77,6 +79,8 @@ class CodeCopies {
     }
 
   private:
+    static unsigned piece_of(const Block& block, unsigned page);
+
     std::array<Block, block_limit> blocks_{};
     unsigned used_ = 0; // blocks from this number on are none
     std::uint64_t bytes_ = 0, limit_ = std::uint64_t{32} << 20;
