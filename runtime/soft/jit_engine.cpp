@@ -70,8 +70,7 @@ std::uint32_t big_endian_word(const std::uint8_t* bytes) {
 } // namespace
 
 JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations optimisations)
-    : vcpu_(vcpu), emulator_(vcpu), optimisations_(optimisations), cache_(cache_bytes),
-      access_bytes_(plain_access_bytes()) {
+    : vcpu_(vcpu), emulator_(vcpu), optimisations_(optimisations), cache_(cache_bytes) {
     const x64::Helpers helpers{&JitEngine::interpret, &JitEngine::access, &JitEngine::switch_context,
                                &JitEngine::write_tlb};
     const x64::FpHost fp_host = x64::FpHost::detect(optimisations);
@@ -137,7 +136,7 @@ bool JitEngine::execute(std::uint32_t word, std::uint32_t left) {
     const auto budget = state.engine_slots[x64::slot_budget];
     // The timebase may be read: the count is made exact. Generated code keeps it in the budget.
     state.retired = state.engine_slots[x64::slot_target] - (budget + left);
-    const Instruction insn = decode(word);
+    const Instruction insn = isa::decode(word);
     if (insn.has(isa::flag::fp) && !insn.has(isa::flag::load | isa::flag::store)) x64::settle_fpscr(state);
     trap_ = interp::execute(state, vcpu_.storage, insn);
     if (trap_.kind == TrapKind::none) return true;
