@@ -97,7 +97,8 @@ void JitEngine::select_context() {
     const std::uint32_t msr = state.page.msr, pid = state.page.pid & 0xFF;
     // All that a context depends on.
     const std::uint32_t key = pid | (msr & (isa::msr::pr | isa::msr::fp | isa::msr::fe0 | isa::msr::fe1)) |
-                              (msr & (isa::msr::is | isa::msr::ds)) << 12 | std::uint32_t{state.xer_so} << 18;
+                              (msr & (isa::msr::is | isa::msr::ds)) << 12 | std::uint32_t{state.xer_so} << 18 |
+                              ((state.fpscr & x64::fpscr_enables) != 0 ? 1U << 19 : 0U);
     static_assert((isa::msr::pr | isa::msr::fp | isa::msr::fe0 | isa::msr::fe1) < 0x10000 && isa::msr::fe1 > 0xFF &&
                   (isa::msr::is | isa::msr::ds) == 0x30);
     if (key == selected_->key) return;
