@@ -123,6 +123,7 @@ struct CpuState {
         // Not by assignment: a temporary of this size is too much for a kernel's stack.
         __builtin_memset(static_cast<void*>(this), 0, sizeof *this);
         live_pid = no_pid;
+        fp_pending = {};
         set_cr(0);
     }
 };
