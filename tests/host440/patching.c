@@ -121,7 +121,7 @@ static void test_level(void) {
     struct stats stats;
 
     begin(0);
-    if (!run_guest(60)) {
+    if (!run_guest(30)) {
         const struct kvm_regs regs = vm_regs(&vm);
 
         check_failed(__FILE__, __LINE__, "%s, pc %llx msr %llx srr0 %llx; the console: %s",
