@@ -30,8 +30,9 @@ void reset_peak_rss() {
 
 std::uint64_t resident_bytes(void* from, std::uint64_t bytes) {
     const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-    std::vector<unsigned char> resident(bytes / page);
-    if (::mincore(from, bytes, resident.data()) != 0) return 0;
+    const auto length = static_cast<std::size_t>(bytes); // of a mapping, so of this address space
+    std::vector<unsigned char> resident(static_cast<std::size_t>(length / page));
+    if (::mincore(from, length, resident.data()) != 0) return 0;
     return page * static_cast<std::uint64_t>(std::ranges::count_if(resident, [](unsigned char in) { return in & 1; }));
 }
 
