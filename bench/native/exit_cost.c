@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // What an exit costs on a 440 host, measured by a guest with the CPU's own timebase. Prints one line a loop: name and
 // ticks per round in thousandths. Under icount, ticks are instructions by a fixed factor: bench/native/run knows it.
+// Usage: exit_cost LEVELS     patch levels as a bit mask, 0: trap mode
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <stdint.h>
@@ -12,6 +13,7 @@
 
 extern const char guest_begin[], guest_end[];
 
+enum { cap_untrap_levels = 0x55540001 }; // runtime/kvm/untrap_abi.h
 enum { loops = 1000, results = 0x8000, memory_bytes = 0x10000, entry = 0x1000 };
 
 static const char* const names[] = {
@@ -28,9 +30,12 @@ static int check(int result, const char* what) {
     exit(1);
 }
 
-int main(void) {
+int main(int argc, char** argv) {
+    if (argc != 2) return fprintf(stderr, "exit_cost: one argument, the levels\n"), 2;
     const int kvm = check(open("/dev/kvm", O_RDWR), "/dev/kvm");
     const int vm = check(ioctl(kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
+    struct kvm_enable_cap levels = {.cap = cap_untrap_levels, .args = {strtoul(argv[1], NULL, 0)}};
+    check(ioctl(vm, KVM_ENABLE_CAP, &levels), "KVM_ENABLE_CAP: patch levels");
     char* const memory = mmap(NULL, memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return perror("mmap"), 1;
     struct kvm_userspace_memory_region region = {

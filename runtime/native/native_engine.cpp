@@ -37,7 +37,7 @@ Trap again() {
 } // namespace
 
 NativeEngine::NativeEngine(Vcpu& vcpu, World& world, ShadowTlb& tlb, NativeHost& host, Patching& patching)
-    : vcpu_(vcpu), world_(world), contexts_(tlb), host_(host), patching_(patching) {
+    : vcpu_(vcpu), world_(world), host_(host), patching_(patching), contexts_(tlb) {
     world_.pids = contexts_.table_address();
 }
 

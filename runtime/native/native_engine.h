@@ -37,12 +37,9 @@ class NativeEngine final : public Engine {
 
     // The guest was left by this interrupt; interrupts are off, the host's world is back. True: back into the guest.
     bool exit(unsigned vector) {
-        from_stub_ = moved_ = false;
-        if (vector == HANDLER_LEFT) return handler_left() && (!patched() || accept_state_page());
-        if (vcpu_.state.pc - world_.arena < world_.arena_bytes) leave_stub(vector);
-        if (patched() && !accept_state_page()) return false;
+        if (patched()) return patched_exit(vector);
         if (vector == static_cast<unsigned>(isa::Interrupt::program) && world_.quick != 0) return program_interrupt();
-        return observed_ ? observed_exit(vector) : quick_exit(vector);
+        return vector == HANDLER_LEFT ? handler_left() : other_exit(vector);
     }
 
     // Patches there are, and those that were taken out again; their memory in bytes.
@@ -73,6 +70,16 @@ class NativeEngine final : public Engine {
     const Times& times() const { return times_; }
 
   private:
+    // A guest with patches: it may have been in a stub, and has written what it liked into the state page.
+    bool patched_exit(unsigned vector) {
+        from_stub_ = moved_ = false;
+        if (vector == HANDLER_LEFT) return handler_left() && accept_state_page();
+        if (vcpu_.state.pc - world_.arena < world_.arena_bytes) leave_stub(vector);
+        if (!accept_state_page()) return false;
+        if (vector == static_cast<unsigned>(isa::Interrupt::program) && world_.quick != 0) return program_interrupt();
+        return other_exit(vector);
+    }
+    bool other_exit(unsigned vector) { return observed_ ? observed_exit(vector) : quick_exit(vector); }
     // quick_exits.cpp
     bool quick_exit(unsigned vector);
     bool program_interrupt();
@@ -160,14 +167,11 @@ class NativeEngine final : public Engine {
     void observe_entry();
     void finish_exit(ExitReason reason);
 
+    // What each exit reads stands first, within reach of one instruction.
     Vcpu& vcpu_;
     World& world_;
-    ShadowContexts contexts_;
     NativeHost& host_;
     Patching& patching_;
-    MissHandlers handlers_;
-    InterpreterEngine interpreter_;
-    std::uint32_t interpreter_tlb_version_ = 0; // of the guest TLB, when the interpreter last ran
     ExitReason reason_ = ExitReason::signal;
     bool quick_ = false;     // quick exits are allowed: nothing watches single instructions
     bool from_stub_ = false; // the guest was left in a stub
@@ -177,13 +181,17 @@ class NativeEngine final : public Engine {
     bool observed_ = false; // exits are timed, traced, or told apart by site
     bool exit_open_ = false, exit_was_quick_ = false;
     std::uint32_t traces_ = 0;
-    ExitSites::Where left_at_{};
-    std::uint32_t entered_ = 0, left_ = 0, left_pc_ = 0, left_word_ = 0; // ticks, and where the guest was
     unsigned executed_slot_ = ShadowTlb::slot_count; // what the page being executed was last mapped by
-    std::uint64_t armed_for_ = 0;                    // the deadline that the host timer is set to
-    Times times_{};
+    ShadowContexts contexts_;
     static constexpr unsigned settled_count = 512;
     std::array<std::uint32_t, settled_count> settled_{}; // addresses of sites that stay traps, by their low bits
+    ExitSites::Where left_at_{};
+    std::uint32_t entered_ = 0, left_ = 0, left_pc_ = 0, left_word_ = 0; // ticks, and where the guest was
+    std::uint64_t armed_for_ = 0;                                        // the deadline that the host timer is set to
+    Times times_{};
+    std::uint32_t interpreter_tlb_version_ = 0; // of the guest TLB, when the interpreter last ran
+    InterpreterEngine interpreter_;
+    MissHandlers handlers_;
 };
 
 } // namespace untrap::runtime::native

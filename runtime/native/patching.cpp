@@ -378,6 +378,7 @@ void NativeEngine::back_out_all() {
     contexts_.drop_guest_entry(ShadowContexts::own_page);
     contexts_.drop_guest_entry(ShadowContexts::arena);
     world_.own_page = nowhere;
+    from_stub_ = moved_ = false;
     world_.arena = world_.arena_bytes = 0;
     if (patching_.arena_words != nullptr) {
         host_.release(patching_.arena_words, Patching::arena_shift);
