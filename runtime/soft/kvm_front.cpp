@@ -39,7 +39,6 @@ int check_extension(std::uint64_t capability) {
     case abi::cap_check_extension_vm:
     case abi::cap_immediate_exit:
     case abi::cap_untrap:
-    case abi::cap_untrap_clock:
     case abi::cap_untrap_engine:
     case abi::cap_untrap_threshold:
     case abi::cap_untrap_exit_sites: return 1;
@@ -47,6 +46,7 @@ int check_extension(std::uint64_t capability) {
     case abi::cap_guest_debug_hw_wps: return GuestDebug::watchpoint_limit;
     case abi::cap_nr_memslots: return PhysicalMemory::slot_count;
     case abi::cap_untrap_levels: return available_levels;
+    case abi::cap_untrap_clock: return 2; // the host's, and the guest's
     case abi::cap_untrap_hot_sites: return static_cast<int>(abi::untrap_most_hot_sites);
     case abi::cap_untrap_disable: return static_cast<int>(x64::Optimisations::known);
     default: return 0;

@@ -30,6 +30,9 @@ std::uint32_t host_timebase_hz() {
     throw Error("/proc/cpuinfo does not tell the host's timebase frequency");
 }
 
+// The answer for cap_untrap_clock of a host that can count the guest's instructions.
+constexpr int with_guest_clock = 2;
+
 } // namespace
 
 std::string level_list(std::uint64_t levels) {
@@ -47,7 +50,7 @@ ClockKind settled_clock(const MachineOptions& options) {
     if (fd < 0) throw Error(fmt::format("host {}: {}", backend->name(), std::strerror(-fd)));
     const int answer = backend->ioctl(fd, abi::ioctl_check_extension, ioctl_number(abi::cap_untrap_clock));
     backend->close(fd);
-    return answer > 0 ? ClockKind::guest : ClockKind::host;
+    return answer >= with_guest_clock ? ClockKind::guest : ClockKind::host;
 }
 
 KvmVm::KvmVm(std::unique_ptr<KvmBackend> backend, const MachineOptions& options, bool real_time_idle,
@@ -123,11 +126,11 @@ void KvmVm::configure(const MachineOptions& options, bool real_time_idle, bool w
         throw Error(fmt::format("host {} keeps no statistics that untrap can read", host_name()));
     }
     choose_levels(options);
-    const bool has_clock = check_extension(abi::cap_untrap_clock) > 0;
-    if (options.clock == ClockKind::guest && !has_clock) {
+    const int clocks = check_extension(abi::cap_untrap_clock);
+    if (options.clock == ClockKind::guest && clocks < with_guest_clock) {
         throw Error(fmt::format("--clock guest is not available on host {}", host_name()));
     }
-    if (has_clock) {
+    if (clocks > 0) {
         enable(abi::cap_untrap_clock,
                options.clock == ClockKind::guest ? abi::untrap_clock_guest : abi::untrap_clock_host,
                real_time_idle ? 1 : 0, "setting the clock");
