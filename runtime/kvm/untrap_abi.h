@@ -16,8 +16,8 @@ inline constexpr std::uint32_t cap_untrap = 0x55540000u;
 // args[0]: patch levels in use as a bit mask, bit n for level n (1 … 4); 0 is trap mode.
 inline constexpr std::uint32_t cap_untrap_levels = 0x55540001u;
 // args[0]: untrap_clock_*; args[1]: 1 when event sources outside the guest exist, so that idle waits under the guest
-// clock take their real time, 0 to skip them. KVM_CHECK_EXTENSION: 1 where there is the host's clock alone, 2 where there
-// is the guest's too.
+// clock take their real time, 0 to skip them. KVM_CHECK_EXTENSION: 1 where there is the host's clock alone, 2 where
+// there is the guest's too.
 inline constexpr std::uint32_t cap_untrap_clock = 0x55540002u;
 // args[0]: untrap_engine_*.
 inline constexpr std::uint32_t cap_untrap_engine = 0x55540003u;

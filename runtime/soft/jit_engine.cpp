@@ -67,6 +67,9 @@ std::uint32_t big_endian_word(const std::uint8_t* bytes) {
     return std::uint32_t{bytes[0]} << 24 | std::uint32_t{bytes[1]} << 16 | std::uint32_t{bytes[2]} << 8 | bytes[3];
 }
 
+// 256 KB: a boot asks for some 50 000 places.
+constexpr std::size_t asked_for_words = 32768;
+
 } // namespace
 
 JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations optimisations)
@@ -78,6 +81,7 @@ JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations opt
     if (used == 0) throw std::runtime_error("generated code could not be set up");
     cache_.commit(used);
     cache_.keep();
+    asked_for_.resize(asked_for_words);
     emitter_ = std::make_unique<x64::BlockEmitter>(thunks_, optimisations);
     vcpu.state.engine_slots[x64::slot_engine] = reinterpret_cast<std::uintptr_t>(this);
 }
@@ -236,7 +240,17 @@ Block* JitEngine::find_block(Trap& trap) {
     if (page == nullptr) return nullptr;
     const std::uint32_t bits = selected_->mode | (page->tid == 0 ? mode::global : 0);
     Block* block = cache_.find(pc, page->real + (pc & ~page_mask), bits);
-    if (block == nullptr) block = translate(*page, bits);
+    if (block == nullptr) {
+        interpret_first_ = 1;
+        if (optimises(Optimisation::interpret_first) && first_time(page->real + (pc & ~page_mask), bits)) {
+            const std::uint8_t* bytes = vcpu_.memory.find(page->real, page_bytes, false);
+            const std::uint32_t offset = pc & ~page_mask;
+            if (bytes != nullptr) interpret_first_ = plain_length(bytes + offset, (page_bytes - offset) / 4);
+            if (interpret_first_ != 0) return nullptr;
+        }
+        block = translate(*page, bits);
+        interpret_first_ = 1;
+    }
     if (block != nullptr) {
         ShadowTlb::note_jump(*page, pc);
         x64::JumpCacheEntry& jump = (*selected_->jumps)[x64::jump_cache_index(pc)];
@@ -244,6 +258,25 @@ Block* JitEngine::find_block(Trap& trap) {
         jump.code = block->code;
     }
     return block;
+}
+
+bool JitEngine::first_time(std::uint64_t real, std::uint32_t bits) {
+    const std::uint64_t hash = (real >> 2 ^ std::uint64_t{bits} << 40) * 0x9E3779B97F4A7C15ULL;
+    std::uint64_t& word = asked_for_[hash >> 58 | (hash >> 40 & (asked_for_.size() / 64 - 1)) << 6];
+    const std::uint64_t bit = std::uint64_t{1} << (hash >> 34 & 63);
+    const bool first = (word & bit) == 0;
+    word |= bit;
+    return first;
+}
+
+unsigned JitEngine::plain_length(const std::uint8_t* bytes, unsigned limit) {
+    limit = std::min(limit, x64::max_path_instructions);
+    for (unsigned length = 0; length < limit; ++length) {
+        const Instruction insn = isa::decode(big_endian_word(bytes + 4 * length));
+        if (insn.op == isa::Op::illegal || insn.privileged()) return length;
+        if (insn.has(isa::flag::branch | isa::flag::ends)) return length + 1;
+    }
+    return limit;
 }
 
 Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bits) {
@@ -388,12 +421,13 @@ Trap JitEngine::run_until_trap(std::uint64_t budget) {
                     if (!goes_on(trap)) return answer;
                     continue;
                 }
-                // Code that is not translated: one instruction at a time.
+                // Code that is not translated, or not yet.
+                const std::uint64_t count = std::min<std::uint64_t>(interpret_first_, left);
                 finish({}, left);
                 x64::settle_fpscr(state);
-                trap = interp::run(state, vcpu_.storage, 1);
+                trap = interp::run(state, vcpu_.storage, count);
                 if (trap.kind != TrapKind::budget) return trap;
-                --left;
+                left -= count;
                 continue;
             }
             code = block->code;

@@ -55,6 +55,10 @@ class JitEngine final : public Engine {
     Block* find_block(isa::Trap& trap);
     Block* translate(const ShadowTlb::FetchEntry& page, std::uint32_t mode);
     bool optimises(x64::Optimisation which) const { return optimisations_.has(which); }
+    // Whether code at real was never asked for before; for some it says no all the same. Remembers.
+    bool first_time(std::uint64_t real, std::uint32_t bits);
+    // Instructions that can be interpreted from bytes on, up to a branch or before what must be left to a block.
+    static unsigned plain_length(const std::uint8_t* bytes, unsigned limit);
     void make_link(x64::ExitLink& link, Block& target);
     isa::Trap finish(isa::Trap trap, std::uint64_t left);
     isa::Trap run_until_trap(std::uint64_t budget);
@@ -84,6 +88,8 @@ class JitEngine final : public Engine {
     void look_up_context(std::uint32_t key, Selection& found);
     std::array<Selection, 16> selections_;
     Selection* selected_ = &selections_[0];
+    std::vector<std::uint64_t> asked_for_; // a bit for each hash of a place
+    unsigned interpret_first_ = 1;         // instructions to interpret at pc where find_block gave no block
     isa::Trap trap_;
     // The last access that was reflected as a data TLB miss. Once the guest has written a TLB entry and is back in that
     // context, the mapping is put in before it runs: its retry then needs no exit of its own.

@@ -69,7 +69,7 @@ std::vector<Window> windows() {
 
 class World {
   public:
-    World(std::uint64_t salt, std::size_t cache_bytes, x64::Optimisations optimisations = {})
+    World(std::uint64_t salt, std::size_t cache_bytes, x64::Optimisations optimisations = translating_at_once)
         : random_(seeded_random(salt)), pair_(std::make_unique<Pair>(cache_bytes, optimisations)), windows_(windows()),
           use_(RegisterUse::random(random_, 1U << alias_register | 1U << word_register)), generator_(random_, use_) {
         for (unsigned frame = 0; frame < code_frames; ++frame) write_code(frame, 0, 1024);

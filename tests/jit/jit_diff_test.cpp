@@ -131,7 +131,7 @@ class Programs {
 };
 
 void random_programs(std::uint64_t salt, std::uint64_t goal, std::size_t cache_bytes,
-                     x64::Optimisations optimisations = {}) {
+                     x64::Optimisations optimisations = translating_at_once) {
     Random random = seeded_random(salt);
     auto pair = std::make_unique<Pair>(cache_bytes, optimisations);
     const std::vector<TlbEntry> map = address_space();

@@ -21,7 +21,7 @@ struct Configuration {
     std::string name;
     Machine::Kind kind;
     unsigned levels;
-    x64::Optimisations optimisations{};
+    x64::Optimisations optimisations = translating_at_once;
     bool knows_all = false; // every privileged word of the code is known to be hot
 };
 
@@ -37,8 +37,8 @@ const Configuration configurations[] = {
     {"JIT, all levels", Machine::Kind::jit, 30},
     {"JIT, level 4", Machine::Kind::jit, 1U << 4},
     {"interpreter, all levels", Machine::Kind::interpreter, 30},
-    {"JIT, all sites known", Machine::Kind::jit, 30, {}, true},
-    {"interpreter, all sites known", Machine::Kind::interpreter, 30, {}, true},
+    {"JIT, all sites known", Machine::Kind::jit, 30, translating_at_once, true},
+    {"interpreter, all sites known", Machine::Kind::interpreter, 30, translating_at_once, true},
 };
 
 // What userspace saw at an exit.

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "optimisation_cases.h"
 #include "runtime/interpreter_engine.h"
 #include "runtime/soft/jit_engine.h"
 #include "runtime/vcpu.h"
@@ -51,7 +52,7 @@ class Machine {
   public:
     enum class Kind { interpreter, jit };
     explicit Machine(Kind kind, std::size_t cache_bytes = runtime::soft::JitEngine::default_cache_bytes,
-                     x64::Optimisations optimisations = {});
+                     x64::Optimisations optimisations = translating_at_once);
 
     runtime::Vcpu& vcpu() { return *vcpu_; }
     isa::CpuState& state() { return vcpu_->state; }
@@ -99,7 +100,7 @@ std::string listing(Machine& machine, std::uint32_t first, unsigned count, std::
 class Pair {
   public:
     explicit Pair(std::size_t cache_bytes = runtime::soft::JitEngine::default_cache_bytes,
-                  x64::Optimisations optimisations = {})
+                  x64::Optimisations optimisations = translating_at_once)
         : reference(Machine::Kind::interpreter), jit(Machine::Kind::jit, cache_bytes, optimisations) {}
 
     template <typename Action>
