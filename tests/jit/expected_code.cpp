@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <sstream>
@@ -60,10 +61,13 @@ std::string row(const Sequence& sequence, const Counts& counts) {
 class Counter {
   public:
     Counter() {
-        constexpr std::uintptr_t where = 0x6'0000'0000;
+        constexpr std::uintptr_t where = 0x2000'0000'0000; // free with AddressSanitizer too
         void* memory = ::mmap(reinterpret_cast<void*>(where), room, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-        if (memory == MAP_FAILED || cs_open(CS_ARCH_X86, CS_MODE_64, &disassembler_) != CS_ERR_OK) std::abort();
+        if (memory == MAP_FAILED || cs_open(CS_ARCH_X86, CS_MODE_64, &disassembler_) != CS_ERR_OK) {
+            std::perror("expected_code: no memory at its address, or no disassembler");
+            std::exit(2);
+        }
         base_ = static_cast<std::uint8_t*>(memory);
         x64::Thunks thunks;
         std::uint64_t next = where + room;
