@@ -69,6 +69,7 @@ struct Model {
 
 TEST_CASE("the shadow TLB holds what was put in and nothing that was taken out", "[shadow]") {
     Random random = seeded_random(1);
+    std::uint64_t all_recycled = 0; // not every round comes to it
     for (unsigned round = 0; round < 20; ++round) {
         Model model(random.between(16, 63), random);
         // (owner, key) -> PID, as given out
@@ -157,12 +158,13 @@ TEST_CASE("the shadow TLB holds what was put in and nothing that was taken out",
         }
         CHECK(model.tlb.inserted == written);
         CHECK(model.cpu.writes == written);
-        CHECK(model.tlb.recycled > 0);
+        all_recycled += model.tlb.recycled;
         model.compare();
         model.owners[0]->clear();
         model.owners[1]->clear();
         CHECK(model.cpu.guest_entries() == 0);
     }
+    CHECK(all_recycled > 0);
 }
 
 TEST_CASE("every entry is used in turn but for the spared one", "[shadow]") {
