@@ -26,7 +26,7 @@
 #define RFI_HIGH 0x4C00
 #define RFI_LOW 0x0064
 #define MSR_CE_BIT 14
-#define NO_PID -1
+#define NO_PID -1		/* isa::CpuState::no_pid */
 
 	.text
 
@@ -133,8 +133,11 @@ enter_guest:
  * `decline` with nothing done if the handler's context has no shadow PID yet.
  */
 	.macro	deliver interrupt reason decline
+	lwz	r6,WORLD_PROCESS_PID(r4)	/* mappings of a process go first */
 	lwz	r3,WORLD_PID(r4)	/* whatever the guest wrote there: masked */
+	cmpwi	r6,NO_PID
 	lwz	r6,WORLD_KERNEL_PIDS(r4)
+	bne	\decline
 	and	r3,r3,r6
 	lwz	r6,WORLD_PIDS(r4)
 	slwi	r3,r3,2			/* ShadowContexts::key: supervisor, address space 0 */
@@ -143,8 +146,6 @@ enter_guest:
 	beq	\decline
 	mtspr	SPRN_PID,r6
 	stw	r6,WORLD_SHADOW_PID(r4)
-	li	r6,NO_PID
-	stw	r6,WORLD_LIVE_PID(r4)
 	mfspr	r3,SPRN_SRR0
 	lwz	r6,WORLD_MSR(r4)
 	stw	r3,WORLD_SRR0(r4)
@@ -416,8 +417,11 @@ untrap_world_program:
 	beq	3f
 	cmpwi	r5,0
 	lwz	r3,WORLD_SRR1(r4)
+	lwz	r5,WORLD_PROCESS_PID(r4)
 	bne	3f
+	cmpwi	r5,NO_PID
 	lis	r5,SLOW_MSR_HIGH
+	bne	3f
 	ori	r5,r5,SLOW_MSR_LOW
 	and.	r5,r5,r3
 	bne	3f
@@ -448,8 +452,6 @@ untrap_world_program:
 	mtspr	SPRN_SRR1,r5
 	clrrwi	r3,r3,2
 	mtspr	SPRN_SRR0,r3
-	li	r5,NO_PID
-	stw	r5,WORLD_LIVE_PID(r4)
 	li	r5,0
 	stw	r5,WORLD_RESERVE_VALID(r4)
 	finish	EXIT_EMUL_RFI r6

@@ -22,7 +22,8 @@ template <typename WriteTlb>
     if ((value & slow) != 0 || page.pending != 0) return false;
     const bool problem = (value & msr::pr) != 0;
     const std::uint32_t guest_pid = page.pid & 0xFF;
-    std::uint32_t context_pid = problem ? guest_pid : guest_pid & world_.kernel_pids;
+    const std::uint32_t context_pid = problem ? guest_pid : guest_pid & world_.kernel_pids;
+    if (world_.process_pid != isa::CpuState::no_pid && (problem || world_.process_pid != guest_pid)) return false;
 
     if ((flags & ppc::handler_exit::words) != 0) {
         const ppc::TlbWrites& writes = world_.handler_tlb;
@@ -37,8 +38,6 @@ template <typename WriteTlb>
         if (contexts_.watched.has(writes.index)) return false;
         const MissHandlers::Block& block = handlers_.block(word1);
         if (block.tag != (word1 & MissHandlers::tag_mask)) return false;
-        const bool of_process = tid != 0 && !problem;
-        if (of_process) context_pid = guest_pid; // the kernel goes on with that one's context
         const std::uint8_t pid = contexts_.known_pid(ShadowContexts::key(context_pid, false, problem));
         if (pid == 0) return false;
         const std::uint32_t allowed = problem ? word2 & 0x38 : (word2 & 0x07) << 3;
@@ -50,12 +49,14 @@ template <typename WriteTlb>
         if (!contexts_.replace(mapping, executed_slot_, slot, write_tlb)) return false;
         vcpu_.tlb.replace_small(writes.index, writes.words, tid);
         world_.shadow_pid = pid;
-        state.live_pid = of_process ? guest_pid : isa::CpuState::no_pid;
+        if (tid != 0 && !problem && world_.kernel_pids == 0) { // as map() does
+            contexts_.of_process.add(slot);
+            world_.process_pid = state.live_pid = guest_pid;
+        }
     } else {
         const std::uint8_t pid = contexts_.known_pid(ShadowContexts::key(context_pid, false, problem));
         if (pid == 0) return false;
         world_.shadow_pid = pid;
-        state.live_pid = isa::CpuState::no_pid;
     }
     const std::uint32_t new_msr = value & msr::defined;
     page.msr = new_msr;

@@ -58,13 +58,16 @@ void NativeEngine::select_context() {
     isa::CpuState& state = vcpu_.state;
     const bool space = (state.page.msr & msr::is) != 0, problem = (state.page.msr & msr::pr) != 0;
     std::uint16_t key = ShadowContexts::key(state.page.pid, space, problem);
-    if (one_kernel() && !space && !problem) {
-        // One with mappings of this PID goes on; others end here.
-        constexpr std::uint16_t global = ShadowContexts::key(0, false, false);
-        if (key != global && !contexts_.is(key, world_.shadow_pid)) key = global;
-        state.live_pid = key != global ? state.page.pid : isa::CpuState::no_pid;
-    }
+    const bool kernel = one_kernel() && !space && !problem;
+    if (kernel) key = ShadowContexts::key(0, false, false);
+    if (world_.process_pid != isa::CpuState::no_pid && (!kernel || world_.process_pid != state.page.pid)) drop_process();
     world_.shadow_pid = contexts_.pid(key);
+}
+
+// The kernel's context has no mappings of a process any more.
+void NativeEngine::drop_process() {
+    contexts_.drop_process();
+    world_.process_pid = vcpu_.state.live_pid = isa::CpuState::no_pid;
 }
 
 void NativeEngine::update_run_msr() {

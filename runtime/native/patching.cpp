@@ -64,7 +64,9 @@ bool NativeEngine::accept_state_page() {
     const std::uint16_t running = contexts_.key_of(world_.shadow_pid);
     const std::uint16_t own = ShadowContexts::key(page.pid, space, problem);
     const bool shared = one_kernel() && !space && !problem && running == ShadowContexts::key(0, false, false);
-    if (running != own && !shared) {
+    state.live_pid = world_.process_pid;
+    const bool other_process = world_.process_pid != isa::CpuState::no_pid && world_.process_pid != page.pid;
+    if ((running != own && !shared) || other_process) {
         select_context();
         update_run_msr();
         moved_ = true;

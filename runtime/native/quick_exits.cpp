@@ -211,16 +211,6 @@ bool NativeEngine::tlb_miss(std::uint32_t ea, Access access) {
     }
     const TlbEntry& entry = vcpu_.tlb.entry(static_cast<unsigned>(index));
     if (!mmu::GuestTlb::permits(entry, (page.msr & msr::pr) != 0, access)) return false;
-    // The kernel uses memory of a process: it goes on with that one's context.
-    if (entry.tid != 0 && one_kernel() && (page.msr & (msr::is | msr::pr)) == 0 &&
-        !contexts_.is(ShadowContexts::key(page.pid, false, false), world_.shadow_pid)) {
-        world_.shadow_pid = contexts_.pid(ShadowContexts::key(page.pid, false, false));
-        vcpu_.state.live_pid = page.pid;
-        if (contexts_.maps(static_cast<unsigned>(index), ea, world_.shadow_pid)) {
-            count(fetch ? ExitReason::itlb_virt : ExitReason::dtlb_virt);
-            return true;
-        }
-    }
     if (!map(ea, static_cast<unsigned>(index), access)) return false;
     count(fetch ? ExitReason::itlb_virt : ExitReason::dtlb_virt);
     return true;
@@ -290,6 +280,11 @@ bool NativeEngine::map(std::uint32_t ea, unsigned guest_index, Access access) {
     const bool fetch = access == Access::fetch;
     const unsigned used = contexts_.insert(mapping, fetch ? ShadowTlb::slot_count : executed_slot_);
     if (fetch) executed_slot_ = used;
+    // The kernel uses memory of a process: a PID that is written has to find it out of the way.
+    if (entry.tid != 0 && one_kernel() && (context.msr & (msr::is | msr::pr)) == 0) {
+        contexts_.of_process.add(used);
+        world_.process_pid = vcpu_.state.live_pid = context.pid;
+    }
     if ((traces_ & NativeHost::traces_tlb) != 0)
         host_.trace_tlb(used, {mapping.word0, mapping.word1, mapping.word2}, mapping.pid, true);
     return true;

@@ -100,6 +100,10 @@ bool ShadowContexts::maps(unsigned index, std::uint32_t ea, std::uint32_t shadow
     });
 }
 
+void ShadowContexts::drop_process() {
+    of_process.drain([&](unsigned slot) { tlb_.drop(*this, slot); });
+}
+
 void ShadowContexts::drop_slots(unsigned index) {
     slots_[index].drain([&](unsigned slot) { tlb_.drop(*this, slot); });
 }

@@ -195,6 +195,9 @@ class ShadowContexts {
     }
     // Guest TLB entries that something else depends on.
     SlotSet watched;
+    // Mappings of the process whose memory the kernel uses, in the kernel's context. They are to go together.
+    SlotSet of_process;
+    void drop_process();
     bool uses_guest_entry(unsigned index) const { return !slots_[index].empty(); }
     // Whether a mapping made from guest TLB entry `index` for this shadow PID is noted at ea. (The host may have taken
     // it.)
@@ -217,6 +220,7 @@ class ShadowContexts {
     Entry& entry = entries_[slot];
     if (entry.owner == nullptr) return;
     entry.owner->slots_[entry.mapping.guest_index].remove(slot);
+    entry.owner->of_process.remove(slot);
     entry.owner = nullptr;
 }
 

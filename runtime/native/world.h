@@ -34,7 +34,10 @@ struct World {
     // Address of the state page where it is mapped, else one that no address without its low 10 bits equals.
     std::uint32_t own_page = 1;
     std::uint32_t arena = 0, arena_bytes = 0; // addresses of stubs; none: 0 bytes
-    std::uint32_t reserved[8] = {};
+    // The guest PID whose own mappings its kernel's one context has now, or isa::CpuState::no_pid. CpuState::live_pid is
+    // the copy of it that the guest's stubs read, and that the guest may have written.
+    std::uint32_t process_pid = isa::CpuState::no_pid;
+    std::uint32_t reserved[7] = {};
     std::uint32_t exits[32] = {}; // by ExitReason, not yet in Vcpu::exits
     // Where the guest's TLB-miss handlers for data and for instructions begin that there is code for, 1 for none, and
     // that code; the address that missed; ppc::handler_exit; the function that takes their rfi.
@@ -72,6 +75,7 @@ UNTRAP_AT(kernel_pids, WORLD_KERNEL_PIDS);
 UNTRAP_AT(own_page, WORLD_OWN_PAGE);
 UNTRAP_AT(arena, WORLD_ARENA);
 UNTRAP_AT(arena_bytes, WORLD_ARENA_BYTES);
+UNTRAP_AT(process_pid, WORLD_PROCESS_PID);
 UNTRAP_AT(exits, WORLD_EXITS);
 UNTRAP_AT(handler_entry, WORLD_HANDLER_ENTRY(0));
 UNTRAP_AT(handler_code, WORLD_HANDLER_CODE(0));
@@ -96,7 +100,6 @@ UNTRAP_STATE_AT(lr, WORLD_LR);
 UNTRAP_STATE_AT(ctr, WORLD_CTR);
 UNTRAP_STATE_AT(reserve_valid, WORLD_RESERVE_VALID);
 UNTRAP_STATE_AT(ivpr, WORLD_IVPR);
-UNTRAP_STATE_AT(live_pid, WORLD_LIVE_PID);
 UNTRAP_STATE_AT(ivor, WORLD_IVOR(0));
 UNTRAP_PAGE_AT(msr, WORLD_MSR);
 UNTRAP_PAGE_AT(pending, WORLD_PENDING);

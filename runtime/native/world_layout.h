@@ -27,6 +27,7 @@
 #define WORLD_OWN_PAGE 84
 #define WORLD_ARENA 88
 #define WORLD_ARENA_BYTES 92
+#define WORLD_PROCESS_PID 96
 #define WORLD_EXITS 128
 /* Compiled TLB-miss handlers, those for data and for instructions. */
 #define WORLD_HANDLER_ENTRY(n) (256 + 4 * (n))
@@ -61,8 +62,6 @@
 #define WORLD_PID (WORLD_PAGE + 40)
 /* SPRG4-7, which a guest reads without a trap under their user numbers. */
 #define WORLD_SPRG4 (WORLD_PAGE + 64)
-/* behind it */
-#define WORLD_LIVE_PID (WORLD_PAGE + 112)
 
 /* Exit reasons counted in assembly: numbers of enum class ExitReason. */
 #define EXIT_ITLB_REAL 3

@@ -35,9 +35,7 @@ std::uint64_t meaning_of(Machine& machine, const World& world) {
     const isa::StatePage& page = machine.state().page;
     const std::uint32_t guest = page.msr;
     std::uint16_t key = ShadowContexts::key(page.pid, (guest & msr::is) != 0, (guest & msr::pr) != 0);
-    // A kernel with one context for all PIDs runs in that, or in its PID's.
-    const auto* pids = reinterpret_cast<const std::uint8_t*>(std::uintptr_t{world.pids});
-    if (world.kernel_pids == 0 && (key & 3) == 0 && pids[key] != world.shadow_pid) key = 0;
+    if (world.kernel_pids == 0 && (key & 3) == 0) key = 0; // a kernel with one context for all PIDs
     return std::uint64_t{machine.vm()} << 16 | key;
 }
 
@@ -182,6 +180,7 @@ void ModelCpu::write_tlb(unsigned index, std::uint32_t word0, std::uint32_t word
     if (index >= pinned_from) violation("one of the host's pinned entries was written");
     if (pid > 0xFF) violation("a PID that is none");
     const TlbEntry entry{word0, word1, word2, static_cast<std::uint8_t>(pid)};
+    unsigned process = 0;
     check_entry(entry, index);
     for (unsigned other = 0; other < entry_count; ++other)
         if (other != index && overlap(entry, tlb_[other].words))
@@ -192,10 +191,13 @@ void ModelCpu::write_tlb(unsigned index, std::uint32_t word0, std::uint32_t word
         if (memory.find(entry.rpn())->vm != running_->vm()) violation("a guest is given another one's memory");
         if (pid != running_->world().shadow_pid) violation("a mapping for another context than the current one");
         meaning_ = meaning_of(*running_, running_->world());
+        const isa::StatePage& page = running_->state().page;
+        const int from = running_->vcpu().tlb.search(entry.epn(), (page.msr & msr::is) != 0 ? 1 : 0, page.pid & 0xFF);
+        if (from >= 0) process = running_->vcpu().tlb.entry(static_cast<unsigned>(from)).tid;
         if (memory.find(entry.rpn())->slot >= HostMemory::own_slot && (meaning_ & 3) != 0)
             violation("a context that is no kernel's sees patched code or a state page");
     }
-    tlb_[index] = {entry, meaning_};
+    tlb_[index] = {entry, meaning_, process};
     ++writes;
 }
 
@@ -204,12 +206,10 @@ void ModelCpu::write_tlb_in_switch(Machine& machine, World& world, const runtime
                                    unsigned slot) {
     // By the rules for any other, in the context that the guest goes on in.
     const std::uint32_t before = world.shadow_pid, msr_before = machine.state().page.msr;
-    const std::uint32_t live_before = machine.state().live_pid;
     world.shadow_pid = mapping.pid;
     machine.state().page.msr = machine.state().page.srr1;
     write_tlb(slot, mapping.word0, mapping.word1, mapping.word2, mapping.pid);
     machine.state().page.msr = msr_before;
-    machine.state().live_pid = live_before;
     world.shadow_pid = before;
 }
 
@@ -420,6 +420,8 @@ void ModelCpu::check_before_guest(Machine& machine, const World& world) {
         check_entry(entry.words, index);
         if ((entry.words.tid == world.shadow_pid) != (entry.meaning == meaning_))
             violation("entry " + std::to_string(index) + " belongs to another context than its PID");
+        if (entry.meaning == meaning_ && entry.process != 0 && entry.process != machine.state().page.pid)
+            violation("entry " + std::to_string(index) + " is another process's than the one at hand");
     }
 }
 
@@ -624,10 +626,10 @@ bool ModelCpu::assembly_path(Machine& machine, World& world, const Left& left) {
 bool ModelCpu::assembly_delivers(Machine& machine, World& world, Interrupt which, unsigned reason) {
     isa::CpuState& state = machine.state();
     isa::StatePage& page = state.page;
+    if (world.process_pid != isa::CpuState::no_pid) return false;
     const std::uint8_t pid = table_at<std::uint8_t>(world.pids)[(page.pid & world.kernel_pids) << 2];
     if (pid == 0) return false;
     world.shadow_pid = pid;
-    state.live_pid = isa::CpuState::no_pid;
     page.srr0 = state.pc;
     page.srr1 = page.msr;
     page.msr &= runtime::native::word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW);
@@ -724,7 +726,7 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
 bool ModelCpu::assembly_returns(Machine& machine, World& world) {
     isa::CpuState& state = machine.state();
     isa::StatePage& page = state.page;
-    if ((page.msr & msr::pr) != 0 || page.pending != 0) return false;
+    if ((page.msr & msr::pr) != 0 || page.pending != 0 || world.process_pid != isa::CpuState::no_pid) return false;
     if ((page.srr1 & runtime::native::word_of(SLOW_MSR_HIGH, SLOW_MSR_LOW)) != 0) return false;
     const bool user = (page.srr1 & msr::pr) != 0;
     const unsigned key = (page.pid & (user ? 0xFF : world.kernel_pids)) << 2 | (user ? 1 : 0);
@@ -733,7 +735,6 @@ bool ModelCpu::assembly_returns(Machine& machine, World& world) {
     world.shadow_pid = pid;
     page.msr = page.srr1 & runtime::native::word_of(DEFINED_MSR_HIGH, DEFINED_MSR_LOW);
     world.run_msr = (page.msr & world.fpu_msr) | RUN_MSR_LOW;
-    state.live_pid = isa::CpuState::no_pid;
     state.pc = page.srr0 & ~3U;
     state.reserve_valid = 0;
     ++world.exits[EXIT_EMUL_RFI];

@@ -64,6 +64,7 @@ class ModelCpu {
     struct Entry {
         mmu::TlbEntry words;
         std::uint64_t meaning = 0; // of the context that it was made for
+        unsigned process = 0;      // the guest PID whose mapping it is; 0: one of all processes
     };
     const Entry& entry(unsigned index) const { return tlb_[index]; }
     // The guest entries in the TLB; those for one context.
