@@ -8,6 +8,7 @@
 #include <linux/kvm.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
+#include <linux/module.h>
 #include <linux/version.h>
 
 #ifndef CONFIG_44x
@@ -31,6 +32,17 @@
 #else
 #define UNTRAP_LARGEST_ORDER (MAX_ORDER - 1)
 #endif
+
+// The module's own text.
+static inline const void* untrap_text(size_t* bytes) {
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+    *bytes = THIS_MODULE->mem[MOD_TEXT].size;
+    return THIS_MODULE->mem[MOD_TEXT].base;
+#else
+    *bytes = THIS_MODULE->core_layout.text_size;
+    return THIS_MODULE->core_layout.base;
+#endif
+}
 
 static inline void untrap_vm_flags_set(struct vm_area_struct* vma, unsigned long flags) {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)

@@ -44,7 +44,18 @@ struct untrap_core_vcpu;
  * -ENODEV if this is no 440 or its TLB is not laid out as expected.
  */
 size_t untrap_core_vectors_bytes(void);
-int untrap_core_load(void* vectors);
+/*
+ * The module's text, and room in the linear mapping for a copy of it. A module lies in vmalloc space, in pages of 4 KB
+ * that would take half of the TLB from the guests; pinned entries map the copy. Exits and the run loop run there, and
+ * come back to the text itself for the Linux side, which is never called by a relative branch from there: the kernel
+ * knows exception tables, static keys and symbols of the text alone. copy NULL: everything runs from the text.
+ */
+struct untrap_core_text {
+    const void* begin;
+    size_t bytes;
+    void* copy;
+};
+int untrap_core_load(void* vectors, const struct untrap_core_text* text);
 /* Every shadow entry leaves the TLB. No vCPU may exist. */
 void untrap_core_unload(void);
 

@@ -132,7 +132,7 @@ namespace errno_values = untrap::runtime::errno_values;
 
 size_t untrap_core_vectors_bytes(void) { return VECTORS_BYTES; }
 
-int untrap_core_load(void* vectors) {
+int untrap_core_load(void* vectors, const untrap_core_text* text) {
     constexpr unsigned interrupts = untrap::isa::interrupt_count;
     const auto base = reinterpret_cast<std::uintptr_t>(vectors);
     auto* const bytes = static_cast<std::uint8_t*>(vectors);
@@ -180,6 +180,12 @@ int untrap_core_load(void* vectors) {
         at[5] = branch(&at[5], landing(which));
     }
     publish_code(bytes, VECTORS_BYTES);
+    if (text->copy != nullptr) {
+        __builtin_memcpy(text->copy, text->begin, text->bytes);
+        publish_code(static_cast<const std::uint8_t*>(text->copy), static_cast<std::uint32_t>(text->bytes));
+        world_facts.to_copy = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(text->copy) -
+                                                         reinterpret_cast<std::uintptr_t>(text->begin));
+    }
 
     world_facts.host_ivpr = host_ivpr();
     world_facts.guest_ivpr = static_cast<std::uint32_t>(base);

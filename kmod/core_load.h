@@ -16,9 +16,17 @@ struct LoadedWorld {
     // address, bytes.
     std::uint32_t handler_leave = 0, handler_finish = 0, handler_return = 0;
     std::uint32_t linear = 0, linear_bytes = 0;
+    // From the module's text to the copy of it that runs.
+    std::uint32_t to_copy = 0;
 };
 const LoadedWorld& loaded_world();
 inline auto world_entry() { return loaded_world().enter; }
 ShadowTlb& shadow_tlb();
+
+// A function of the core as the copy of the text has it.
+template <typename Function>
+Function* in_copy(Function* function) {
+    return reinterpret_cast<Function*>(reinterpret_cast<std::uintptr_t>(function) + loaded_world().to_copy);
+}
 
 } // namespace untrap::runtime::native

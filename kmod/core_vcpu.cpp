@@ -73,7 +73,8 @@ untrap_core_vcpu* untrap_core_vcpu_create(void* memory, untrap_core_vm* vm, void
     vcpu->world.handler_leave = facts.handler_leave;
     vcpu->world.handler_finish = facts.handler_finish;
     vcpu->world.handler_return = facts.handler_return;
-    vcpu->world.exit = static_cast<u32>(reinterpret_cast<std::uintptr_t>(&untrap_world_exit));
+    vcpu->world.exit = static_cast<u32>(
+        reinterpret_cast<std::uintptr_t>(untrap::runtime::native::in_copy(&untrap_world_exit)));
     vcpu->world.tlb_sets = static_cast<u32>(reinterpret_cast<std::uintptr_t>(vcpu->core.tlb.candidate_sets()));
     vm->vcpu = vcpu;
     return vcpu;
@@ -84,6 +85,12 @@ void untrap_core_vcpu_destroy(untrap_core_vcpu* vcpu) {
     vcpu->vm.vcpu = nullptr;
     vcpu->~untrap_core_vcpu();
 }
+
+namespace {
+
+untrap::runtime::RunExit run_core(untrap::runtime::Vcpu& core) { return core.run(); }
+
+} // namespace
 
 int untrap_core_run(untrap_core_vcpu* vcpu, kvm_run* user_run) {
     auto& run = *reinterpret_cast<abi::kvm_run*>(user_run);
@@ -98,7 +105,7 @@ int untrap_core_run(untrap_core_vcpu* vcpu, kvm_run* user_run) {
     for (;;) {
         // A signal, immediate_exit: noticed before the guest runs at all.
         if (vcpu->host.poll()) vcpu->core.request_stop();
-        const untrap::runtime::RunExit exit = vcpu->core.run();
+        const untrap::runtime::RunExit exit = untrap::runtime::native::in_copy(&run_core)(vcpu->core);
         if (exit == untrap::runtime::RunExit::mmio) {
             const untrap::runtime::MmioAccess& access = vcpu->core.mmio();
             if (access.is_write &&

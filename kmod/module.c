@@ -25,6 +25,7 @@ static struct miscdevice device = {
 
 static void* vectors;
 static unsigned int vectors_order;
+static struct untrap_core_text text;
 
 static int __init register_device(void) {
     int result = misc_register(&device);
@@ -46,6 +47,11 @@ static int __init check_level(void) {
     return -EINVAL;
 }
 
+static void free_memory(void) {
+    if (text.copy) free_pages_exact(text.copy, text.bytes);
+    free_pages((unsigned long)vectors, vectors_order);
+}
+
 static int __init untrap_init(void) {
     size_t bytes = untrap_core_vectors_bytes();
     int result;
@@ -56,7 +62,10 @@ static int __init untrap_init(void) {
     vectors = (void*)__get_free_pages(GFP_KERNEL | __GFP_ZERO, vectors_order);
     if (!vectors) return -ENOMEM;
 
-    result = untrap_core_load(vectors);
+    text.begin = untrap_text(&text.bytes);
+    text.copy = alloc_pages_exact(text.bytes, GFP_KERNEL | __GFP_NOWARN);
+    if (!text.copy) pr_warn("untrap: no %zu bytes in one piece: exits will be slower\n", text.bytes);
+    result = untrap_core_load(vectors, &text);
     if (result) {
         pr_err("untrap: this host is not one that untrap runs on (%d)\n", result);
         goto free_vectors;
@@ -78,7 +87,7 @@ remove_debugfs:
 unload_core:
     untrap_core_unload();
 free_vectors:
-    free_pages((unsigned long)vectors, vectors_order);
+    free_memory();
     return result;
 }
 
@@ -88,7 +97,7 @@ static void __exit untrap_exit(void) {
     untrap_debugfs_exit();
     untrap_stats_exit();
     untrap_core_unload();
-    free_pages((unsigned long)vectors, vectors_order);
+    free_memory();
 }
 
 module_init(untrap_init);

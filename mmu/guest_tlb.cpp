@@ -17,6 +17,7 @@ void GuestTlb::changed(unsigned index) {
     sets_[set_of_[index]][word] &= ~bit;
     sets_[set][word] |= bit;
     set_of_[index] = static_cast<std::uint8_t>(set);
+    note_segment(index, shift == 0 ? no_segment : entry.word0 >> 28);
     page_shift_[index] = static_cast<std::uint8_t>(shift);
     match_[index] = {key_of(entry.word0 & page, entry.ts(), entry.tid),
                      page | (entry.tid == 0 ? context_bits & ~0xFFU : context_bits)};
@@ -33,7 +34,9 @@ void GuestTlb::clear() {
     entries_ = {};
     match_ = {};
     sets_ = {};
-    set_of_ = in_no_set();
+    in_segment_ = {};
+    set_of_ = all_in(set_of_nothing);
+    segment_of_ = all_in(no_segment);
     had_tiny_ = false;
     ++version_;
 }

@@ -50,6 +50,7 @@ class GuestTlb {
         sets_[set_of_[index]][word] &= ~bit;
         sets_[set][word] |= bit;
         set_of_[index] = static_cast<std::uint8_t>(set);
+        note_segment(index, word0 >> 28);
         page_shift_[index] = 12;
         match_[index].key = (word0 & 0xFFFFF100) | tid; // TS is where keys have it
         match_[index].mask = 0xFFFFF100 | (tid != 0 ? 0xFF : 0);
@@ -82,7 +83,7 @@ class GuestTlb {
         const std::uint32_t compared = context_bits | (page_bits & (0 - (std::uint32_t{1} << shift)));
         for (unsigned word = 0; word < entry_count / 32; ++word) {
             std::uint32_t candidates =
-                shift <= 12 ? sets_[page_set(ea)][word] | sets_[segment_set(ea)][word] : 0xFFFFFFFF;
+                shift <= 12 ? sets_[page_set(ea)][word] | sets_[segment_set(ea)][word] : in_segment_[ea >> 28][word];
             if (index / 32 == word) candidates &= ~(0x80000000 >> (index & 31));
             while (candidates != 0) {
                 const auto leading = static_cast<unsigned>(std::countl_zero(candidates));
@@ -119,22 +120,36 @@ class GuestTlb {
     static constexpr unsigned page_set(std::uint32_t ea) { return ea >> 12 & (page_sets - 1); }
     static constexpr unsigned segment_set(std::uint32_t ea) { return page_sets + (ea >> 28); }
 
+    // Whatever its size, an entry lies in one of the segments, or is of no use.
+    static constexpr unsigned no_segment = segment_sets;
+    [[gnu::always_inline]] void note_segment(unsigned index, unsigned segment) {
+        const unsigned before = segment_of_[index];
+        if (before == segment) return;
+        const unsigned word = index / 32;
+        const std::uint32_t bit = 0x80000000 >> (index & 31);
+        in_segment_[before][word] &= ~bit;
+        in_segment_[segment][word] |= bit;
+        segment_of_[index] = static_cast<std::uint8_t>(segment);
+    }
+
     void changed(unsigned index);
     int first_match(std::uint32_t candidates, unsigned first, std::uint32_t key) const;
 
     std::array<TlbEntry, entry_count> entries_{};
     std::array<Match, entry_count> match_{};
     std::array<EntrySet, set_of_nothing + 1> sets_{};
-    std::array<std::uint8_t, entry_count> set_of_ = in_no_set(); // the one that an entry is in
+    std::array<EntrySet, no_segment + 1> in_segment_{};
+    std::array<std::uint8_t, entry_count> set_of_ = all_in(set_of_nothing); // the one that an entry is in
+    std::array<std::uint8_t, entry_count> segment_of_ = all_in(no_segment);
     std::array<std::uint8_t, entry_count> page_shift_{};         // of the usable entries
     std::uint32_t version_ = 0;
     bool had_tiny_ = false;
 
     static_assert(set_of_nothing <= 0xFF);
-    static constexpr std::array<std::uint8_t, entry_count> in_no_set() {
-        std::array<std::uint8_t, entry_count> none{};
-        for (std::uint8_t& set : none) set = set_of_nothing;
-        return none;
+    static constexpr std::array<std::uint8_t, entry_count> all_in(std::uint8_t number) {
+        std::array<std::uint8_t, entry_count> all{};
+        for (std::uint8_t& one : all) one = number;
+        return all;
     }
 };
 

@@ -47,6 +47,10 @@ CodeCopies::Block* CodeCopies::make(NativeHost& host, const Memslot& slot, std::
         }
         bytes_ += bytes;
         if (index == used_) ++used_;
+        std::uint8_t& first = first_[megabyte_of(real)];
+        block.next = first;
+        first = static_cast<std::uint8_t>(index + 1);
+        ++in_16_[megabyte_of(real) / 16];
         return &block;
     }
     return nullptr;
@@ -55,6 +59,10 @@ CodeCopies::Block* CodeCopies::make(NativeHost& host, const Memslot& slot, std::
 void CodeCopies::release(NativeHost& host, Block& block) {
     host.release(block.copy, block.shift);
     bytes_ -= block.bytes();
+    std::uint8_t* from = &first_[megabyte_of(block.real)];
+    while (&blocks_[*from - 1U] != &block) from = &blocks_[*from - 1U].next;
+    *from = block.next;
+    --in_16_[megabyte_of(block.real) / 16];
     block.shift = 0;
     block.copy = nullptr;
     while (used_ != 0 && blocks_[used_ - 1].shift == 0) --used_;
@@ -98,9 +106,11 @@ unsigned CodeCopies::alike(Block& block, std::uint64_t real, unsigned shift) {
 }
 
 unsigned CodeCopies::apart(std::uint64_t real, unsigned shift) const {
-    for (unsigned index = 0; index < used_; ++index) {
-        const Block& block = blocks_[index];
-        if (block.shift == 0) continue;
+    if (shift > 24 && used_ != 0) shift = 24;
+    if (shift > largest_shift && in_16_[megabyte_of(real) / 16] != 0) shift = largest_shift;
+    if (shift > largest_shift) return shift;
+    for (unsigned number = first_in(real); number != 0; number = blocks_[number - 1].next) {
+        const Block& block = blocks_[number - 1];
         for (; shift > page_shift; shift = smaller(shift)) {
             const std::uint64_t bytes = std::uint64_t{1} << shift, first = real & ~(bytes - 1);
             if (first >= block.real + block.bytes() || block.real >= first + bytes) break;

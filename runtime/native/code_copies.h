@@ -31,6 +31,7 @@ class CodeCopies {
         std::uint64_t real = 0; // guest real address
         std::uint32_t ea = 0;   // where the guest's kernel executes it: elsewhere the copy is not used
         unsigned shift = 0;     // 0: none
+        std::uint8_t next = 0;  // number + 1 of the next one in its megabyte
         std::uint8_t* copy = nullptr;
         std::uint64_t copy_real = 0, original_real = 0; // host real addresses
         unsigned patched = 0, elsewhere = 0;            // pages patched or mirrored; pages not executed from the copy
@@ -52,9 +53,9 @@ class CodeCopies {
     void limit(std::uint64_t bytes) { limit_ = bytes; }
 
     Block* find(std::uint64_t real) {
-        for (unsigned index = 0; index < used_; ++index) {
-            Block& block = blocks_[index];
-            if (block.shift != 0 && real - block.real < block.bytes()) return &block;
+        for (unsigned number = first_in(real); number != 0; number = blocks_[number - 1].next) {
+            Block& block = blocks_[number - 1];
+            if (real - block.real < block.bytes()) return &block;
         }
         return nullptr;
     }
@@ -80,6 +81,14 @@ class CodeCopies {
 
   private:
     static unsigned piece_of(const Block& block, unsigned page);
+
+    // Blocks by the number of their megabyte, and how many there are in 16 of them: both by its low bits.
+    static_assert(largest_shift == 20 && block_limit < 0xFF);
+    static constexpr unsigned megabytes = 256;
+    static unsigned megabyte_of(std::uint64_t real) { return static_cast<unsigned>(real >> 20) & (megabytes - 1); }
+    unsigned first_in(std::uint64_t real) const { return first_[megabyte_of(real)]; }
+    std::array<std::uint8_t, megabytes> first_{};
+    std::array<std::uint8_t, megabytes / 16> in_16_{};
 
     std::array<Block, block_limit> blocks_{};
     unsigned used_ = 0; // blocks from this number on are none
