@@ -36,6 +36,7 @@ class CodeCopies {
         std::uint64_t copy_real = 0, original_real = 0; // host real addresses
         unsigned patched = 0, elsewhere = 0;            // pages patched or mirrored; pages not executed from the copy
         std::array<Use, pages_limit> use{};
+        // reads: of a patched page, or fetches from an own one; flips: how often it became own, or took turns.
         std::array<std::uint8_t, pages_limit> reads{}, flips{};
         std::array<std::uint16_t, pages_limit> first_site{}; // the engine's chain
         // log2 of the piece around a page that is mapped alike, as far as it was asked for; 0: not yet.

@@ -91,6 +91,11 @@ class NativeEngine final : public Engine {
     bool system_call();
     bool tlb_miss(std::uint32_t ea, mmu::Access access);
     bool storage_interrupt(std::uint32_t ea);
+    bool deny(std::uint32_t ea, mmu::Access access);
+    bool denied_access(std::uint32_t ea, mmu::Access access);
+    void search_tlb(isa::Instruction insn);
+    // kernel_access.cpp
+    bool access_for_kernel(std::uint32_t ea, const mmu::TlbEntry& entry, mmu::Access access);
     bool deliver(isa::Interrupt which, std::uint32_t return_address);
 
     // Maps ea by this guest TLB entry if there is memory behind it.
@@ -123,6 +128,7 @@ class NativeEngine final : public Engine {
     bool takes_our_place(const mmu::TlbEntry& entry) const;
     bool place_is_free(std::uint32_t ea, unsigned shift) const;
     void change_use(CodeCopies::Block& block, unsigned page, CodeCopies::Use use);
+    void take_back(CodeCopies::Block& block, unsigned page, std::uint64_t real);
     bool choose_memory(std::uint32_t ea, const mmu::TlbEntry& entry, std::uint64_t real, mmu::Access access,
                        unsigned& shift, View& view);
     bool wrong_view(std::uint32_t ea, mmu::Access access);
@@ -133,7 +139,8 @@ class NativeEngine final : public Engine {
     void back_out_page(CodeCopies::Block& block, unsigned page);
     void back_out_all();
     bool settle_page(std::uint32_t ea, mmu::Access access);
-    bool is_settled(std::uint32_t pc);
+    unsigned span_of(std::uint32_t pc);
+    void go_on(std::uint32_t first, std::uint32_t end);
 
     // miss_handlers.cpp
     ppc::HandlerPlace handler_place() const;
@@ -184,10 +191,22 @@ class NativeEngine final : public Engine {
     std::uint32_t traces_ = 0;
     unsigned executed_slot_ = ShadowTlb::slot_count; // what the page being executed was last mapped by
     ShadowContexts contexts_;
+    // Sites that stay traps, by the low bits of their address: how many instructions such an exit reaches over.
+    struct Settled {
+        std::uint32_t pc = 1, span = 0;
+    };
     static constexpr unsigned settled_count = 512;
-    std::array<std::uint32_t, settled_count> settled_{}; // addresses of sites that stay traps, by their low bits
+    std::array<Settled, settled_count> settled_{};
     ExitSites::Where left_at_{};
     std::uint32_t entered_ = 0, left_ = 0, left_pc_ = 0, left_word_ = 0; // ticks, and where the guest was
+    // kernel_access.cpp: the last access, how many in a row, where the row began; and by the low bits of such a place
+    // where rows were long, and how often to believe that.
+    std::uint32_t accessed_ea_ = 0, access_run_ = 0, access_begin_ = 0;
+    struct LongRun {
+        std::uint32_t pc = 1, left = 0;
+    };
+    static constexpr unsigned long_runs = 64;
+    std::array<LongRun, long_runs> long_runs_{};
     std::uint64_t armed_for_ = 0;                                        // the deadline that the host timer is set to
     Times times_{};
     std::uint32_t interpreter_tlb_version_ = 0; // of the guest TLB, when the interpreter last ran

@@ -27,6 +27,9 @@ constexpr unsigned own_page_shift = 10;
 
 // Reads of a patched page that are interpreted before it is mapped for them, and how often that may alternate.
 constexpr unsigned reads_limit = 8, flips_limit = 64;
+// Fetches from an own page after which it is copied again, for the sake of the pages around it; and how often it may
+// have become own.
+constexpr unsigned fetches_limit = 32, returns_limit = 4;
 
 // Where an arena may lie: so far from the 16 MB that its first site is in. Below a kernel first, where Linux has its
 // programs' stacks grow down to; 24 MB leave 8 MB of kernel text in reach.
@@ -153,6 +156,15 @@ void NativeEngine::change_use(CodeCopies::Block& block, unsigned page, Use use) 
         handler_page_changed(block.real + (std::uint64_t{page} << CodeCopies::page_shift));
 }
 
+// A page whose data accesses are over: it is executed from its copy again.
+void NativeEngine::take_back(CodeCopies::Block& block, unsigned page, std::uint64_t real) {
+    const Memslot* const slot = vcpu_.memory.slot_of(real);
+    change_use(block, page, Use::copied); // nothing stores to it any more
+    patching_.copies.refresh(*slot, block, page);
+    hardware::publish_code(block.copy + std::size_t{page} * page_bytes, page_bytes);
+    block.reads[page] = 0;
+}
+
 // Which memory an access to real, which guest TLB entry `entry` translates ea to, is to be done in. False: neither, it
 // has to be interpreted.
 bool NativeEngine::choose_memory(std::uint32_t ea, const TlbEntry& entry, std::uint64_t real, Access access,
@@ -170,8 +182,14 @@ bool NativeEngine::choose_memory(std::uint32_t ea, const TlbEntry& entry, std::u
     const bool fetch = access == Access::fetch;
     Use use = block->use[page];
     if (use == Use::copied && !(here && fetch)) {
+        if (block->flips[page] < returns_limit) ++block->flips[page];
         change_use(*block, page, Use::own);
         use = Use::own;
+        block->reads[page] = 0;
+    } else if (use == Use::own && here && fetch && block->flips[page] < returns_limit &&
+               ++block->reads[page] >= fetches_limit) {
+        take_back(*block, page, real);
+        use = Use::copied;
     }
     if ((use == Use::patched || use == Use::mirrored) && access == Access::store) return false;
     if (use == Use::mirrored && here && fetch) {
@@ -429,19 +447,25 @@ bool NativeEngine::settle_page(std::uint32_t ea, Access access) {
 
 // -- sites that are left to the quick exits ------------------------------------------------------------------------
 
-// Whether the privileged instruction at pc needs no counting any more. The others go to the run loop, which counts
-// them in the registry: a few exits each, once.
-bool NativeEngine::is_settled(std::uint32_t pc) {
-    std::uint32_t& slot = settled_[pc >> 2 & (settled_count - 1)];
-    if (slot == pc) return true;
+// How many instructions the exit of the privileged instruction at pc reaches over; 0: it has to be counted. Those go to
+// the run loop, which counts them in the registry: a few exits each, once. What has changed since may reach too far or
+// not far enough, which does no harm.
+unsigned NativeEngine::span_of(std::uint32_t pc) {
+    Settled& known = settled_[pc >> 2 & (settled_count - 1)];
+    if (known.pc == pc) return known.span;
     const isa::StatePage& page = vcpu_.state.page;
-    if ((page.msr & (msr::is | msr::ds)) != 0) return true;
+    if ((page.msr & (msr::is | msr::ds)) != 0) return 1;
     const Resolved at = vcpu_.storage.resolve(pc, Access::fetch);
-    if (at.status != Resolved::Status::ok) return false;
-    if (at.little_endian || at.page_shift < CodeCopies::page_shift) return true;
-    if (!vcpu_.patches.refused(at.real, world_.word)) return false;
-    slot = pc;
-    return true;
+    if (at.status != Resolved::Status::ok) return 0;
+    if (at.little_endian || at.page_shift < CodeCopies::page_shift) return 1;
+    if (vcpu_.patches.refused(at.real, world_.word)) {
+        known = {pc, 1};
+        return 1;
+    }
+    const plan::Patch* const patch = vcpu_.patches.find(at.real, world_.word);
+    if (patch == nullptr || patch->level != 3) return 0;
+    known = {pc, patch->span};
+    return patch->span;
 }
 
 } // namespace untrap::runtime::native

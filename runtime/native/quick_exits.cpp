@@ -6,6 +6,7 @@
 #include "runtime/native/hardware.h"
 #include "runtime/native/native_engine.h"
 #include "runtime/spr_table.h"
+#include "translator/interp/interpreter.h"
 #include "translator/isa/table.h"
 
 namespace untrap::runtime::native {
@@ -45,9 +46,12 @@ bool NativeEngine::quick_exit(unsigned vector) {
     case Interrupt::data_storage: {
         const bool store = (world_.esr & esr::st) != 0;
         if (store && storage_interrupt(world_.dear)) return true;
-        return patching_.copies.any() && wrong_view(world_.dear, store ? Access::store : Access::load);
+        const Access access = store ? Access::store : Access::load;
+        return (patching_.copies.any() && wrong_view(world_.dear, access)) || denied_access(world_.dear, access);
     }
-    case Interrupt::instruction_storage: return patching_.copies.any() && wrong_view(vcpu_.state.pc, Access::fetch);
+    case Interrupt::instruction_storage:
+        return (patching_.copies.any() && wrong_view(vcpu_.state.pc, Access::fetch)) ||
+               denied_access(vcpu_.state.pc, Access::fetch);
     case Interrupt::fp_unavailable:
         if ((vcpu_.state.page.msr & msr::fp) == 0) return false;
         if (world_.fpu_msr != 0) { // MSR[FP] was set behind our back
@@ -152,16 +156,69 @@ bool NativeEngine::return_from_interrupt() {
         if (!write_tlb_word(state.gpr[insn.ra()] & 63, insn.ws(), rt)) return false;
         count(ExitReason::emul_tlbwe);
         break;
+    case extended(isa::Op::tlbsx): // Rc is no part of this number
+        search_tlb(insn);
+        count(ExitReason::emul_tlbsx);
+        break;
     default: return false;
     }
     next();
     return true;
 }
 
+// As Emulator::tlb_search, with CR as the CPU has it.
+void NativeEngine::search_tlb(isa::Instruction insn) {
+    isa::CpuState& state = vcpu_.state;
+    const std::uint32_t base = insn.ra() != 0 ? state.gpr[insn.ra()] : 0, control = state.page.mmucr;
+    const int index = vcpu_.tlb.search(base + state.gpr[insn.rb()], (control & isa::mmucr::sts) != 0 ? 1 : 0,
+                                       control & isa::mmucr::stid);
+    if (index >= 0) state.gpr[insn.rt()] = static_cast<std::uint32_t>(index);
+    if (!insn.rc()) return;
+    const std::uint32_t found = index >= 0 ? 2 : 0, overflow = world_.xer >> 31;
+    world_.cr = (world_.cr & 0x0FFFFFFF) | (found | overflow) << 28;
+}
+
 bool NativeEngine::program_interrupt() {
     if ((world_.esr & esr::ppr) == 0 || (vcpu_.state.page.msr & msr::pr) != 0) return false;
-    if (patches_ && !from_stub_ && !is_settled(vcpu_.state.pc)) return false;
-    return emulate_quickly(world_.word);
+    if (!patches_ || from_stub_) return emulate_quickly(world_.word);
+    const std::uint32_t pc = vcpu_.state.pc;
+    const unsigned span = span_of(pc);
+    if (span == 0 || !emulate_quickly(world_.word)) return false;
+    if (span > 1) go_on(pc, pc + 4 * span);
+    return true;
+}
+
+// Level 3, as RunLoop::continue_sequence: on behind an emulated instruction within the same exit. What would not be
+// quick by itself, and stores, end it.
+void NativeEngine::go_on(std::uint32_t first, std::uint32_t end) {
+    isa::CpuState& state = vcpu_.state;
+    const ExitReason reason = reason_;
+    bool in_core = false; // CR and XER are where the interpreter has them
+    while (state.pc > first && state.pc < end) {
+        first = state.pc;
+        isa::Trap trap;
+        std::uint32_t word = 0;
+        if (!vcpu_.storage.fetch(state.pc, word, trap)) break;
+        const isa::Instruction insn = isa::decode(word);
+        const bool last = plan::ends_sequence(insn);
+        if (!last && !plan::continues_sequence(insn)) break;
+        if (insn.privileged()) {
+            if (in_core) from_core();
+            in_core = false;
+            if (!emulate_quickly(word)) break;
+            --world_.exits[static_cast<unsigned>(reason_)]; // it is the same exit
+            if (last) break;
+            continue;
+        }
+        // USPRG0 is in the CPU.
+        if (insn.has(isa::flag::store) || (insn.has(isa::flag::spr_access) && insn.spr() == spr::usprg0)) break;
+        if (!in_core) to_core();
+        in_core = true;
+        vcpu_.storage.begin_instruction();
+        if (interp::execute(state, vcpu_.storage, insn).kind != isa::TrapKind::none) break;
+    }
+    if (in_core) from_core();
+    reason_ = reason;
 }
 
 // -- reflection
@@ -210,10 +267,35 @@ bool NativeEngine::tlb_miss(std::uint32_t ea, Access access) {
         return true;
     }
     const TlbEntry& entry = vcpu_.tlb.entry(static_cast<unsigned>(index));
-    if (!mmu::GuestTlb::permits(entry, (page.msr & msr::pr) != 0, access)) return false;
+    if (!mmu::GuestTlb::permits(entry, (page.msr & msr::pr) != 0, access)) return deny(ea, access);
+    if (entry.tid != 0 && !fetch && one_kernel() && (page.msr & (msr::is | msr::pr)) == 0 &&
+        access_for_kernel(ea, entry, access))
+        return true;
     if (!map(ea, static_cast<unsigned>(index), access)) return false;
     count(fetch ? ExitReason::itlb_virt : ExitReason::dtlb_virt);
     return true;
+}
+
+// The guest TLB has an entry that does not allow this access.
+bool NativeEngine::deny(std::uint32_t ea, Access access) {
+    const bool fetch = access == Access::fetch;
+    if (!quick_) return false;
+    if (!deliver(fetch ? Interrupt::instruction_storage : Interrupt::data_storage, vcpu_.state.pc)) return false;
+    isa::StatePage& page = vcpu_.state.page;
+    if (!fetch) page.dear = ea;
+    page.esr = fetch ? 0 : world_.esr & (esr::st | esr::fp);
+    count(fetch ? ExitReason::isi : ExitReason::dsi);
+    return true;
+}
+
+// A storage interrupt that may be nothing but the guest's own.
+bool NativeEngine::denied_access(std::uint32_t ea, Access access) {
+    const isa::StatePage& page = vcpu_.state.page;
+    const int index =
+        vcpu_.tlb.search(ea, (page.msr & (access == Access::fetch ? msr::is : msr::ds)) != 0 ? 1 : 0, page.pid);
+    if (index < 0) return false;
+    const TlbEntry& entry = vcpu_.tlb.entry(static_cast<unsigned>(index));
+    return !mmu::GuestTlb::permits(entry, (page.msr & msr::pr) != 0, access) && deny(ea, access);
 }
 
 // A store where the shadow entry does not allow one though the guest's does: a page that is clean in the dirty log.

@@ -123,6 +123,7 @@ class ModelCpu {
     int search(std::uint32_t ea, unsigned pid);
     bool is_in_host_order(std::uint32_t ea, const mmu::TlbEntry& entry) const;
     // Host memory behind ea for the guest, nullptr with the kind of trap if the TLB does not allow it.
+    bool guest_allows(std::uint32_t ea, mmu::Access access, const std::uint8_t* host, bool little_endian);
     std::uint8_t* access(std::uint32_t ea, mmu::Access access, isa::TrapKind& kind, bool& little_endian);
     std::uint32_t word_of_instruction(std::uint32_t pc, unsigned pid);
 

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Single accesses of the guest's kernel to a process's memory. Linux opens that memory by a write of PID before each of
+// them and closes it after it. A mapping would have to be taken out again at the second write, which is an exit more: an
+// access that stays alone is cheaper made here.
+#include "runtime/byte_order.h"
+#include "runtime/native/native_engine.h"
+
+namespace untrap::runtime::native {
+
+using mmu::Access;
+using mmu::TlbEntry;
+
+namespace {
+
+constexpr unsigned page_shift = Memslot::page_shift;
+constexpr std::uint32_t offset_mask = (1U << page_shift) - 1;
+// Accesses beside each other, one exit each, before the page is mapped; instructions in a row that one exit makes.
+constexpr unsigned run_limit = 2, row_limit = 4;
+// Where that happened the page is mapped at once so many times.
+constexpr unsigned believed = 32;
+// As far apart as that they are beside each other.
+constexpr std::uint32_t nearby = 32;
+
+struct Shape {
+    unsigned size = 0; // 0: none of these
+    bool store = false, update = false;
+};
+
+// lwz … sthu: what begins, ends and clears user copies. By primary opcode.
+constexpr Shape shape_of(std::uint32_t word) {
+    using isa::Op;
+    constexpr auto primary = [](Op op) { return isa::match_of(op) >> 26; };
+    switch (word >> 26) {
+    case primary(Op::lwz): return {4, false, false};
+    case primary(Op::lwzu): return {4, false, true};
+    case primary(Op::lbz): return {1, false, false};
+    case primary(Op::lbzu): return {1, false, true};
+    case primary(Op::lhz): return {2, false, false};
+    case primary(Op::lhzu): return {2, false, true};
+    case primary(Op::stw): return {4, true, false};
+    case primary(Op::stwu): return {4, true, true};
+    case primary(Op::stb): return {1, true, false};
+    case primary(Op::stbu): return {1, true, true};
+    case primary(Op::sth): return {2, true, false};
+    case primary(Op::sthu): return {2, true, true};
+    default: return {};
+    }
+}
+
+} // namespace
+
+// The access to ea that missed, and what follows it directly in the same page. False, with nothing done: the page is
+// mapped instead.
+bool NativeEngine::access_for_kernel(std::uint32_t ea, const TlbEntry& entry, Access access) {
+    if (!quick_ || world_.process_pid != isa::CpuState::no_pid) return false;
+    const std::uint32_t distance = ea - accessed_ea_;
+    const std::uint32_t begin = vcpu_.state.pc;
+    access_run_ = distance != 0 && distance + nearby <= 2 * nearby ? access_run_ + 1 : 0;
+    accessed_ea_ = ea;
+    if (access_run_ == 0) access_begin_ = begin;
+    LongRun& known = long_runs_[access_begin_ >> 2 & (long_runs - 1)];
+    if (access_run_ == 0 && known.pc == begin && known.left != 0) {
+        --known.left;
+        return false;
+    }
+    if (access_run_ >= run_limit) {
+        known = {access_begin_, believed};
+        return false;
+    }
+    if (entry.little_endian() || entry.page_shift() < page_shift) return false;
+    const std::uint64_t real = entry.translate(ea);
+    const Memslot* const slot = vcpu_.memory.slot_of(real);
+    if (slot == nullptr || slot->pages == nullptr || slot->read_only || slot->dirty != nullptr) return false;
+    if (patching_.copies.find(real) != nullptr) return false;
+    std::uint8_t* const page = slot->pages[(real - slot->base) >> page_shift];
+
+    isa::CpuState& state = vcpu_.state;
+    unsigned made = 0;
+    for (; made < row_limit; ++made) {
+        isa::Trap ignored;
+        std::uint32_t word = 0;
+        if (!vcpu_.storage.fetch(state.pc, word, ignored)) break;
+        const isa::Instruction insn{.word = word};
+        const Shape shape = shape_of(word);
+        if (shape.size == 0) break;
+        const std::uint32_t base = insn.ra() != 0 ? state.gpr[insn.ra()] : 0;
+        const std::uint32_t at = base + static_cast<std::uint32_t>(insn.si());
+        if (made == 0 ? at != ea || shape.store != (access == Access::store) : (at ^ ea) > offset_mask) break;
+        if ((at & (shape.size - 1)) != 0) break;
+        if (shape.update && (insn.ra() == 0 || (!shape.store && insn.ra() == insn.rt()))) break;
+        if (!mmu::GuestTlb::permits(entry, false, shape.store ? Access::store : Access::load)) break;
+        if (shape.store)
+            store_big_endian(page + (at & offset_mask), shape.size, state.gpr[insn.rt()]);
+        else
+            state.gpr[insn.rt()] = static_cast<std::uint32_t>(load_big_endian(page + (at & offset_mask), shape.size));
+        if (shape.update) state.gpr[insn.ra()] = at;
+        accessed_ea_ = at;
+        next();
+    }
+    if (made == 0) return false;
+    count(ExitReason::dtlb_virt);
+    return true;
+}
+
+} // namespace untrap::runtime::native
