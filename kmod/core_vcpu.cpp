@@ -73,9 +73,10 @@ untrap_core_vcpu* untrap_core_vcpu_create(void* memory, untrap_core_vm* vm, void
     vcpu->world.handler_leave = facts.handler_leave;
     vcpu->world.handler_finish = facts.handler_finish;
     vcpu->world.handler_return = facts.handler_return;
-    vcpu->world.exit = static_cast<u32>(
-        reinterpret_cast<std::uintptr_t>(untrap::runtime::native::in_copy(&untrap_world_exit)));
+    vcpu->world.exit =
+        static_cast<u32>(reinterpret_cast<std::uintptr_t>(untrap::runtime::native::in_copy(&untrap_world_exit)));
     vcpu->world.tlb_sets = static_cast<u32>(reinterpret_cast<std::uintptr_t>(vcpu->core.tlb.candidate_sets()));
+    vcpu->world.tlb_slots = static_cast<u32>(reinterpret_cast<std::uintptr_t>(vcpu->core.tlb.slots()));
     vm->vcpu = vcpu;
     return vcpu;
 }

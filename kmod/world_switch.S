@@ -184,30 +184,72 @@ untrap_world_system_call:
 2:	decline	8
 
 /*
- * r3: an address. Goes to `decline` unless it is surely not in the guest TLB: neither the set of its 4 KB page nor that
- * of its 256 MB has an entry. Also if the miss is that of the handler's own first instruction, which gets nowhere: the
- * run loop counts those.
+ * Goes to `decline` unless `where` (DEAR or SRR0), an address in r3, is not in the guest TLB. Most of the time neither the
+ * set of its 4 KB page nor that of its 256 MB has an entry; else each of those is looked at. Also if the miss is that of the
+ * handler's own first instruction, which gets nowhere: the run loop counts those.
  */
-	.macro	surely_missing interrupt decline
+	.macro	surely_missing interrupt where decline
 	lwz	r6,WORLD_TLB_SETS(r4)
 	rlwinm	r7,r3,32-12+3,32-3-7,31-3	/* page number modulo TLB_SETS_PAGES, in sets */
 	rlwinm	r3,r3,4+3,32-3-4,31-3		/* number of the 256 MB, in sets */
+	stw	r8,WORLD_GPR(8)(r4)
 	add	r7,r7,r6
 	add	r3,r3,r6
 	lwz	r6,0(r7)
 	lwz	r7,4(r7)
-	or	r6,r6,r7
-	lwz	r7,TLB_SETS_PAGES*TLB_SET_BYTES(r3)
+	lwz	r8,TLB_SETS_PAGES*TLB_SET_BYTES(r3)
 	lwz	r3,TLB_SETS_PAGES*TLB_SET_BYTES+4(r3)
-	or	r6,r6,r7
-	or.	r6,r6,r3
-	bne	\decline
-	lwz	r6,WORLD_IVPR(r4)
+	or	r6,r6,r8
+	or	r7,r7,r3
+	or.	r8,r6,r7
+	bne	7f
+6:	lwz	r6,WORLD_IVPR(r4)
 	lwz	r7,WORLD_IVOR(\interrupt)(r4)
 	mfspr	r3,SPRN_SRR0
 	or	r6,r6,r7
+	lwz	r8,WORLD_GPR(8)(r4)
 	cmpw	r3,r6
-	beq	\decline
+	bne	9f
+8:	lwz	r8,WORLD_GPR(8)(r4)
+	b	\decline
+	/* Each candidate. r6, r7: the lower and the upper half of them; r8: what their keys are compared with. */
+7:	lwz	r3,WORLD_MSR(r4)
+	andi.	r3,r3,MSR_SPACES
+	bne	8b
+	stw	r9,WORLD_GPR(9)(r4)
+	stw	r10,WORLD_GPR(10)(r4)
+	mfspr	r3,\where
+	lwz	r9,WORLD_PID(r4)
+	lwz	r10,WORLD_TLB_SLOTS(r4)
+	rlwinm	r8,r3,0,0,21
+	rlwimi	r8,r9,0,24,31
+	cmpwi	r6,0
+	beq	4f
+3:	cntlzw	r3,r6
+	slwi	r9,r3,TLB_SLOT_SHIFT
+	add	r9,r9,r10
+	stw	r3,WORLD_SCRATCH(r4)
+	lwz	r3,TLB_SLOT_MATCH(r9)
+	lwz	r9,TLB_SLOT_MATCH+4(r9)
+	xor	r3,r3,r8
+	and.	r3,r3,r9
+	lwz	r3,WORLD_SCRATCH(r4)
+	beq	5f
+	lis	r9,0x8000
+	srw	r9,r9,r3
+	andc.	r6,r6,r9
+	bne	3b
+4:	mr.	r6,r7
+	li	r7,0
+	addi	r10,r10,32<<TLB_SLOT_SHIFT
+	bne	3b
+	lwz	r9,WORLD_GPR(9)(r4)
+	lwz	r10,WORLD_GPR(10)(r4)
+	b	6b
+5:	lwz	r9,WORLD_GPR(9)(r4)
+	lwz	r10,WORLD_GPR(10)(r4)
+	b	8b
+9:
 	.endm
 
 /*
@@ -221,12 +263,8 @@ untrap_world_system_call:
 	bne	5f
 	.if	\which == 0
 	mfspr	r7,SPRN_DEAR
-	lwz	r6,WORLD_OWN_PAGE(r4)	/* the guest may want to map pages that are ours */
+	lwz	r6,WORLD_ARENA(r4)	/* the guest may want to map pages that are ours */
 	stw	r7,WORLD_HANDLER_MISSED(r4)
-	xor	r6,r6,r7
-	rlwinm.	r6,r6,0,0,19
-	beq	5f
-	lwz	r6,WORLD_ARENA(r4)
 	subf	r7,r6,r7
 	lwz	r6,WORLD_ARENA_BYTES(r4)
 	cmplw	r7,r6
@@ -276,11 +314,11 @@ untrap_world_data_tlb_error:
 	begin
 	mfspr	r3,SPRN_DEAR
 	beq	2f
-	lwz	r6,WORLD_OWN_PAGE(r4)	/* not the guest's to miss */
-	clrrwi	r7,r3,10
-	cmpw	r6,r7
+	lwz	r6,WORLD_OWN_PAGE(r4)	/* not the guest's to miss; nor the rest of that page, to map */
+	xor	r6,r6,r3
+	rlwinm.	r6,r6,0,0,19
 	beq	2f
-	surely_missing 13 2f
+	surely_missing 13 SPRN_DEAR 2f
 	run_handler 0 EXIT_DTLB_REAL
 	/* Should the C++ side have to deliver it, it writes the same. */
 	mfspr	r6,SPRN_DEAR
@@ -301,7 +339,7 @@ untrap_world_instruction_tlb_error:
 	subf	r6,r6,r3
 	cmplw	r6,r7
 	blt	2f
-	surely_missing 14 2f
+	surely_missing 14 SPRN_SRR0 2f
 	run_handler 1 EXIT_ITLB_REAL
 	deliver	14 EXIT_ITLB_REAL 2f
 2:	decline	14

@@ -7,43 +7,36 @@ namespace untrap::mmu {
 
 // Word 0 or the TID of an entry changed.
 void GuestTlb::changed(unsigned index) {
-    const TlbEntry& entry = entries_[index];
+    Slot& slot = slots_[index];
+    const TlbEntry& entry = slot.entry;
     const unsigned shift = entry.valid() ? entry.page_shift() : 0;
     const std::uint32_t page = page_bits & (0 - (std::uint32_t{1} << shift));
     const unsigned set = shift == 0 ? set_of_nothing : shift <= 12 ? page_set(entry.word0) : segment_set(entry.word0);
     if (shift == 10) had_tiny_ = true;
-    const unsigned word = index / 32;
-    const std::uint32_t bit = 0x80000000 >> (index & 31);
-    sets_[set_of_[index]][word] &= ~bit;
-    sets_[set][word] |= bit;
-    set_of_[index] = static_cast<std::uint8_t>(set);
-    note_segment(index, shift == 0 ? no_segment : entry.word0 >> 28);
-    page_shift_[index] = static_cast<std::uint8_t>(shift);
-    match_[index] = {key_of(entry.word0 & page, entry.ts(), entry.tid),
-                     page | (entry.tid == 0 ? context_bits & ~0xFFU : context_bits)};
+    slot.page_shift = static_cast<std::uint8_t>(shift);
+    slot.match = {key_of(entry.word0 & page, entry.ts(), entry.tid),
+                  page | (entry.tid == 0 ? context_bits & ~0xFFU : context_bits)};
+    move(index, slot, set, shift == 0 ? no_segment : entry.word0 >> 28);
 }
 
 void GuestTlb::set(unsigned index, const TlbEntry& value) {
     index &= entry_count - 1;
-    entries_[index] = value;
+    slots_[index].entry = value;
     changed(index);
     ++version_;
 }
 
 void GuestTlb::clear() {
-    entries_ = {};
-    match_ = {};
+    slots_ = {};
     sets_ = {};
     in_segment_ = {};
-    set_of_ = all_in(set_of_nothing);
-    segment_of_ = all_in(no_segment);
     had_tiny_ = false;
     ++version_;
 }
 
 bool GuestTlb::write_word(unsigned index, unsigned ws, std::uint32_t value, std::uint32_t mmucr) {
     index &= entry_count - 1;
-    TlbEntry& entry = entries_[index];
+    TlbEntry& entry = slots_[index].entry;
     const auto write = [](std::uint32_t& word, std::uint32_t written) {
         const bool differs = word != written;
         word = written;
@@ -67,7 +60,7 @@ bool GuestTlb::write_word(unsigned index, unsigned ws, std::uint32_t value, std:
 }
 
 std::uint32_t GuestTlb::read_word(unsigned index, unsigned ws) const {
-    const TlbEntry& entry = entries_[index & (entry_count - 1)];
+    const TlbEntry& entry = slots_[index & (entry_count - 1)].entry;
     switch (ws) {
     case 0: return entry.word0;
     case 1: return entry.word1;
@@ -80,7 +73,7 @@ std::uint32_t GuestTlb::read_word(unsigned index, unsigned ws) const {
 inline int GuestTlb::first_match(std::uint32_t candidates, unsigned first, std::uint32_t key) const {
     while (candidates != 0) {
         const auto leading = static_cast<unsigned>(std::countl_zero(candidates));
-        const Match& match = match_[first + leading];
+        const Match& match = slots_[first + leading].match;
         if (((key ^ match.key) & match.mask) == 0) return static_cast<int>(first + leading);
         candidates &= ~(0x80000000 >> leading);
     }
@@ -110,8 +103,8 @@ Translation GuestTlb::translate(std::uint32_t ea, unsigned space, unsigned pid, 
                                 Access access) const {
     const int index = search(ea, space, pid);
     if (index < 0) return {};
-    const TlbEntry& found = entries_[static_cast<unsigned>(index)];
-    const std::uint8_t page_shift = page_shift_[static_cast<unsigned>(index)];
+    const TlbEntry& found = slots_[static_cast<unsigned>(index)].entry;
+    const std::uint8_t page_shift = slots_[static_cast<unsigned>(index)].page_shift;
     const std::uint32_t offset_mask = (std::uint32_t{1} << page_shift) - 1;
     Translation result;
     result.index = static_cast<std::uint8_t>(index);

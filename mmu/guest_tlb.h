@@ -30,7 +30,7 @@ class GuestTlb {
     using EntrySet = std::array<std::uint32_t, entry_count / 32>;
     static constexpr unsigned page_sets = 128;
 
-    const TlbEntry& entry(unsigned index) const { return entries_[index & (entry_count - 1)]; }
+    const TlbEntry& entry(unsigned index) const { return slots_[index & (entry_count - 1)].entry; }
 
     // tlbwe: writes word ws (0-2) of an entry; word 0 takes the TID from mmucr[STID]. ws = 3 is ignored. Whether that
     // changed the entry.
@@ -39,21 +39,16 @@ class GuestTlb {
     // MMUCR. For code that has no more than a few instructions.
     static constexpr bool is_small(std::uint32_t word0) { return (word0 & 0x2F0) == (TlbEntry::valid_bit | 0x10); }
     [[gnu::always_inline]] void replace_small(unsigned index, const std::uint32_t (&words)[3], std::uint32_t tid) {
-        TlbEntry& entry = entries_[index];
+        Slot& slot = slots_[index];
         const std::uint32_t word0 = words[0] & TlbEntry::word0_mask;
-        entry.word0 = word0;
-        entry.word1 = words[1] & TlbEntry::word1_mask;
-        entry.word2 = words[2] & TlbEntry::word2_mask;
-        entry.tid = static_cast<std::uint8_t>(tid);
-        const unsigned set = page_set(word0), word = index / 32;
-        const std::uint32_t bit = 0x80000000 >> (index & 31);
-        sets_[set_of_[index]][word] &= ~bit;
-        sets_[set][word] |= bit;
-        set_of_[index] = static_cast<std::uint8_t>(set);
-        note_segment(index, word0 >> 28);
-        page_shift_[index] = 12;
-        match_[index].key = (word0 & 0xFFFFF100) | tid; // TS is where keys have it
-        match_[index].mask = 0xFFFFF100 | (tid != 0 ? 0xFF : 0);
+        slot.entry.word0 = word0;
+        slot.entry.word1 = words[1] & TlbEntry::word1_mask;
+        slot.entry.word2 = words[2] & TlbEntry::word2_mask;
+        slot.entry.tid = static_cast<std::uint8_t>(tid);
+        slot.match.key = (word0 & 0xFFFFF100) | tid; // TS is where keys have it
+        slot.match.mask = tid != 0 ? 0xFFFFF1FF : 0xFFFFF100;
+        slot.page_shift = 12;
+        move(index, slot, page_set(word0), word0 >> 28);
         version_ += 3;
     }
     // Whether an entry of 1 KB was there since the last clear(): several of them may share what is one page to others.
@@ -69,6 +64,9 @@ class GuestTlb {
     // The sets of candidates that search() looks at, for the world switch of native440: page_sets of them by bits 13-19
     // of an address, then 16 by its bits 0-3. An address whose two sets are empty is surely not translated.
     const EntrySet* candidate_sets() const { return sets_.data(); }
+    // And what decides about a candidate: key and mask, at match_offset of 2^slot_shift bytes per entry.
+    const void* slots() const { return slots_.data(); }
+    static constexpr unsigned slot_shift = 5, match_offset = 16;
 
     // The first entry that translates ea, or -1. Several matches are a programming error of the guest (the manual
     // leaves the result open); the lowest index wins here.
@@ -89,8 +87,8 @@ class GuestTlb {
                 const auto leading = static_cast<unsigned>(std::countl_zero(candidates));
                 candidates &= ~(0x80000000 >> leading);
                 const unsigned other = word * 32 + leading;
-                const Match& match = match_[other];
-                if (((key ^ match.key) & match.mask & compared) == 0 && page_shift_[other] != 0) action(other);
+                const Match& match = slots_[other].match;
+                if (((key ^ match.key) & match.mask & compared) == 0 && slots_[other].page_shift != 0) action(other);
             }
         }
     }
@@ -104,7 +102,7 @@ class GuestTlb {
     // What a search compares, worked out when an entry is written: the page number above the context, which takes no
     // more bits than the smallest page has offsets. They match where the difference vanishes under the mask.
     struct Match {
-        std::uint32_t key, mask;
+        std::uint32_t key = 0, mask = 0;
     };
     static constexpr std::uint32_t context_bits = 0x1FF; // TS above the PID
     static constexpr std::uint32_t page_bits = 0xFFFFFC00;
@@ -120,37 +118,37 @@ class GuestTlb {
     static constexpr unsigned page_set(std::uint32_t ea) { return ea >> 12 & (page_sets - 1); }
     static constexpr unsigned segment_set(std::uint32_t ea) { return page_sets + (ea >> 28); }
 
-    // Whatever its size, an entry lies in one of the segments, or is of no use.
+    // Whatever its size, an entry also lies in one of the segments, or is of no use.
     static constexpr unsigned no_segment = segment_sets;
-    [[gnu::always_inline]] void note_segment(unsigned index, unsigned segment) {
-        const unsigned before = segment_of_[index];
-        if (before == segment) return;
+
+    struct alignas(32) Slot {
+        TlbEntry entry;
+        Match match;
+        std::uint8_t set = set_of_nothing, segment = no_segment; // the sets that it is in
+        std::uint8_t page_shift = 0;                             // 0: it is of no use
+    };
+    static_assert(sizeof(Slot) == 1U << slot_shift && sizeof(TlbEntry) == match_offset && set_of_nothing <= 0xFF);
+
+    [[gnu::always_inline]] void move(unsigned index, Slot& slot, unsigned set, unsigned segment) {
         const unsigned word = index / 32;
         const std::uint32_t bit = 0x80000000 >> (index & 31);
-        in_segment_[before][word] &= ~bit;
+        sets_[slot.set][word] &= ~bit;
+        sets_[set][word] |= bit;
+        slot.set = static_cast<std::uint8_t>(set);
+        if (slot.segment == segment) return;
+        in_segment_[slot.segment][word] &= ~bit;
         in_segment_[segment][word] |= bit;
-        segment_of_[index] = static_cast<std::uint8_t>(segment);
+        slot.segment = static_cast<std::uint8_t>(segment);
     }
 
     void changed(unsigned index);
     int first_match(std::uint32_t candidates, unsigned first, std::uint32_t key) const;
 
-    std::array<TlbEntry, entry_count> entries_{};
-    std::array<Match, entry_count> match_{};
+    std::array<Slot, entry_count> slots_{};
     std::array<EntrySet, set_of_nothing + 1> sets_{};
     std::array<EntrySet, no_segment + 1> in_segment_{};
-    std::array<std::uint8_t, entry_count> set_of_ = all_in(set_of_nothing); // the one that an entry is in
-    std::array<std::uint8_t, entry_count> segment_of_ = all_in(no_segment);
-    std::array<std::uint8_t, entry_count> page_shift_{};         // of the usable entries
     std::uint32_t version_ = 0;
     bool had_tiny_ = false;
-
-    static_assert(set_of_nothing <= 0xFF);
-    static constexpr std::array<std::uint8_t, entry_count> all_in(std::uint8_t number) {
-        std::array<std::uint8_t, entry_count> all{};
-        for (std::uint8_t& one : all) one = number;
-        return all;
-    }
 };
 
 } // namespace untrap::mmu

@@ -18,46 +18,52 @@ template <typename WriteTlb>
     isa::CpuState& state = vcpu_.state;
     isa::StatePage& page = state.page;
     const std::uint32_t value = page.srr1;
-    constexpr std::uint32_t slow = word_of(SLOW_MSR_HIGH, SLOW_MSR_LOW);
+    constexpr std::uint32_t slow = word_of(SLOW_MSR_HIGH, SLOW_MSR_LOW), problem_bit = msr::pr;
     if ((value & slow) != 0 || page.pending != 0) return false;
-    const bool problem = (value & msr::pr) != 0;
-    const std::uint32_t guest_pid = page.pid & 0xFF;
-    const std::uint32_t context_pid = problem ? guest_pid : guest_pid & world_.kernel_pids;
-    if (world_.process_pid != isa::CpuState::no_pid && (problem || world_.process_pid != guest_pid)) return false;
+    const std::uint32_t guest_pid = page.pid & 0xFF, problem = value & problem_bit;
+    std::uint32_t context_pid = guest_pid;
+    if (world_.process_pid != isa::CpuState::no_pid) [[unlikely]] {
+        if (problem != 0 || world_.process_pid != guest_pid) return false;
+    }
+    if (problem == 0) context_pid &= world_.kernel_pids;
+    // As ShadowContexts::key does.
+    constexpr unsigned problem_shift = __builtin_ctz(problem_bit);
+    const std::uint8_t pid =
+        contexts_.known_pid(static_cast<std::uint16_t>(context_pid << 2 | problem >> problem_shift));
+    if (pid == 0) return false;
 
     if ((flags & ppc::handler_exit::words) != 0) {
         const ppc::TlbWrites& writes = world_.handler_tlb;
-        const std::uint32_t word0 = writes.words[0], word1 = writes.words[1], word2 = writes.words[2];
-        const std::uint32_t tid = writes.mmucr & 0xFF;
         if (flags != ppc::handler_exit::words) return false;
+        const std::uint32_t word0 = writes.words[0], word1 = writes.words[1];
+        const unsigned index = writes.index;
+        const std::uint32_t tid = writes.mmucr & 0xFF;
         // A page of 4 KB in address space 0 for the address that missed, and no other for it. So is what follows: where
         // that address is not ours, the page is not.
-        if ((word0 & 0x3F0) != (TlbEntry::valid_bit | 0x10)) return false;
-        if (((word0 ^ world_.handler_missed) & 0xFFFFF000) != 0) return false;
+        constexpr std::uint32_t page_mask = 0xFFFFF000;
+        if (((word0 ^ (world_.handler_missed & page_mask) ^ (TlbEntry::valid_bit | 0x10)) & (page_mask | 0x3F0)) != 0)
+            return false;
         if (tid != 0 && tid != guest_pid) return false;
-        if (contexts_.watched.has(writes.index)) return false;
+        if (contexts_.watched.has(index)) return false;
         const MissHandlers::Block& block = handlers_.block(word1);
         if (block.tag != (word1 & MissHandlers::tag_mask)) return false;
-        const std::uint8_t pid = contexts_.known_pid(ShadowContexts::key(context_pid, false, problem));
-        if (pid == 0) return false;
-        const std::uint32_t allowed = problem ? word2 & 0x38 : (word2 & 0x07) << 3;
-        const ShadowTlb::Mapping mapping{(word0 & 0xFFFFF000) | TlbEntry::valid_bit | TlbEntry::ts_bit | 0x10,
+        const std::uint32_t word2 = writes.words[2];
+        const std::uint32_t allowed = (problem != 0 ? word2 : word2 << 3) & 0x38;
+        const ShadowTlb::Mapping mapping{(word0 & page_mask) | TlbEntry::valid_bit | TlbEntry::ts_bit | 0x10,
                                          block.word1 | (word1 & 0x000FF000),
                                          allowed | TlbEntry::sr | (word2 & (TlbEntry::attr_e | TlbEntry::attr_g)), pid,
-                                         static_cast<std::uint8_t>(writes.index)};
+                                         static_cast<std::uint8_t>(index)};
         unsigned slot = 0;
         if (!contexts_.replace(mapping, executed_slot_, slot, write_tlb)) return false;
-        vcpu_.tlb.replace_small(writes.index, writes.words, tid);
-        world_.shadow_pid = pid;
-        if (tid != 0 && !problem && world_.kernel_pids == 0) { // as map() does
+        // What is read anew need not be kept in registers meanwhile.
+        asm volatile("" : : : "memory");
+        vcpu_.tlb.replace_small(writes.index, writes.words, writes.mmucr & 0xFF);
+        if (problem == 0 && tid != 0 && world_.kernel_pids == 0) [[unlikely]] { // as map() does
             contexts_.of_process.add(slot);
             world_.process_pid = state.live_pid = guest_pid;
         }
-    } else {
-        const std::uint8_t pid = contexts_.known_pid(ShadowContexts::key(context_pid, false, problem));
-        if (pid == 0) return false;
-        world_.shadow_pid = pid;
     }
+    world_.shadow_pid = pid;
     const std::uint32_t new_msr = value & msr::defined;
     page.msr = new_msr;
     world_.run_msr = (new_msr & world_.fpu_msr) | run_msr_base;

@@ -109,7 +109,7 @@ class ShadowTlb {
 
   private:
     friend class ShadowContexts;
-    struct Entry {
+    struct alignas(32) Entry { // so that its place is a shift away
         ShadowContexts* owner = nullptr;
         Mapping mapping{};
     };
@@ -120,8 +120,10 @@ class ShadowTlb {
     // The entry to write next, but not `spare`: one that was taken out comes first; the host may have used it since,
     // which costs it no more than any other.
     [[gnu::always_inline]] unsigned choose(unsigned spare) {
-        const unsigned slot = free_.take(spare);
-        if (slot != SlotSet::slot_limit) return slot;
+        if (!free_.empty()) {
+            const unsigned slot = free_.take(spare);
+            if (slot != SlotSet::slot_limit) return slot;
+        }
         const unsigned next = next_ != spare ? next_ : next_ + 1 < slots_ ? next_ + 1 : 0;
         next_ = next + 1 < slots_ ? next + 1 : 0;
         return next;

@@ -34,10 +34,12 @@ struct World {
     // Address of the state page where it is mapped, else one that no address without its low 10 bits equals.
     std::uint32_t own_page = 1;
     std::uint32_t arena = 0, arena_bytes = 0; // addresses of stubs; none: 0 bytes
-    // The guest PID whose own mappings its kernel's one context has now, or isa::CpuState::no_pid. CpuState::live_pid is
-    // the copy of it that the guest's stubs read, and that the guest may have written.
+    // The guest PID whose own mappings its kernel's one context has now, or isa::CpuState::no_pid. CpuState::live_pid
+    // is the copy of it that the guest's stubs read, and that the guest may have written.
     std::uint32_t process_pid = isa::CpuState::no_pid;
-    std::uint32_t reserved[7] = {};
+    std::uint32_t tlb_slots = 0; // address of the guest TLB's entries
+    std::uint32_t scratch = 0;   // of the assembly
+    std::uint32_t reserved[5] = {};
     std::uint32_t exits[32] = {}; // by ExitReason, not yet in Vcpu::exits
     // Where the guest's TLB-miss handlers for data and for instructions begin that there is code for, 1 for none, and
     // that code; the address that missed; ppc::handler_exit; the function that takes their rfi.
@@ -76,6 +78,8 @@ UNTRAP_AT(own_page, WORLD_OWN_PAGE);
 UNTRAP_AT(arena, WORLD_ARENA);
 UNTRAP_AT(arena_bytes, WORLD_ARENA_BYTES);
 UNTRAP_AT(process_pid, WORLD_PROCESS_PID);
+UNTRAP_AT(tlb_slots, WORLD_TLB_SLOTS);
+UNTRAP_AT(scratch, WORLD_SCRATCH);
 UNTRAP_AT(exits, WORLD_EXITS);
 UNTRAP_AT(handler_entry, WORLD_HANDLER_ENTRY(0));
 UNTRAP_AT(handler_code, WORLD_HANDLER_CODE(0));
@@ -127,6 +131,7 @@ static_assert(EXIT_ITLB_REAL == static_cast<unsigned>(ExitReason::itlb_real));
 static_assert(EXIT_DTLB_REAL == static_cast<unsigned>(ExitReason::dtlb_real));
 static_assert(word_of(ESR_DATA_HIGH, 0) == (isa::esr::st | isa::esr::fp));
 static_assert(TLB_SETS_PAGES == mmu::GuestTlb::page_sets && TLB_SET_BYTES == sizeof(mmu::GuestTlb::EntrySet));
+static_assert(TLB_SLOT_SHIFT == mmu::GuestTlb::slot_shift && TLB_SLOT_MATCH == mmu::GuestTlb::match_offset);
 static_assert(EXIT_SYSCALL == static_cast<unsigned>(ExitReason::syscall));
 static_assert(EXIT_EMUL_RFI == static_cast<unsigned>(ExitReason::emul_rfi));
 static_assert(exit_reason_count <= 32);

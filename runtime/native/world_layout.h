@@ -28,6 +28,8 @@
 #define WORLD_ARENA 88
 #define WORLD_ARENA_BYTES 92
 #define WORLD_PROCESS_PID 96
+#define WORLD_TLB_SLOTS 100
+#define WORLD_SCRATCH 104
 #define WORLD_EXITS 128
 /* Compiled TLB-miss handlers, those for data and for instructions. */
 #define WORLD_HANDLER_ENTRY(n) (256 + 4 * (n))
@@ -78,6 +80,9 @@
 /* mmu::GuestTlb's sets of candidates: by 4 KB page, then by 256 MB of address space; 64 bits each. */
 #define TLB_SETS_PAGES 128
 #define TLB_SET_BYTES 8
+/* Its entries: log2 of their distance in bytes, and where in them a key and a mask say what they translate. */
+#define TLB_SLOT_SHIFT 5
+#define TLB_SLOT_MATCH 16
 /* Bits of ESR that a data TLB error has: ST and FP. */
 #define ESR_DATA_HIGH 0x0180
 /* Bits of a guest's MSR that survive a non-critical interrupt: CE, ME, DE. */

@@ -98,6 +98,7 @@ Machine::Machine(ModelCpu& cpu, Kind kind, runtime::native::ShadowTlb& tlb)
     if (kind_ == Kind::native) {
         native_.emplace(vcpu_, world_, tlb, host_, *patching_);
         world_.tlb_sets = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(vcpu_.tlb.candidate_sets()));
+        world_.tlb_slots = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(vcpu_.tlb.slots()));
         world_.handler_leave = ModelCpu::handler_leave_ea;
         world_.handler_finish = ModelCpu::handler_finish_ea;
         vcpu_.set_engine(*native_);

@@ -6,6 +6,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "machine.h"
 #include "runtime/byte_order.h"
@@ -302,7 +303,8 @@ bool ModelCpu::guest_allows(std::uint32_t ea, Access access, const std::uint8_t*
     for (unsigned index = 0; index < mmu::GuestTlb::entry_count; ++index) {
         const TlbEntry& entry = vcpu.tlb.entry(index);
         if (!entry.valid() || entry.page_shift() == 0 || entry.ts() != space) continue;
-        if ((entry.tid != 0 && entry.tid != (page.pid & 0xFF)) || ((entry.word0 ^ ea) & entry.page_mask() & ~0x3FFU) != 0)
+        if ((entry.tid != 0 && entry.tid != (page.pid & 0xFF)) ||
+            ((entry.word0 ^ ea) & entry.page_mask() & ~0x3FFU) != 0)
             continue;
         if (entry.little_endian() != little_endian || !mmu::GuestTlb::permits(entry, (page.msr & msr::pr) != 0, access))
             continue;
@@ -623,7 +625,7 @@ bool ModelCpu::assembly_path(Machine& machine, World& world, const Left& left) {
     switch (left.vector) {
     case Interrupt::system_call: return assembly_delivers(machine, world, left.vector, EXIT_SYSCALL);
     case Interrupt::data_tlb_error:
-        if ((left.dear & ~0x3FFU) == world.own_page) return false;
+        if (((left.dear ^ world.own_page) & ~0xFFFU) == 0) return false;
         if (!assembly_misses(machine, world, left.dear, left.vector)) return false;
         if (const Ran ran = assembly_handles(machine, world, left); ran != Ran::no) return ran == Ran::finished;
         page.dear = left.dear;
@@ -657,12 +659,22 @@ bool ModelCpu::assembly_delivers(Machine& machine, World& world, Interrupt which
     return true;
 }
 
-// Neither the set of the address's 4 KB page nor that of its 256 MB has an entry, and it is no handler's own miss.
+// The guest TLB has no entry for the address, and it is no handler's own miss.
 bool ModelCpu::assembly_misses(Machine& machine, const World& world, std::uint32_t ea, Interrupt which) {
     const isa::CpuState& state = machine.state();
     const auto* sets = table_at<std::uint32_t>(world.tlb_sets);
     const std::uint32_t page = (ea >> 12) % TLB_SETS_PAGES, segment = TLB_SETS_PAGES + (ea >> 28);
-    if ((sets[2 * page] | sets[2 * page + 1] | sets[2 * segment] | sets[2 * segment + 1]) != 0) return false;
+    if ((sets[2 * page] | sets[2 * page + 1] | sets[2 * segment] | sets[2 * segment + 1]) != 0) {
+        if ((state.page.msr & (msr::is | msr::ds)) != 0) return false;
+        const auto* slots = table_at<std::uint8_t>(world.tlb_slots);
+        for (unsigned index = 0; index < entry_count; ++index) {
+            std::uint32_t words[2];
+            std::memcpy(words, slots + (index << TLB_SLOT_SHIFT) + TLB_SLOT_MATCH, sizeof words);
+            const bool candidate =
+                ((sets[2 * page + index / 32] | sets[2 * segment + index / 32]) << index % 32) >> 31 != 0;
+            if (candidate && ((words[0] ^ ((ea & ~0x3FFU) | (state.page.pid & 0xFF))) & words[1]) == 0) return false;
+        }
+    }
     return state.pc != (state.ivpr | state.ivor[static_cast<unsigned>(which)]);
 }
 
