@@ -150,9 +150,11 @@ std::uint32_t GuestStorage::fetch_context() const {
 bool GuestStorage::fetch(std::uint32_t pc, std::uint32_t& word, Trap& trap) {
     constexpr unsigned page_shift = Memslot::page_shift; // all but the smallest guest pages are made of these
     constexpr std::uint32_t offset_mask = (1U << page_shift) - 1;
-    if (fetched_.page == (pc & ~offset_mask) && fetched_.context == fetch_context() &&
-        fetched_.tlb_version == tlb_.version() && fetched_.memory_version == memory_.version()) {
-        word = static_cast<std::uint32_t>(load_big_endian(fetched_.host + (pc & offset_mask), 4));
+    const std::uint32_t context = fetch_context();
+    FetchedPage& known = fetched_[((pc >> page_shift) ^ context) & (fetched_.size() - 1)];
+    if (known.page == (pc & ~offset_mask) && known.context == context && known.tlb_version == tlb_.version() &&
+        known.memory_version == memory_.version()) {
+        word = static_cast<std::uint32_t>(load_big_endian(known.host + (pc & offset_mask), 4));
         return true;
     }
     const Resolved at = resolve(pc, Access::fetch);
@@ -170,8 +172,7 @@ bool GuestStorage::fetch(std::uint32_t pc, std::uint32_t& word, Trap& trap) {
     if (at.little_endian) {
         word = __builtin_bswap32(word);
     } else if (at.page_shift >= page_shift) {
-        fetched_ = {pc & ~offset_mask, fetch_context(), tlb_.version(), memory_.version(),
-                    at.host - (pc & offset_mask)};
+        known = {pc & ~offset_mask, context, tlb_.version(), memory_.version(), at.host - (pc & offset_mask)};
     }
     return true;
 }

@@ -83,7 +83,7 @@ class GuestStorage final : public interp::Storage {
         if (engine_ != nullptr) engine_->memory_written(real, length);
     }
 
-    // The page fetched from last: emulation and the interpreter mostly go on in it.
+    // Pages fetched from last, by their number and PID: emulation and the interpreter mostly go on in one of them.
     struct FetchedPage {
         std::uint32_t page = 1; // effective; no page is odd
         std::uint32_t context = 0, tlb_version = 0, memory_version = 0;
@@ -96,7 +96,7 @@ class GuestStorage final : public interp::Storage {
     const PhysicalMemory& memory_;
     Timers& timers_;
     Engine* engine_ = nullptr;
-    FetchedPage fetched_;
+    std::array<FetchedPage, 8> fetched_{};
     unsigned logged_ = 0, replayed_ = 0;
     std::array<MmioAccess, log_capacity> log_{};
 };

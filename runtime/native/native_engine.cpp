@@ -157,7 +157,8 @@ Trap NativeEngine::run(Vcpu& vcpu, std::uint64_t budget) {
         break;
     }
     to_core();
-    count_exits();
+    // The counters here have 32 bits.
+    if ((++runs_ & 0xFFF) == 0) count_exits();
     return trap;
 }
 
@@ -187,8 +188,9 @@ Trap NativeEngine::data_trap() {
     Trap trap;
     trap.ea = world_.dear;
     trap.is_store = (world_.esr & esr::st) != 0;
-    if (settle_page(trap.ea, trap.is_store ? mmu::Access::store : mmu::Access::load)) return again();
-    const Resolved at = vcpu_.storage.resolve(trap.ea, trap.is_store ? mmu::Access::store : mmu::Access::load);
+    const mmu::Access access = trap.is_store ? mmu::Access::store : mmu::Access::load;
+    const Resolved at = vcpu_.storage.resolve(trap.ea, access);
+    if (settle_page(at, access)) return again();
     switch (at.status) {
     case Resolved::Status::miss: trap.kind = TrapKind::data_miss; break;
     case Resolved::Status::denied: trap.kind = TrapKind::data_denied; break;
@@ -212,8 +214,9 @@ Trap NativeEngine::trap_of(unsigned vector) {
     case Interrupt::data_tlb_error: return data_trap();
     case Interrupt::instruction_storage:
     case Interrupt::instruction_tlb_error: {
-        if (settle_page(vcpu_.state.pc, mmu::Access::fetch)) return again();
-        switch (vcpu_.storage.resolve(vcpu_.state.pc, mmu::Access::fetch).status) {
+        const Resolved at = vcpu_.storage.resolve(vcpu_.state.pc, mmu::Access::fetch);
+        if (settle_page(at, mmu::Access::fetch)) return again();
+        switch (at.status) {
         case Resolved::Status::miss: trap.kind = TrapKind::fetch_miss; return trap;
         case Resolved::Status::denied: trap.kind = TrapKind::fetch_denied; return trap;
         case Resolved::Status::no_memory: trap.kind = TrapKind::fetch_bus_error; return trap;
@@ -230,6 +233,7 @@ Trap NativeEngine::trap_of(unsigned vector) {
 
 void NativeEngine::count_exits() {
     for (unsigned reason = 0; reason < exit_reason_count; ++reason) {
+        if (world_.exits[reason] == 0) continue;
         vcpu_.exits.by_reason[reason] += world_.exits[reason];
         vcpu_.exits.total += world_.exits[reason];
         world_.exits[reason] = 0;

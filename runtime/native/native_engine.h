@@ -138,7 +138,7 @@ class NativeEngine final : public Engine {
     void release_block(CodeCopies::Block& block);
     void back_out_page(CodeCopies::Block& block, unsigned page);
     void back_out_all();
-    bool settle_page(std::uint32_t ea, mmu::Access access);
+    bool settle_page(const Resolved& at, mmu::Access access);
     unsigned span_of(std::uint32_t pc);
     void go_on(std::uint32_t first, std::uint32_t end);
 
@@ -209,6 +209,7 @@ class NativeEngine final : public Engine {
     std::array<LongRun, long_runs> long_runs_{};
     std::uint64_t armed_for_ = 0;                                        // the deadline that the host timer is set to
     Times times_{};
+    std::uint32_t runs_ = 0;
     std::uint32_t interpreter_tlb_version_ = 0; // of the guest TLB, when the interpreter last ran
     InterpreterEngine interpreter_;
     MissHandlers handlers_;

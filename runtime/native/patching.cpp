@@ -430,10 +430,8 @@ void NativeEngine::memory_written(std::uint64_t real, std::uint64_t length) {
 
 // An access that no mapping can be made for: a patched page that is written, or whose code and data take turns too
 // often, loses its patches. True: the access may be tried again.
-bool NativeEngine::settle_page(std::uint32_t ea, Access access) {
-    if (!patching_.copies.any()) return false;
-    const Resolved at = vcpu_.storage.resolve(ea, access);
-    if (at.status != Resolved::Status::ok) return false;
+bool NativeEngine::settle_page(const Resolved& at, Access access) {
+    if (!patching_.copies.any() || at.status != Resolved::Status::ok) return false;
     CodeCopies::Block* const block = patching_.copies.find(at.real);
     if (block == nullptr) return false;
     const unsigned page = block->page_of(at.real);

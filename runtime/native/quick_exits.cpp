@@ -23,6 +23,22 @@ namespace {
 // What tells an instruction of primary opcode 31.
 constexpr std::uint32_t extended(isa::Op op) { return isa::match_of(op) >> 1 & 0x3FF; }
 
+// Some that neither look at CR and XER nor change them.
+bool leaves_cr_alone(isa::Instruction insn) {
+    using isa::Op;
+    switch (insn.op) {
+    case Op::addi:
+    case Op::addis:
+    case Op::ori:
+    case Op::oris:
+    case Op::lwz: return true;
+    case Op::or_:
+    case Op::rlwinm:
+    case Op::rlwimi: return !insn.rc();
+    default: return false;
+    }
+}
+
 constexpr bool is_translation_fault(Interrupt which) {
     return which == Interrupt::data_tlb_error || which == Interrupt::instruction_tlb_error ||
            which == Interrupt::data_storage || which == Interrupt::instruction_storage;
@@ -212,8 +228,15 @@ void NativeEngine::go_on(std::uint32_t first, std::uint32_t end) {
         }
         // USPRG0 is in the CPU.
         if (insn.has(isa::flag::store) || (insn.has(isa::flag::spr_access) && insn.spr() == spr::usprg0)) break;
-        if (!in_core) to_core();
-        in_core = true;
+        if (!in_core && insn.op == isa::Op::bc && (insn.bo() & 4) != 0) { // without CTR
+            const bool taken = (insn.bo() & 16) != 0 || (world_.cr << insn.bi() >> 31) == (insn.bo() >> 3 & 1);
+            state.pc += taken ? static_cast<std::uint32_t>(insn.bd()) : 4;
+            continue;
+        }
+        if (!in_core && !leaves_cr_alone(insn)) {
+            to_core();
+            in_core = true;
+        }
         vcpu_.storage.begin_instruction();
         if (interp::execute(state, vcpu_.storage, insn).kind != isa::TrapKind::none) break;
     }

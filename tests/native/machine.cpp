@@ -240,8 +240,9 @@ void Machine::start(const isa::CpuState& state) {
     vcpu_.state = state;
     vcpu_.state.engine_slots = slots;
     vcpu_.timers.reset();
-    vcpu_.exits = {};
     engine().flush();
+    if (native_) native_->count_exits();
+    vcpu_.exits = {};
     time = 0;
     timer_ = runtime::Timers::never;
     executed = 0;

@@ -64,8 +64,16 @@ class Machine {
     ModelCpu& cpu() { return cpu_; }
     unsigned vm() const { return vm_; }
     Kind kind() const { return kind_; }
+    // With those that the engine has not handed over yet.
     std::uint64_t exits(runtime::ExitReason reason) const {
-        return vcpu_.exits.by_reason[static_cast<std::size_t>(reason)];
+        const auto number = static_cast<unsigned>(reason);
+        return vcpu_.exits.by_reason[number] + (native_ ? native_->uncounted(number) : 0);
+    }
+    std::uint64_t exits() const {
+        std::uint64_t all = 0;
+        for (unsigned reason = 0; reason < runtime::exit_reason_count; ++reason)
+            all += exits(static_cast<runtime::ExitReason>(reason));
+        return all;
     }
 
     // Everything of a reset vCPU but for these, and no TLB entry.

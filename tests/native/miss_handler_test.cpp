@@ -106,11 +106,11 @@ class Misses {
     }
     // One run with nothing but one exit for each page, and its end.
     void expect_one_exit_a_miss() {
-        const std::uint64_t total = native().vcpu().exits.total, misses = native().exits(ExitReason::dtlb_real);
+        const std::uint64_t total = native().exits(), misses = native().exits(ExitReason::dtlb_real);
         const std::uint64_t finished = guest_.cpu.handlers_finished;
         run();
         CHECK(native().exits(ExitReason::dtlb_real) == misses + pages);
-        CHECK(native().vcpu().exits.total == total + pages + 1);
+        CHECK(native().exits() == total + pages + 1);
         CHECK(guest_.cpu.handlers_finished == finished + pages);
     }
     native::Machine& native() { return *guest_.native; }
