@@ -124,6 +124,15 @@ void PatchRegistry::unpatch(Site& site, std::uint32_t traps, std::uint32_t backe
     site.backed_out = backed_out;
 }
 
+bool PatchRegistry::note_cold_trap(std::uint64_t real, std::uint32_t word) {
+    Site* const site = lookup(real);
+    if (site == nullptr || site->word != word || site->patch.level != 0) return false;
+    const std::uint32_t threshold = threshold_of(*site);
+    if (threshold == 0 || site->traps >= threshold - 1) return false;
+    ++site->traps;
+    return true;
+}
+
 void PatchRegistry::refuse(std::uint64_t real, std::uint32_t word) {
     Site* const site = lookup(real);
     if (site != nullptr && site->word == word) unpatch(*site, 0xFFFFFFFF, site->backed_out);

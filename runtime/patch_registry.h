@@ -35,6 +35,8 @@ class PatchRegistry {
     // sequences.
     const plan::Patch* note_trap(std::uint64_t real, const std::uint32_t* window, unsigned window_length,
                                  bool& newly_patched);
+    // The same, for a site that is known and stays cold: false, with nothing done, if it is not.
+    bool note_cold_trap(std::uint64_t real, std::uint32_t word);
     // The patch at real, or nullptr. The engine asks when it translates a privileged instruction; a site whose word
     // is no longer the one it was planned for is not patched.
     const plan::Patch* find(std::uint64_t real, std::uint32_t word) const;

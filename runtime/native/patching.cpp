@@ -461,7 +461,8 @@ unsigned NativeEngine::span_of(std::uint32_t pc) {
         return 1;
     }
     const plan::Patch* const patch = vcpu_.patches.find(at.real, world_.word);
-    if (patch == nullptr || patch->level != 3) return 0;
+    if (patch == nullptr) return vcpu_.patches.note_cold_trap(at.real, world_.word) ? 1 : 0;
+    if (patch->level != 3) return 0;
     known = {pc, patch->span};
     return patch->span;
 }
