@@ -6,6 +6,7 @@
 #include "runtime/known_sites.h"
 #include "runtime/vcpu.h"
 #include "translator/interp/interpreter.h"
+#include "translator/interp/simple_access.h"
 
 namespace untrap::runtime {
 
@@ -86,6 +87,7 @@ class RunLoop {
     Step run_guest();
     Step single_step();
     Step execute_here();
+    Step finish_access();
     Step handle_engine_trap(const Trap& trap);
     Step handle(const Trap& trap);
     Step emulate(std::uint32_t word);
@@ -112,11 +114,23 @@ RunLoop::Step RunLoop::resume() {
     case Unfinished::dcr_done: break;
     }
     vcpu_.unfinished_ = Unfinished::nothing;
-    if (unfinished == Unfinished::mmio_done) return stepped(execute_here());
+    if (unfinished == Unfinished::mmio_done)
+        return stepped(vcpu_.unfinished_word_ != 0 ? finish_access() : execute_here());
     const bool watched = debug::completion_watched(state_);
     emulator_.finish_dcr(isa::decode(vcpu_.unfinished_word_), vcpu_.dcr_.value);
     debug::completed(vcpu_, watched);
     return stepped(Step::go_on);
+}
+
+// The one device access of a simple instruction was made.
+RunLoop::Step RunLoop::finish_access() {
+    vcpu_.storage.clear_log();
+    const Instruction insn{.word = vcpu_.unfinished_word_};
+    const interp::SimpleAccess access = interp::simple_access(insn.word);
+    interp::complete_access(access, insn, interp::address_of(access, insn, state_),
+                            static_cast<std::uint32_t>(vcpu_.mmio_.value), state_);
+    ++state_.retired;
+    return Step::go_on;
 }
 
 // Stop requests, timers and interrupts, before guest code runs.
@@ -220,8 +234,9 @@ RunLoop::Step RunLoop::execute_here() {
 }
 
 RunLoop::Step RunLoop::handle_engine_trap(const Trap& trap) {
-    // The engine's word on a device access is not needed: the interpreter finds it again, and splits it exactly.
-    if (trap.kind == TrapKind::mmio) return execute_here();
+    // Otherwise the engine's word on a device access is not needed: the interpreter finds it again, and splits it
+    // exactly.
+    if (trap.kind == TrapKind::mmio && !trap.simple) return execute_here();
     return handle(trap);
 }
 
@@ -233,6 +248,7 @@ RunLoop::Step RunLoop::handle(const Trap& trap) {
         vcpu_.count_exit(ExitReason::mmio);
         vcpu_.mmio_ = {trap.real, trap.size, trap.is_store, trap.value};
         vcpu_.unfinished_ = Vcpu::Unfinished::mmio;
+        vcpu_.unfinished_word_ = trap.simple ? trap.word : 0;
         return leave(RunExit::mmio);
     default: break;
     }

@@ -177,7 +177,7 @@ class Vcpu {
     MmioAccess mmio_;
     DcrAccess dcr_;
     Unfinished unfinished_ = Unfinished::nothing;
-    std::uint32_t unfinished_word_ = 0; // dcr: the instruction
+    std::uint32_t unfinished_word_ = 0; // dcr: the instruction; mmio: it if it is a simple one, else 0
     bool pace_idle_ = false;
     std::uint32_t lines_ = 0; // atomic; bit 0 external, bit 1 critical, bit 2 external pulse
     std::uint32_t stop_ = 0;  // atomic

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Single accesses of the guest's kernel to a process's memory. Linux opens that memory by a write of PID before each of
-// them and closes it after it. A mapping would have to be taken out again at the second write, which is an exit more: an
-// access that stays alone is cheaper made here.
+// them and closes it after it. A mapping would have to be taken out again at the second write, which is an exit more:
+// an access that stays alone is cheaper made here.
 #include "runtime/byte_order.h"
 #include "runtime/native/native_engine.h"
+#include "translator/interp/simple_access.h"
 
 namespace untrap::runtime::native {
 
@@ -20,32 +21,6 @@ constexpr unsigned run_limit = 2, row_limit = 4;
 constexpr unsigned believed = 32;
 // As far apart as that they are beside each other.
 constexpr std::uint32_t nearby = 32;
-
-struct Shape {
-    unsigned size = 0; // 0: none of these
-    bool store = false, update = false;
-};
-
-// lwz … sthu: what begins, ends and clears user copies. By primary opcode.
-constexpr Shape shape_of(std::uint32_t word) {
-    using isa::Op;
-    constexpr auto primary = [](Op op) { return isa::match_of(op) >> 26; };
-    switch (word >> 26) {
-    case primary(Op::lwz): return {4, false, false};
-    case primary(Op::lwzu): return {4, false, true};
-    case primary(Op::lbz): return {1, false, false};
-    case primary(Op::lbzu): return {1, false, true};
-    case primary(Op::lhz): return {2, false, false};
-    case primary(Op::lhzu): return {2, false, true};
-    case primary(Op::stw): return {4, true, false};
-    case primary(Op::stwu): return {4, true, true};
-    case primary(Op::stb): return {1, true, false};
-    case primary(Op::stbu): return {1, true, true};
-    case primary(Op::sth): return {2, true, false};
-    case primary(Op::sthu): return {2, true, true};
-    default: return {};
-    }
-}
 
 } // namespace
 
@@ -81,21 +56,19 @@ bool NativeEngine::access_for_kernel(std::uint32_t ea, const TlbEntry& entry, Ac
         std::uint32_t word = 0;
         if (!vcpu_.storage.fetch(state.pc, word, ignored)) break;
         const isa::Instruction insn{.word = word};
-        const Shape shape = shape_of(word);
-        if (shape.size == 0) break;
-        const std::uint32_t base = insn.ra() != 0 ? state.gpr[insn.ra()] : 0;
-        const std::uint32_t at = base + static_cast<std::uint32_t>(insn.si());
+        const interp::SimpleAccess shape = interp::simple_access(word);
+        if (shape.size == 0 || !interp::is_valid(shape, insn)) break;
+        const std::uint32_t at = interp::address_of(shape, insn, state);
         if (made == 0 ? at != ea || shape.store != (access == Access::store) : (at ^ ea) > offset_mask) break;
-        if ((at & (shape.size - 1)) != 0) break;
-        if (shape.update && (insn.ra() == 0 || (!shape.store && insn.ra() == insn.rt()))) break;
+        if ((at & (shape.size - 1U)) != 0) break;
         if (!mmu::GuestTlb::permits(entry, false, shape.store ? Access::store : Access::load)) break;
+        std::uint32_t value = 0;
         if (shape.store)
-            store_big_endian(page + (at & offset_mask), shape.size, state.gpr[insn.rt()]);
+            store_big_endian(page + (at & offset_mask), shape.size, interp::stored_value(shape, insn, state));
         else
-            state.gpr[insn.rt()] = static_cast<std::uint32_t>(load_big_endian(page + (at & offset_mask), shape.size));
-        if (shape.update) state.gpr[insn.ra()] = at;
+            value = static_cast<std::uint32_t>(load_big_endian(page + (at & offset_mask), shape.size));
+        interp::complete_access(shape, insn, at, value, state);
         accessed_ea_ = at;
-        next();
     }
     if (made == 0) return false;
     count(ExitReason::dtlb_virt);

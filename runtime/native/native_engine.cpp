@@ -2,6 +2,7 @@
 #include "runtime/native/native_engine.h"
 
 #include "runtime/native/hardware.h"
+#include "translator/interp/simple_access.h"
 #include "translator/isa/table.h"
 
 namespace untrap::runtime::native {
@@ -60,7 +61,8 @@ void NativeEngine::select_context() {
     std::uint16_t key = ShadowContexts::key(state.page.pid, space, problem);
     const bool kernel = one_kernel() && !space && !problem;
     if (kernel) key = ShadowContexts::key(0, false, false);
-    if (world_.process_pid != isa::CpuState::no_pid && (!kernel || world_.process_pid != state.page.pid)) drop_process();
+    if (world_.process_pid != isa::CpuState::no_pid && (!kernel || world_.process_pid != state.page.pid))
+        drop_process();
     world_.shadow_pid = contexts_.pid(key);
 }
 
@@ -194,10 +196,31 @@ Trap NativeEngine::data_trap() {
     switch (at.status) {
     case Resolved::Status::miss: trap.kind = TrapKind::data_miss; break;
     case Resolved::Status::denied: trap.kind = TrapKind::data_denied; break;
-    case Resolved::Status::ok:
-    case Resolved::Status::no_memory: return interpret();
+    case Resolved::Status::no_memory:
+        if (device_access(at, trap)) break;
+        [[fallthrough]];
+    case Resolved::Status::ok: return interpret();
     }
     return trap;
+}
+
+// Whether the access to no memory is all of its instruction: then the run loop need not interpret it to know.
+bool NativeEngine::device_access(const Resolved& at, Trap& trap) {
+    const isa::CpuState& state = vcpu_.state;
+    if (!quick_ || vcpu_.guest_debug.one_by_one() || at.little_endian || at.page_shift < Memslot::page_shift)
+        return false;
+    Trap ignored;
+    if (!vcpu_.storage.fetch(state.pc, trap.word, ignored)) return false;
+    const isa::Instruction insn{.word = trap.word};
+    const interp::SimpleAccess access = interp::simple_access(trap.word);
+    if (access.size == 0 || access.store != trap.is_store || !interp::is_valid(access, insn)) return false;
+    if (interp::address_of(access, insn, state) != trap.ea || (trap.ea & (access.size - 1U)) != 0) return false;
+    trap.kind = TrapKind::mmio;
+    trap.simple = true;
+    trap.size = access.size;
+    trap.real = at.real;
+    trap.value = access.store ? interp::stored_value(access, insn, state) : 0;
+    return true;
 }
 
 // An interrupt that was no quick exit, as the run loop takes it.

@@ -167,6 +167,7 @@ class NativeEngine final : public Engine {
     isa::Trap trap_of(unsigned vector);
     isa::Trap program_trap();
     isa::Trap data_trap();
+    bool device_access(const Resolved& at, isa::Trap& trap);
     void to_core();
     void from_core();
 
@@ -207,7 +208,7 @@ class NativeEngine final : public Engine {
     };
     static constexpr unsigned long_runs = 64;
     std::array<LongRun, long_runs> long_runs_{};
-    std::uint64_t armed_for_ = 0;                                        // the deadline that the host timer is set to
+    std::uint64_t armed_for_ = 0; // the deadline that the host timer is set to
     Times times_{};
     std::uint32_t runs_ = 0;
     std::uint32_t interpreter_tlb_version_ = 0; // of the guest TLB, when the interpreter last ran

@@ -29,6 +29,7 @@ enum class TrapKind : std::uint8_t {
 struct Trap {
     TrapKind kind = TrapKind::none;
     bool is_store = false;
+    bool simple = false;    // mmio: the access is all that the instruction `word` has to do with memory
     std::uint8_t size = 0;  // bytes, mmio
     std::uint32_t word = 0; // instruction word, where known (0 for fetch traps)
     std::uint32_t ea = 0;
