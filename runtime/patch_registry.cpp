@@ -125,7 +125,9 @@ void PatchRegistry::unpatch(Site& site, std::uint32_t traps, std::uint32_t backe
 }
 
 bool PatchRegistry::note_cold_trap(std::uint64_t real, std::uint32_t word) {
-    Site* const site = lookup(real);
+    Site* site = lookup(real);
+    // Where sites are known from earlier runs, the first trap is a time to look at the page.
+    if (site == nullptr && known_count_ == 0 && levels_ != 0) site = &claim(real, word);
     if (site == nullptr || site->word != word || site->patch.level != 0) return false;
     const std::uint32_t threshold = threshold_of(*site);
     if (threshold == 0 || site->traps >= threshold - 1) return false;

@@ -35,7 +35,7 @@ class PatchRegistry {
     // sequences.
     const plan::Patch* note_trap(std::uint64_t real, const std::uint32_t* window, unsigned window_length,
                                  bool& newly_patched);
-    // The same, for a site that is known and stays cold: false, with nothing done, if it is not.
+    // The same, for a site that stays cold: false, with nothing done, if it does not or there is more to do.
     bool note_cold_trap(std::uint64_t real, std::uint32_t word);
     // The patch at real, or nullptr. The engine asks when it translates a privileged instruction; a site whose word
     // is no longer the one it was planned for is not patched.

@@ -22,7 +22,13 @@ struct Point {
     bool committed = false;
     std::array<Content, 32> gpr{};
     std::array<Content, 8> slot{};
-    std::uint8_t cr_own = 0xFF; // fields that are the guest's
+    std::uint32_t gpr_own = 0xFFFFFFFF; // registers that hold what is theirs
+    std::uint8_t cr_own = 0xFF;         // fields that are the guest's
+
+    void set(unsigned number, Content content) {
+        gpr[number] = content;
+        gpr_own = content == number ? gpr_own | 1U << number : gpr_own & ~(1U << number);
+    }
 };
 
 class Verifier {
@@ -33,7 +39,9 @@ class Verifier {
 
     Flaw run() {
         if (!shape_fits()) return Flaw::shape;
-        if (!isa::decode(original_).privileged()) return Flaw::original;
+        const Instruction original = isa::decode(original_);
+        if (!original.privileged()) return Flaw::original;
+        named_ = named_by(original);
         Point start;
         for (unsigned number = 0; number < 32; ++number) start.gpr[number] = static_cast<Content>(number);
         start.slot.fill(other);
@@ -77,27 +85,23 @@ class Verifier {
     // Whether the guest's registers can be told here.
     bool registers_known(const Point& point) const {
         Registers dead = dead_;
-        if (!point.committed) dead.gpr &= ~read_by_original();
-        for (unsigned number = 0; number < 32; ++number) {
-            if ((dead.gpr >> number & 1) != 0) continue;
-            const bool in_slot = restart_.gpr == number && restart_.gpr_in_slot(point.index);
-            const Content holds = in_slot ? point.slot[gpr_slot] : point.gpr[number];
-            if (holds != number) return false;
+        if (!point.committed) dead.gpr &= ~named_;
+        std::uint32_t gpr_known = point.gpr_own;
+        if (restart_.gpr < 32 && restart_.gpr_in_slot(point.index)) {
+            const std::uint32_t bit = 1U << restart_.gpr;
+            gpr_known = point.slot[gpr_slot] == restart_.gpr ? gpr_known | bit : gpr_known & ~bit;
         }
-        for (unsigned field = 0; field < 8; ++field) {
-            if ((dead.cr >> field & 1) != 0) continue;
-            if (restart_.cr_field == field && restart_.cr_in_slot(point.index)) {
-                if (point.slot[cr_slot] != whole_cr) return false;
-            } else if ((point.cr_own >> field & 1) == 0) {
-                return false;
-            }
+        if ((gpr_known | dead.gpr) != 0xFFFFFFFF) return false;
+        unsigned cr_known = point.cr_own;
+        if (restart_.cr_field < 8 && restart_.cr_in_slot(point.index)) {
+            const unsigned bit = 1U << restart_.cr_field;
+            cr_known = point.slot[cr_slot] == whole_cr ? cr_known | bit : cr_known & ~bit;
         }
-        return true;
+        return ((cr_known | dead.cr) & 0xFF) == 0xFF;
     }
 
     // Every GPR that it names, read or not.
-    std::uint32_t read_by_original() const {
-        const Instruction insn = isa::decode(original_);
+    static std::uint32_t named_by(Instruction insn) {
         switch (insn.info().form) {
         case isa::Form::none:
         case isa::Form::wrteei: return 0;
@@ -110,9 +114,7 @@ class Verifier {
 
     // At the end nothing may be left in slots alone.
     bool registers_in_place(const Point& point) const {
-        for (unsigned number = 0; number < 32; ++number)
-            if (point.gpr[number] != number && (dead_.gpr >> number & 1) == 0) return false;
-        return (point.cr_own | dead_.cr) == 0xFF;
+        return (point.gpr_own | dead_.gpr) == 0xFFFFFFFF && (point.cr_own | dead_.cr) == 0xFF;
     }
 
     Flaw step(Point& point, bool& ends) {
@@ -133,7 +135,7 @@ class Verifier {
             if (flaw != Flaw::none) return flaw;
             break;
         }
-        case Op::mfcr: point.gpr[insn.rt()] = point.cr_own == 0xFF ? whole_cr : other; break;
+        case Op::mfcr: point.set(insn.rt(), point.cr_own == 0xFF ? whole_cr : other); break;
         case Op::mtcrf:
             for (unsigned field = 0; field < 8; ++field)
                 if ((insn.fxm() >> (7 - field) & 1) != 0) set_field(point, field, point.gpr[insn.rs()] == whole_cr);
@@ -144,7 +146,7 @@ class Verifier {
         case Op::xor_:
         case Op::rlwinm:
         case Op::rlwimi:
-            if (word != 0x60000000) point.gpr[insn.ra()] = other;
+            if (word != 0x60000000) point.set(insn.ra(), other);
             if (insn.records()) set_field(point, 0, false);
             break;
         default: return Flaw::instruction;
@@ -171,7 +173,7 @@ class Verifier {
 
     static Flaw load(Point& point, unsigned gpr, std::uint32_t field) {
         unsigned slot = 0;
-        point.gpr[gpr] = is_slot(field, slot) ? point.slot[slot] : other;
+        point.set(gpr, is_slot(field, slot) ? point.slot[slot] : other);
         return Flaw::none;
     }
     Flaw store(Point& point, unsigned gpr, std::uint32_t field) {
@@ -209,6 +211,7 @@ class Verifier {
     std::uint32_t at_;
     const Restart& restart_;
     std::uint32_t original_;
+    std::uint32_t named_ = 0; // GPRs of the original instruction
     Registers dead_;
     std::array<Point, 8> points_{};
     unsigned waiting_ = 0;
