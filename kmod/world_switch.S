@@ -361,7 +361,8 @@ untrap_world_handler_leave:
 
 /*
  * Such code is at its rfi. r5: what it wrote; likewise. A C++ function does it, from a copy in the vectors block and on a
- * stack there; what it does not do, the code leaves for.
+ * stack there; what it does not do, the code leaves for. CTR is the guest's meanwhile: tests/core_cross sees to it that the
+ * function does without it.
  */
 	.globl untrap_world_handler_finish
 untrap_world_handler_finish:
@@ -380,9 +381,7 @@ untrap_world_handler_finish:
 	stw	r12,WORLD_GPR(12)(r4)
 	stw	r6,WORLD_CR(r4)
 	stw	r7,WORLD_XER(r4)
-	mfctr	r6
 	lwz	r1,WORLD_GUEST_IVPR(r4)
-	stw	r6,WORLD_CTR(r4)
 	mr	r3,r4
 	addis	r1,r1,1
 	mr	r4,r5
@@ -392,7 +391,6 @@ untrap_world_handler_finish:
 	cmpwi	r3,0
 	lwz	r5,WORLD_CR(r4)
 	lwz	r6,WORLD_XER(r4)
-	lwz	r7,WORLD_CTR(r4)
 	lwz	r0,WORLD_GPR(0)(r4)
 	lwz	r1,WORLD_GPR(1)(r4)
 	lwz	r8,WORLD_GPR(8)(r4)
@@ -401,7 +399,6 @@ untrap_world_handler_finish:
 	lwz	r11,WORLD_GPR(11)(r4)
 	lwz	r12,WORLD_GPR(12)(r4)
 	mtxer	r6
-	mtctr	r7
 	beq	6f
 	mtcr	r5
 	lwz	r5,WORLD_LR(r4)
