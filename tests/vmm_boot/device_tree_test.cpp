@@ -68,6 +68,7 @@ TEST_CASE("device tree: sound and complete") {
         CHECK(cells(tree, uart, "clock-frequency") == Cells{board::uart_clock_hz});
         CHECK(cells(tree, uart, "current-speed") == Cells{115200});
     }
+    CHECK(text(tree, "/plb/opb/serial@ef600400", "status") == "disabled");
     // Paths in properties lead somewhere.
     CHECK(fdt_path_offset(tree.data(), text(tree, "/chosen", "stdout-path").c_str()) > 0);
     CHECK(fdt_path_offset(tree.data(), text(tree, "/aliases", "serial1").c_str()) > 0);

@@ -128,8 +128,9 @@ void write_dcr_block(Writer& tree, const std::string& name, std::initializer_lis
 std::string serial_name(const board::MmioSlot& uart) { return fmt::format("serial@{:x}", uart.base); }
 std::string serial_path(const board::MmioSlot& uart) { return fmt::format("/plb/opb/{}", serial_name(uart)); }
 
-void write_serial(Writer& tree, const board::MmioSlot& uart) {
+void write_serial(Writer& tree, const board::MmioSlot& uart, bool connected) {
     tree.begin(serial_name(uart));
+    if (!connected) tree.text("status", "disabled");
     tree.text("device_type", "serial");
     tree.text("compatible", "ns16550");
     tree.cells("reg", {low(uart.base), low(uart.size)});
@@ -182,8 +183,9 @@ void write_opb(Writer& tree, const MachineDescription& machine) {
     interrupts(tree, {{1, 5, board::Trigger::edge_rising}});
     tree.end();
 
-    write_serial(tree, board::uart0);
-    write_serial(tree, board::uart1);
+    write_serial(tree, board::uart0, true);
+    // The second leads nowhere. A kernel that drives it waits 20 ms to learn the size of its FIFO.
+    write_serial(tree, board::uart1, false);
     for (const board::MmioSlot& slot : machine.virtio) write_virtio(tree, slot);
     write_power_switch(tree);
     tree.end();

@@ -71,9 +71,12 @@ GuestMemory::Region GuestMemory::add_region(std::uint64_t base, std::uint64_t si
         if (size > SIZE_MAX) throw Error(fmt::format("memory region of {:#x} bytes does not fit this host", size));
     }
     void* host = mmap(nullptr, static_cast<std::size_t>(size), PROT_READ | PROT_WRITE,
-                      file >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, file, 0);
+                      file >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, std::max(file, -1), 0);
     if (host == MAP_FAILED)
         throw Error(fmt::format("no host memory for a region of {} MiB: {}", size >> 20, std::strerror(errno)));
+    // Large pages where the host has them: a booting guest touches most of its memory's beginning, and each page of its
+    // own costs the host a fault. A wish only.
+    if (file < 0) madvise(host, static_cast<std::size_t>(size), MADV_HUGEPAGE);
     const Region region{base, static_cast<std::uint8_t*>(host), size, read_only};
     const auto place = std::upper_bound(regions_.begin(), regions_.end(), base,
                                         [](std::uint64_t b, const Region& r) { return b < r.base; });
