@@ -10,14 +10,15 @@
 namespace untrap::runtime::soft {
 
 CodeCache::CodeCache(std::size_t bytes) : bytes_(bytes) {
-    void* memory =
-        mmap(nullptr, bytes, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* memory = mmap(nullptr, mapped_bytes(), PROT_READ | PROT_WRITE | PROT_EXEC,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) throw std::runtime_error("no executable memory for generated code");
     base_ = static_cast<std::uint8_t*>(memory);
+    counters_ = reinterpret_cast<std::uint32_t*>(base_ + bytes_);
     madvise(memory, bytes, MADV_HUGEPAGE); // fewer faults, and fewer entries of the host's TLB; a wish only
 }
 
-CodeCache::~CodeCache() { munmap(base_, bytes_); }
+CodeCache::~CodeCache() { munmap(base_, mapped_bytes()); }
 
 void CodeCache::commit(std::size_t bytes) { used_ = std::min(bytes_, (used_ + bytes + 15) & ~std::size_t{15}); }
 
@@ -132,6 +133,10 @@ void CodeCache::invalidate_site(std::uint64_t real) {
                    [&](const Block& block) { return block.first <= real && real < block.first + block.bytes; });
 }
 
+void CodeCache::replace(Block& block) {
+    retire_in_page(block.real >> mmu::PageGuard::page_shift, [&block](const Block& other) { return &other == &block; });
+}
+
 void CodeCache::clear() {
     ++epoch_;
     live_.clear();
@@ -140,6 +145,7 @@ void CodeCache::clear() {
     for (auto& links : links_by_entry_) links.clear();
     blocks_.clear();
     used_ = kept_;
+    counters_used_ = 0;
 }
 
 } // namespace untrap::runtime::soft

@@ -24,6 +24,7 @@ struct Block {
     std::uint8_t* code = nullptr;
     std::uint8_t* reentry = nullptr;
     std::array<std::uint8_t, 5> entry_bytes{}; // of a live block; a stale one starts with a jump to reentry
+    std::uint32_t* runs_left = nullptr;        // of a plain translation: until it is made anew
     bool live = false;
     std::vector<x64::ExitLink> links; // addresses are known to the code
     std::vector<x64::ExitLink*> incoming;
@@ -48,6 +49,9 @@ class CodeCache {
     Block* find(std::uint32_t ea, std::uint64_t real, std::uint32_t mode) const { return live_.find({real, ea, mode}); }
     // A stale block made from the same content, alive again at real; nullptr if there is none.
     Block* revive(std::uint64_t content, std::uint32_t ea, std::uint32_t mode, std::uint64_t real);
+    // A counter within reach of generated code, if there are any left. It lasts until the cache is cleared.
+    bool has_counters() const { return counters_used_ < counters(); }
+    std::uint32_t* counter() { return &counters_[counters_used_++]; }
     // A block to be filled in and then published.
     Block& allocate();
     void publish(Block& block);
@@ -65,6 +69,8 @@ class CodeCache {
     // [real, real + length) was written: blocks made from it become stale.
     void written(std::uint64_t real, std::uint64_t length);
     void invalidate_site(std::uint64_t real);
+    // Another translation takes its place.
+    void replace(Block& block);
     void clear();
 
     std::uint64_t translated() const { return translated_; }
@@ -82,8 +88,15 @@ class CodeCache {
     template <typename Test>
     void retire_in_page(std::uint64_t page, Test&& affected);
 
+    // Behind the code: a counter for so many bytes of it.
+    static constexpr std::size_t bytes_per_counter = 1024;
+    std::size_t counters() const { return bytes_ / bytes_per_counter; }
+    std::size_t mapped_bytes() const { return bytes_ + counters() * sizeof(std::uint32_t); }
+
     std::uint8_t* base_ = nullptr;
     std::size_t bytes_, used_ = 0, kept_ = 0;
+    std::uint32_t* counters_ = nullptr;
+    std::size_t counters_used_ = 0;
     std::deque<Block> blocks_;
     BlockTable live_;
     std::unordered_multimap<std::uint64_t, Block*> stale_;

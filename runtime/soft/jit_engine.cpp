@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "runtime/soft/jit_engine.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
-#include <algorithm>
 #include <stdexcept>
 
 #include "runtime/known_sites.h"
@@ -24,9 +20,6 @@ namespace {
 
 constexpr std::uint32_t page_bytes = 1U << x64::soft_tlb_page_shift;
 constexpr std::uint32_t page_mask = ~(page_bytes - 1);
-// More than any block needs: 128 instructions of at most some 200 bytes, their slow paths, and the exits.
-constexpr std::size_t block_room = 128 * 1024;
-
 // What a plain load or store does, by its opcode; zero for all other instructions.
 struct PlainAccess {
     std::uint8_t bytes : 4 = 0;
@@ -63,17 +56,19 @@ PlainAccess plain_access(std::uint32_t word) {
     return table[primary == 31 ? 64 + (word >> 1 & 0x3FF) : primary];
 }
 
-std::uint32_t big_endian_word(const std::uint8_t* bytes) {
-    return std::uint32_t{bytes[0]} << 24 | std::uint32_t{bytes[1]} << 16 | std::uint32_t{bytes[2]} << 8 | bytes[3];
-}
-
 // 256 KB: a boot asks for some 50 000 places.
 constexpr std::size_t asked_for_words = 32768;
 
+// What a plain translation leaves out.
+constexpr std::uint32_t costly = x64::Optimisations::bit(Optimisation::paths) |
+                                 x64::Optimisations::bit(Optimisation::loops) |
+                                 x64::Optimisations::bit(Optimisation::page_checks);
+
 } // namespace
 
-JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations optimisations)
-    : vcpu_(vcpu), emulator_(vcpu), optimisations_(optimisations), cache_(cache_bytes) {
+JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations optimisations, std::uint32_t plain_runs)
+    : vcpu_(vcpu), emulator_(vcpu), optimisations_(optimisations), cache_(cache_bytes),
+      plain_(optimisations.disabled() | costly), plain_runs_(plain_runs) {
     const x64::Helpers helpers{&JitEngine::interpret, &JitEngine::access, &JitEngine::switch_context,
                                &JitEngine::write_tlb};
     const x64::FpHost fp_host = x64::FpHost::detect(optimisations);
@@ -83,6 +78,7 @@ JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations opt
     cache_.keep();
     asked_for_.resize(asked_for_words);
     emitter_ = std::make_unique<x64::BlockEmitter>(thunks_, optimisations);
+    plain_emitter_ = std::make_unique<x64::BlockEmitter>(thunks_, plain_);
     vcpu.state.engine_slots[x64::slot_engine] = reinterpret_cast<std::uintptr_t>(this);
 }
 
@@ -203,162 +199,6 @@ void JitEngine::insert_after_miss() {
     fill(missed_.ea, missed_.store, false);
 }
 
-// -- finding and making blocks ---------------------------------------------------------------------------------------
-
-ShadowTlb::FetchEntry* JitEngine::fetch_page(std::uint32_t pc, Trap& trap) {
-    if (ShadowTlb::FetchEntry* known = ShadowTlb::find_fetch(*selected_->instructions, pc)) return known;
-    const Resolved where = vcpu_.storage.resolve(pc, mmu::Access::fetch);
-    switch (where.status) {
-    case Resolved::Status::miss: trap.kind = TrapKind::fetch_miss; return nullptr;
-    case Resolved::Status::denied: trap.kind = TrapKind::fetch_denied; return nullptr;
-    case Resolved::Status::no_memory: trap.kind = TrapKind::fetch_bus_error; return nullptr;
-    case Resolved::Status::ok: break;
-    }
-    if (where.little_endian || where.page_shift < x64::soft_tlb_page_shift) return nullptr;
-    // On the way in the hypervisor is running anyway: no exit more.
-    if (in_guest_) count_refill(ExitReason::itlb_virt);
-    const mmu::TlbEntry& entry = vcpu_.tlb.entry(where.tlb_index);
-    if (entry.tid != 0 && (selected_->mode & mode::pr) == 0 && !own_supervisor_code_) {
-        // Supervisor code of one process alone: from now on each PID has a context.
-        own_supervisor_code_ = true;
-        selections_.fill({});
-        select_context();
-    }
-    ShadowTlb::FetchEntry filled;
-    filled.tag = pc & page_mask;
-    filled.tlb_index = where.tlb_index;
-    filled.tid = entry.tid;
-    filled.first = entry.epn();
-    filled.last = entry.epn() | ~entry.page_mask();
-    filled.real = where.real & ~std::uint64_t{page_bytes - 1};
-    return &shadow_.fill_fetch(*selected_->instructions, filled);
-}
-
-Block* JitEngine::find_block(Trap& trap) {
-    const std::uint32_t pc = vcpu_.state.pc;
-    ShadowTlb::FetchEntry* page = fetch_page(pc, trap);
-    if (page == nullptr) return nullptr;
-    const std::uint32_t bits = selected_->mode | (page->tid == 0 ? mode::global : 0);
-    Block* block = cache_.find(pc, page->real + (pc & ~page_mask), bits);
-    if (block == nullptr) {
-        interpret_first_ = 1;
-        if (optimises(Optimisation::interpret_first) && first_time(page->real + (pc & ~page_mask), bits)) {
-            const std::uint8_t* bytes = vcpu_.memory.find(page->real, page_bytes, false);
-            const std::uint32_t offset = pc & ~page_mask;
-            if (bytes != nullptr) interpret_first_ = plain_length(bytes + offset, (page_bytes - offset) / 4);
-            if (interpret_first_ != 0) return nullptr;
-        }
-        block = translate(*page, bits);
-        interpret_first_ = 1;
-    }
-    if (block != nullptr) {
-        ShadowTlb::note_jump(*page, pc);
-        x64::JumpCacheEntry& jump = (*selected_->jumps)[x64::jump_cache_index(pc)];
-        jump.ea = pc;
-        jump.code = block->code;
-    }
-    return block;
-}
-
-bool JitEngine::first_time(std::uint64_t real, std::uint32_t bits) {
-    const std::uint64_t hash = (real >> 2 ^ std::uint64_t{bits} << 40) * 0x9E3779B97F4A7C15ULL;
-    std::uint64_t& word = asked_for_[hash >> 58 | (hash >> 40 & (asked_for_.size() / 64 - 1)) << 6];
-    const std::uint64_t bit = std::uint64_t{1} << (hash >> 34 & 63);
-    const bool first = (word & bit) == 0;
-    word |= bit;
-    return first;
-}
-
-unsigned JitEngine::plain_length(const std::uint8_t* bytes, unsigned limit) {
-    limit = std::min(limit, x64::max_path_instructions);
-    for (unsigned length = 0; length < limit; ++length) {
-        const Instruction insn = isa::decode(big_endian_word(bytes + 4 * length));
-        if (insn.op == isa::Op::illegal || insn.privileged()) return length;
-        if (insn.has(isa::flag::branch | isa::flag::ends)) return length + 1;
-    }
-    return limit;
-}
-
-Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bits) {
-    const std::uint32_t pc = vcpu_.state.pc;
-    const std::uint64_t real = page.real + (pc & ~page_mask);
-    const std::uint8_t* bytes = vcpu_.memory.find(page.real, page_bytes, false);
-    if (bytes == nullptr) return nullptr;
-    if ((bits & mode::pr) == 0) patch_known_sites(vcpu_, real);
-    source_.ea = pc;
-    source_.mode = bits;
-    const bool far = (bits & mode::global) != 0 && optimises(Optimisation::far_link);
-    source_.link_first = far ? page.first : pc & page_mask;
-    source_.link_last = far ? page.last : pc | ~page_mask;
-    const bool handlers = optimises(Optimisation::quick_exits) && vcpu_.patches.handlers_allowed();
-    x64::form_block(source_, optimisations_, [&](std::uint32_t at, Instruction& insn, plan::Patch& patch) {
-        const std::uint32_t offset = at & ~page_mask;
-        insn = isa::decode(big_endian_word(bytes + offset));
-        patch = {};
-        if ((bits & mode::pr) != 0 || !insn.privileged()) return;
-        const plan::Patch* found = vcpu_.patches.find(page.real + offset, insn.word);
-        if (found != nullptr && found->level <= 2) patch = *found;
-        if (insn.op == isa::Op::tlbwe && handlers) patch.level = x64::in_handler_level;
-    });
-    XXH3_state_t hash;
-    XXH3_64bits_reset(&hash);
-    const std::uint32_t identity[] = {pc, bits, source_.link_first, source_.link_last, source_.loops_to};
-    XXH3_64bits_update(&hash, identity, sizeof(identity));
-    std::uint32_t first = pc, last = pc;
-    for (unsigned i = 0; i < source_.length; ++i) {
-        const std::uint32_t item[] = {source_.pc[i], source_.code[i].word, source_.patches[i].level};
-        XXH3_64bits_update(&hash, item, sizeof(item));
-        first = std::min(first, source_.pc[i]);
-        last = std::max(last, source_.pc[i]);
-    }
-    const std::uint64_t content = XXH3_64bits_digest(&hash);
-    const bool first_in_page = !cache_.guarded(real);
-    Block* block = optimises(Optimisation::revive) ? cache_.revive(content, pc, bits, real) : nullptr;
-    // Where it was made from first, something else may stand now, and contexts that ran it may lead there still.
-    if (block != nullptr) shadow_.forget_jump(pc, block->code);
-    if (block == nullptr) {
-        if (cache_.room() < block_room) {
-            // Full: all translations go, what is hot comes back.
-            cache_.clear();
-            shadow_.clear_jumps();
-        }
-        block = &cache_.allocate();
-        block->ea = pc;
-        block->mode = bits;
-        block->real = real;
-        block->first = page.real + (first & ~page_mask);
-        block->bytes = last + 4 - first;
-        block->content = content;
-        block->links.resize(x64::link_limit(source_));
-        const x64::EmittedBlock emitted = emitter_->emit(source_, cache_.cursor(), cache_.room(), block->links.data());
-        if (emitted.size == 0) throw std::runtime_error("a block of guest code could not be translated");
-        block->code = cache_.cursor();
-        block->reentry = block->code + emitted.reentry;
-        block->links.resize(emitted.link_count); // fewer: they stay where they are
-        for (unsigned i = 0; i < emitted.link_count; ++i) {
-            block->links[i] = emitted.links[i];
-            block->links[i].owner = block;
-        }
-        cache_.commit(emitted.size);
-        cache_.publish(*block);
-    }
-    if (first_in_page) shadow_.write_protect(bytes);
-    return block;
-}
-
-void JitEngine::make_link(x64::ExitLink& link, Block& target) {
-    const Block& owner = *static_cast<Block*>(link.owner);
-    if (!optimises(Optimisation::link) || !owner.live || link.target != nullptr) return;
-    std::uint8_t entry = x64::ExitLink::no_entry;
-    if (((link.target_ea ^ owner.ea) & page_mask) != 0) {
-        // Two pages: good as long as one guest TLB entry maps both.
-        const ShadowTlb::FetchEntry* page = ShadowTlb::find_fetch(*selected_->instructions, link.target_ea);
-        if (page == nullptr || owner.ea < page->first || owner.ea > page->last) return;
-        entry = page->tlb_index;
-    }
-    cache_.link(link, target, entry);
-}
-
 // -- running
 // -----------------------------------------------------------------------------------------------------------
 
@@ -386,6 +226,7 @@ Trap JitEngine::run_until_trap(std::uint64_t budget) {
     std::uint64_t left = budget;
     state.engine_slots[x64::slot_target] = state.retired + budget;
     x64::ExitLink* link = nullptr;
+    bool hot = false;
     in_guest_ = false;
     Trap answer;
     // Whether the guest goes on after this; if not, answer is for the run loop.
@@ -407,12 +248,13 @@ Trap JitEngine::run_until_trap(std::uint64_t budget) {
         if (!in_guest_) insert_after_miss();
         const void* code = nullptr;
         const x64::JumpCacheEntry& known = (*selected_->jumps)[x64::jump_cache_index(state.pc)];
-        if (link == nullptr && known.ea == state.pc) {
+        if (link == nullptr && !hot && known.ea == state.pc) {
             code = known.code;
         } else {
             Trap trap;
             const std::uint64_t epoch = cache_.epoch();
-            Block* block = find_block(trap);
+            Block* block = find_block(trap, hot);
+            hot = false;
             // Making room for the target may have cleared the cache, and the link with it.
             if (block != nullptr && link != nullptr && epoch == cache_.epoch()) make_link(*link, *block);
             link = nullptr;
@@ -448,6 +290,11 @@ Trap JitEngine::run_until_trap(std::uint64_t budget) {
             continue;
         case x64::ExitKind::link:
             link = reinterpret_cast<x64::ExitLink*>(state.engine_slots[x64::slot_exit_info]);
+            continue;
+        case x64::ExitKind::hot:
+            // Whatever becomes of it, it does not leave at once again.
+            *reinterpret_cast<std::uint32_t*>(state.engine_slots[x64::slot_exit_info]) = plain_runs_;
+            hot = true;
             continue;
         case x64::ExitKind::helper_trap:
             if (!goes_on(trap_)) return answer;

@@ -18,10 +18,12 @@ namespace untrap::runtime::soft {
 class JitEngine final : public Engine {
   public:
     static constexpr std::size_t default_cache_bytes = std::size_t{64} << 20;
+    static constexpr std::uint32_t default_plain_runs = 2000;
 
     // Throws std::runtime_error if generated code cannot be had.
-    explicit JitEngine(Vcpu& vcpu, std::size_t cache_bytes = default_cache_bytes,
-                       x64::Optimisations optimisations = {});
+    // plain_runs: of a plain translation, until it is made anew with all optimisations.
+    explicit JitEngine(Vcpu& vcpu, std::size_t cache_bytes = default_cache_bytes, x64::Optimisations optimisations = {},
+                       std::uint32_t plain_runs = default_plain_runs);
 
     isa::Trap run(Vcpu& vcpu, std::uint64_t budget) override;
     isa::Trap run_guest(Vcpu& vcpu, std::uint64_t budget) override;
@@ -52,8 +54,15 @@ class JitEngine final : public Engine {
     ShadowTlb::FetchEntry* fetch_page(std::uint32_t pc, isa::Trap& trap);
     // The block at state.pc, translated if need be; nullptr with a trap, or without one if this code cannot be
     // translated (little-endian or 1 KB pages): the interpreter runs it.
-    Block* find_block(isa::Trap& trap);
-    Block* translate(const ShadowTlb::FetchEntry& page, std::uint32_t mode);
+    // hot: the block there has run often.
+    Block* find_block(isa::Trap& trap, bool hot);
+    Block* translate(const ShadowTlb::FetchEntry& page, std::uint32_t mode, bool hot);
+    // Chooses the path of a block into source_, and the hash of all that its code depends on.
+    void form(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes);
+    std::uint64_t content_hash(x64::Optimisations optimisations) const;
+    Block* revive(std::uint64_t content, std::uint64_t real);
+    // Translates source_.
+    Block* emit(x64::BlockEmitter& emitter, std::uint64_t content, std::uint64_t real);
     bool optimises(x64::Optimisation which) const { return optimisations_.has(which); }
     // Whether code at real was never asked for before; for some it says no all the same. Remembers.
     bool first_time(std::uint64_t real, std::uint32_t bits);
@@ -76,7 +85,9 @@ class JitEngine final : public Engine {
     ShadowTlb shadow_;
     x64::Thunks thunks_;
     x64::EnterFunction enter_ = nullptr;
-    std::unique_ptr<x64::BlockEmitter> emitter_;
+    const x64::Optimisations plain_; // as optimisations_, without what costs much time to make
+    const std::uint32_t plain_runs_;
+    std::unique_ptr<x64::BlockEmitter> emitter_, plain_emitter_;
     // What the guest's state selects; those selected lately are at hand.
     struct Selection {
         std::uint32_t key = ~std::uint32_t{0};

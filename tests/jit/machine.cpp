@@ -27,7 +27,7 @@ Machine::Machine(Kind kind, std::size_t cache_bytes, x64::Optimisations optimisa
     slot(3, Layout::high, high, false);
     vcpu_ = std::make_unique<runtime::Vcpu>(physical_, *patches_, host_);
     if (kind == Kind::jit) {
-        jit_ = std::make_unique<runtime::soft::JitEngine>(*vcpu_, cache_bytes, optimisations);
+        jit_ = std::make_unique<runtime::soft::JitEngine>(*vcpu_, cache_bytes, optimisations, plain_runs);
         engine_ = jit_.get();
     } else {
         engine_ = &interpreter_;

@@ -34,6 +34,9 @@ struct BlockSource {
     // Targets in [link_first, link_last] are reached by the same guest TLB entry whenever this block is, so a direct
     // jump may join the two blocks; others are looked up by address each time.
     std::uint32_t link_first = 0, link_last = 0;
+    // Counts down the runs of the block, and leaves it for good below zero; nullptr: it is not counted. Within 2 GB of
+    // the code.
+    std::uint32_t* runs_left = nullptr;
     unsigned length = 0; // instructions, the ending one included
     // Where the path goes on behind its last instruction, unless that one ends it; no_loop, or the instruction of the
     // block that is.
@@ -58,6 +61,9 @@ bool ends_block(isa::Instruction instruction, const plan::Patch& patch, std::uin
 using FetchInstruction = std::function<void(std::uint32_t pc, isa::Instruction& insn, plan::Patch& patch)>;
 // Chooses the path from source.ea (mode and link range are given too) and fills in the rest.
 void form_block(BlockSource& source, Optimisations optimisations, const FetchInstruction& fetch);
+
+// Leaves of a path what Optimisation::paths and loops switched off would have made: it ends with its first branch.
+void cut_path(BlockSource& source);
 
 // How many links its code may have.
 unsigned link_limit(const BlockSource& source);

@@ -137,6 +137,7 @@ class BlockWriter {
     Mem fp_constant(std::size_t offset, unsigned bytes) const;
 
     // -- control (emit_block.cpp)
+    void count_run();
     void instruction(isa::Instruction insn, const plan::Patch& patch);
     void stub(isa::Instruction insn, const plan::Patch& patch);
     void write_tlb(isa::Instruction insn);

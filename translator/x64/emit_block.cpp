@@ -61,6 +61,7 @@ BlockWriter::BlockWriter(CodeHolder& code, const BlockSource& source, const Thun
 const EmittedBlock& BlockWriter::write(std::uint8_t* base) {
     base_ = base;
     const Label reentry = a_.newLabel(), over = a_.newLabel();
+    if (source_.runs_left != nullptr) count_run();
     // The budget is taken for the whole block at its entry; what leaves early gives the rest back. An ending
     // instruction that only leaves takes nothing, but is not reached with a budget used up: it belongs to the next run.
     const bool ends_by_leaving = completed_ != source_.length;
@@ -122,6 +123,20 @@ const EmittedBlock& BlockWriter::write(std::uint8_t* base) {
     leave_for(ExitKind::lookup, source_.ea);
     out_.completed = completed_;
     return out_;
+}
+
+void BlockWriter::count_run() {
+    Mem left = host::dword_ptr(reinterpret_cast<std::uint64_t>(source_.runs_left));
+    left.setRel();
+    const Label hot = a_.newLabel();
+    a_.sub(left, 1);
+    a_.js(hot);
+    push_cold(hot, [this, left] {
+        Mem address = left;
+        address.setSize(8);
+        a_.lea(host::rdx, address);
+        leave_for(ExitKind::hot, source_.ea);
+    });
 }
 
 void BlockWriter::push_cold(const Label& label, std::function<void()> body) {

@@ -93,4 +93,16 @@ void form_block(BlockSource& source, Optimisations optimisations, const FetchIns
     source.length += body;
 }
 
+void cut_path(BlockSource& source) {
+    for (unsigned i = 0; i < source.length; ++i) {
+        if (!ends_block(source.code[i], source.patches[i], source.mode)) continue;
+        source.length = i + 1;
+        source.next[i] = Next::sequential;
+        source.goes_on = source.pc[i] + 4;
+        source.ended = true;
+        source.loops_to = BlockSource::no_loop;
+        return;
+    }
+}
+
 } // namespace untrap::x64

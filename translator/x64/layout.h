@@ -115,6 +115,7 @@ enum class ExitKind : std::uint32_t {
     illegal,        // pc, info: word
     fp_unavailable, // pc, info: word
     trap_condition, // pc, info: word
+    hot,            // pc: a block that has run often; info: address of the counter that tells
 };
 
 constexpr std::int32_t gpr_offset(unsigned index) {
