@@ -153,7 +153,7 @@ Block* JitEngine::emit(x64::BlockEmitter& emitter, std::uint64_t content, std::u
     block->content = content;
     block->runs_left = source_.runs_left;
     block->links.resize(x64::link_limit(source_));
-    const x64::EmittedBlock emitted = emitter.emit(source_, cache_.cursor(), cache_.room(), block->links.data());
+    const x64::EmittedBlock& emitted = emitter.emit(source_, cache_.cursor(), cache_.room(), block->links.data());
     if (emitted.size == 0) throw std::runtime_error("a block of guest code could not be translated");
     block->code = cache_.cursor();
     block->reentry = block->code + emitted.reentry;

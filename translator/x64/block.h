@@ -128,13 +128,15 @@ class BlockEmitter {
   public:
     explicit BlockEmitter(const Thunks& thunks, Optimisations optimisations = {},
                           HostFeatures features = HostFeatures::of_this_host());
-    EmittedBlock emit(const BlockSource& source, std::uint8_t* base, std::size_t room, ExitLink* link_address);
+    // The result is good until the next one.
+    const EmittedBlock& emit(const BlockSource& source, std::uint8_t* base, std::size_t room, ExitLink* link_address);
 
   private:
     Thunks thunks_;
     Optimisations optimisations_;
     HostFeatures features_;
     asmjit::CodeHolder code_;
+    EmittedBlock emitted_; // large: neither made nor copied for each block
 };
 
 // Changes where the jmp rel32 at site goes.

@@ -17,8 +17,8 @@ namespace untrap::x64 {
 class BlockWriter {
   public:
     BlockWriter(asmjit::CodeHolder& code, const BlockSource& source, const Thunks& thunks, Optimisations optimisations,
-                HostFeatures features, ExitLink* link_address);
-    const EmittedBlock& write(std::uint8_t* base);
+                HostFeatures features, ExitLink* link_address, EmittedBlock& out);
+    void write(std::uint8_t* base);
     // Instructions a full pass completes: all, or all but an ending one that only leaves.
     unsigned completed() const { return completed_; }
 
@@ -175,7 +175,7 @@ class BlockWriter {
     const Thunks& thunks_;
     const Optimisations optimisations_;
     ExitLink* const link_address_;
-    EmittedBlock out_;
+    EmittedBlock& out_;
     std::uint8_t* base_ = nullptr;
     unsigned index_ = 0;
     unsigned completed_ = 0;

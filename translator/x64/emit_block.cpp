@@ -41,9 +41,9 @@ bool ends_block(Instruction insn, const plan::Patch& patch, std::uint32_t mode_b
 }
 
 BlockWriter::BlockWriter(CodeHolder& code, const BlockSource& source, const Thunks& thunks, Optimisations optimisations,
-                         HostFeatures features, ExitLink* link_address)
+                         HostFeatures features, ExitLink* link_address, EmittedBlock& out)
     : a_(&code), source_(source), thunks_(thunks), optimisations_(optimisations), link_address_(link_address),
-      has_movbe_(optimises(Optimisation::movbe) && features.movbe), fp_host_(thunks.fp.host) {
+      out_(out), has_movbe_(optimises(Optimisation::movbe) && features.movbe), fp_host_(thunks.fp.host) {
     for (unsigned number = 0; number < 32; ++number)
         fpr_xmm_[number] = static_cast<std::uint8_t>(xmm_of_fpr(fp_host_, number));
     const unsigned last = source.length - 1;
@@ -58,7 +58,7 @@ BlockWriter::BlockWriter(CodeHolder& code, const BlockSource& source, const Thun
     choose_assignment();
 }
 
-const EmittedBlock& BlockWriter::write(std::uint8_t* base) {
+void BlockWriter::write(std::uint8_t* base) {
     base_ = base;
     const Label reentry = a_.newLabel(), over = a_.newLabel();
     if (source_.runs_left != nullptr) count_run();
@@ -112,7 +112,7 @@ const EmittedBlock& BlockWriter::write(std::uint8_t* base) {
         assigned_now_ = cold_[i].assigned;
         fp_ = cold_[i].fp;
         assigned_ = assigned_now_ ? loop_assigned_ : common_assignment;
-        const auto body = cold_[i].body;
+        const auto body = std::move(cold_[i].body);
         flush_cr_all();
         body();
     }
@@ -122,7 +122,6 @@ const EmittedBlock& BlockWriter::write(std::uint8_t* base) {
     fp_ = {};
     leave_for(ExitKind::lookup, source_.ea);
     out_.completed = completed_;
-    return out_;
 }
 
 void BlockWriter::count_run() {
@@ -383,8 +382,7 @@ void BlockWriter::go_to(std::uint32_t target) {
     if (target >= source_.link_first && target <= source_.link_last) {
         const unsigned number = out_.link_count++;
         const Label stub_label = a_.newLabel();
-        out_.links[number].target_ea = target;
-        out_.links[number].site = base_ + a_.offset();
+        out_.links[number] = {.target_ea = target, .site = base_ + a_.offset()};
         a_.long_().jmp(stub_label);
         push_cold(stub_label, [this, number, target] {
             fp_ = {};
@@ -740,16 +738,18 @@ HostFeatures HostFeatures::of_this_host() {
 BlockEmitter::BlockEmitter(const Thunks& thunks, Optimisations optimisations, HostFeatures features)
     : thunks_(thunks), optimisations_(optimisations), features_(features) {}
 
-EmittedBlock BlockEmitter::emit(const BlockSource& source, std::uint8_t* base, std::size_t room,
-                                ExitLink* link_address) {
+const EmittedBlock& BlockEmitter::emit(const BlockSource& source, std::uint8_t* base, std::size_t room,
+                                       ExitLink* link_address) {
     code_.reset();
-    if (code_.init(Environment::host(), reinterpret_cast<std::uint64_t>(base)) != kErrorOk) return {};
-    BlockWriter writer(code_, source, thunks_, optimisations_, features_, link_address);
-    EmittedBlock block = writer.write(base);
-    if (code_.flatten() != kErrorOk || code_.hasUnresolvedLinks() || code_.codeSize() > room) return {};
-    block.size = code_.textSection()->bufferSize();
-    std::memcpy(base, code_.textSection()->data(), block.size);
-    return block;
+    emitted_.size = 0;
+    emitted_.link_count = 0;
+    if (code_.init(Environment::host(), reinterpret_cast<std::uint64_t>(base)) != kErrorOk) return emitted_;
+    BlockWriter writer(code_, source, thunks_, optimisations_, features_, link_address, emitted_);
+    writer.write(base);
+    if (code_.flatten() != kErrorOk || code_.hasUnresolvedLinks() || code_.codeSize() > room) return emitted_;
+    emitted_.size = code_.textSection()->bufferSize();
+    std::memcpy(base, code_.textSection()->data(), emitted_.size);
+    return emitted_;
 }
 
 } // namespace untrap::x64

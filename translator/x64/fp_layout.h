@@ -38,9 +38,13 @@ constexpr unsigned pinned_fpr_count(const FpHost& host) { return host.avx512 ? 2
 inline constexpr std::uint8_t fpr_in_memory = 0xFF;
 // Vector register of an FPR, or fpr_in_memory.
 constexpr unsigned xmm_of_fpr(const FpHost& host, unsigned fpr) {
-    for (unsigned i = 0; i < pinned_fpr_count(host); ++i)
-        if (pinned_fprs[i] == fpr) return first_fpr_xmm + i;
-    return fpr_in_memory;
+    constexpr std::array<std::uint8_t, 32> places = [] {
+        std::array<std::uint8_t, 32> map{};
+        map.fill(fpr_in_memory);
+        for (unsigned i = 0; i < pinned_fprs.size(); ++i) map[pinned_fprs[i]] = static_cast<std::uint8_t>(i);
+        return map;
+    }();
+    return places[fpr] < pinned_fpr_count(host) ? first_fpr_xmm + places[fpr] : fpr_in_memory;
 }
 
 // Operands in memory, beside the thunks; 16 bytes each, so that vector instructions may name any of them.
