@@ -77,6 +77,7 @@ class JitEngine final : public Engine {
     bool quick_exit(const isa::Trap& trap);
     bool quick_emulation(std::uint32_t word);
     bool settled(std::uint32_t word);
+    bool settled_tlbwe();
 
     Vcpu& vcpu_;
     Emulator emulator_;

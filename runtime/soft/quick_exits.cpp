@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Exits of the JIT engine that need no round of the run loop: what is always handled the same way. Counted, and done by
 // the same code, as there.
+#include "runtime/byte_order.h"
 #include "runtime/interrupts.h"
 #include "runtime/soft/jit_engine.h"
 #include "runtime/spr_table.h"
@@ -74,23 +75,43 @@ bool JitEngine::settled(std::uint32_t word) {
     return vcpu_.patches.settled(page->real + offset, word);
 }
 
-// tlbwe in a handler of TLB misses that is run within the exit of its miss: generated code goes on behind it. control:
-// the word number, and from bit 8 on the instructions of the block not completed.
+// Generated code goes on behind a tlbwe: in a handler of TLB misses that is run within the exit of its miss, and where the
+// exit would do nothing else (a sweep over the TLB). control: the word number, and from bit 8 on the instructions of the
+// block not completed.
 bool JitEngine::write_tlb(void* engine, std::uint32_t index, std::uint32_t control, std::uint32_t value) {
     auto& self = *static_cast<JitEngine*>(engine);
     Vcpu& vcpu = self.vcpu_;
-    const isa::CpuState& state = vcpu.state;
-    const std::uint64_t left = state.engine_slots[x64::slot_budget] + (control >> 8);
-    if (!self.quick_ || !vcpu.in_handler_at(state.engine_slots[x64::slot_target] - left)) return false;
+    isa::CpuState& state = vcpu.state;
+    if (!self.quick_) return false;
     // The entry that this very code is fetched through: the next instruction may be another one then.
     const mmu::TlbEntry& before = vcpu.tlb.entry(index);
     if (before.valid() && ((state.pc ^ before.word0) & before.page_mask() & 0xFFFFFC00) == 0) return false;
+    const std::uint64_t left = state.engine_slots[x64::slot_budget] + (control >> 8);
+    const std::uint64_t retired = state.engine_slots[x64::slot_target] - left;
+    const bool in_handler = vcpu.in_handler_at(retired);
+    if (!in_handler) {
+        if (!self.settled_tlbwe()) return false;
+        state.retired = retired;
+        vcpu.leave_handler();
+        vcpu.count_exit(ExitReason::emul_tlbwe);
+    }
     index &= mmu::GuestTlb::entry_count - 1;
     if (self.shadow_.used(index) || self.cache_.linked_by(index))
         vcpu.write_tlb_word(index, control & 3, value);
     else // nothing depends on what it was
         self.missed_.answered |= vcpu.tlb.write_word(index, control & 3, value, state.page.mmucr);
+    if (!in_handler) vcpu.close_exit();
     return true;
+}
+
+// The tlbwe at pc, if it is one still.
+bool JitEngine::settled_tlbwe() {
+    const std::uint32_t pc = vcpu_.state.pc;
+    const ShadowTlb::FetchEntry* page = ShadowTlb::find_fetch(*selected_->instructions, pc);
+    if (page == nullptr) return false;
+    const std::uint64_t real = page->real + (pc & ((1U << x64::soft_tlb_page_shift) - 1));
+    const std::uint8_t* bytes = vcpu_.memory.find(real, 4, false);
+    return bytes != nullptr && vcpu_.patches.settled(real, static_cast<std::uint32_t>(load_big_endian(bytes, 4)));
 }
 
 } // namespace untrap::runtime::soft

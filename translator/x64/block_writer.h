@@ -158,6 +158,7 @@ class BlockWriter {
     void return_to_register();
     void interpret(isa::Instruction insn); // through the interpreter, in line or in cold code that resumes
     void interpret_and_leave(isa::Instruction insn);
+    void interpret_summary_overflow(isa::Instruction insn); // likewise, or goes on in the next block
     void leave_for(ExitKind kind, std::uint32_t pc_then);
     void leave(ExitKind kind, isa::Instruction insn); // the instruction at hand does not complete
     asmjit::Label cold_leave(ExitKind kind, isa::Instruction insn);

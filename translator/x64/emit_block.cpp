@@ -362,6 +362,20 @@ void BlockWriter::interpret_and_leave(Instruction insn) {
     open_ = false;
 }
 
+// XER[SO] mostly stays as the mode of the block has it.
+void BlockWriter::interpret_summary_overflow(Instruction insn) {
+    interpret(insn); // also sets pc to the next instruction
+    const Label other = a_.newLabel();
+    a_.cmp(state8(offsetof(isa::CpuState, xer_so)), (source_.mode & mode::so) != 0 ? 1 : 0);
+    a_.jne(other);
+    push_cold(other, [this] {
+        leave_assignment();
+        a_.mov(host::eax, static_cast<std::uint32_t>(ExitKind::lookup));
+        a_.jmp(thunks_.exit);
+    });
+    go_to(pc() + 4);
+}
+
 Label BlockWriter::slow_access(Instruction insn) {
     const Label slow = a_.newLabel(), resume = a_.newLabel();
     push_cold(slow, [this, insn, resume] {
@@ -505,7 +519,7 @@ void BlockWriter::instruction(Instruction insn, const plan::Patch& patch) {
         return; // ends the block: the next one is looked up in the context of then
     }
     if (may_set_summary_overflow(insn)) {
-        interpret_and_leave(insn);
+        interpret_summary_overflow(insn);
         return;
     }
     if ((source_.mode & mode::so) != 0 && copies_summary_overflow(insn)) {
