@@ -51,7 +51,13 @@ void CodeCache::publish(Block& block) {
     page.blocks.push_back(&block);
 }
 
-void CodeCache::link(x64::ExitLink& link, Block& target, std::uint8_t tlb_index) {
+void CodeCache::add_link(Block& owner, const x64::ExitLink& link) {
+    links_.push_back(link);
+    links_.back().owner = &owner;
+    ++owner.link_count;
+}
+
+void CodeCache::join(x64::ExitLink& link, Block& target, std::uint8_t tlb_index) {
     if (!static_cast<Block*>(link.owner)->live) return;
     link.target = &target;
     target.incoming.push_back(&link);
@@ -86,7 +92,7 @@ void CodeCache::retire(Block& block) {
     // Whoever still holds the address (jump caches) is sent back to look it up.
     x64::set_jump(block.code, block.reentry);
     while (!block.incoming.empty()) unlink(*block.incoming.back());
-    for (x64::ExitLink& link : block.links) unlink(link);
+    for (std::uint32_t i = 0; i < block.link_count; ++i) unlink(links_[block.first_link + i]);
     stale_.emplace(block.content, &block);
 }
 
@@ -144,6 +150,7 @@ void CodeCache::clear() {
     pages_.clear();
     for (auto& links : links_by_entry_) links.clear();
     blocks_.clear();
+    links_.clear();
     used_ = kept_;
     counters_used_ = 0;
 }

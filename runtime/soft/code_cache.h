@@ -26,7 +26,7 @@ struct Block {
     std::array<std::uint8_t, 5> entry_bytes{}; // of a live block; a stale one starts with a jump to reentry
     std::uint32_t* runs_left = nullptr;        // of a plain translation: until it is made anew
     bool live = false;
-    std::vector<x64::ExitLink> links; // addresses are known to the code
+    std::uint32_t first_link = 0, link_count = 0; // CodeCache::link
     std::vector<x64::ExitLink*> incoming;
 };
 
@@ -56,8 +56,13 @@ class CodeCache {
     Block& allocate();
     void publish(Block& block);
 
+    // The links of all blocks by number, which the code knows them by.
+    x64::ExitLink& link(std::uint64_t number) { return links_[static_cast<std::size_t>(number)]; }
+    std::uint32_t next_link() const { return static_cast<std::uint32_t>(links_.size()); }
+    void add_link(Block& owner, const x64::ExitLink& link);
+
     // Makes a link's jump go straight to a block; tlb_index: the guest TLB entry that both depend on, or no_entry.
-    void link(x64::ExitLink& link, Block& target, std::uint8_t tlb_index);
+    void join(x64::ExitLink& link, Block& target, std::uint8_t tlb_index);
     void unlink_entry(unsigned tlb_index) {
         if (linked_by(tlb_index)) drop_links(tlb_index);
     }
@@ -98,6 +103,7 @@ class CodeCache {
     std::uint32_t* counters_ = nullptr;
     std::size_t counters_used_ = 0;
     std::deque<Block> blocks_;
+    std::deque<x64::ExitLink> links_;
     BlockTable live_;
     std::unordered_multimap<std::uint64_t, Block*> stale_;
     std::unordered_map<std::uint64_t, CodePage> pages_;

@@ -288,9 +288,7 @@ Trap JitEngine::run_until_trap(std::uint64_t budget) {
             // A jump cache that still names a stale block would lead here again.
             (*selected_->jumps)[x64::jump_cache_index(state.pc)] = {};
             continue;
-        case x64::ExitKind::link:
-            link = reinterpret_cast<x64::ExitLink*>(state.engine_slots[x64::slot_exit_info]);
-            continue;
+        case x64::ExitKind::link: link = &cache_.link(state.engine_slots[x64::slot_exit_info]); continue;
         case x64::ExitKind::hot:
             // Whatever becomes of it, it does not leave at once again.
             *reinterpret_cast<std::uint32_t*>(state.engine_slots[x64::slot_exit_info]) = plain_runs_;

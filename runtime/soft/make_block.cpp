@@ -152,16 +152,12 @@ Block* JitEngine::emit(x64::BlockEmitter& emitter, std::uint64_t content, std::u
     block->bytes = *last + 4 - *first;
     block->content = content;
     block->runs_left = source_.runs_left;
-    block->links.resize(x64::link_limit(source_));
-    const x64::EmittedBlock& emitted = emitter.emit(source_, cache_.cursor(), cache_.room(), block->links.data());
+    block->first_link = cache_.next_link();
+    const x64::EmittedBlock& emitted = emitter.emit(source_, cache_.cursor(), cache_.room(), block->first_link);
     if (emitted.size == 0) throw std::runtime_error("a block of guest code could not be translated");
     block->code = cache_.cursor();
     block->reentry = block->code + emitted.reentry;
-    block->links.resize(emitted.link_count); // fewer: they stay where they are
-    for (unsigned i = 0; i < emitted.link_count; ++i) {
-        block->links[i] = emitted.links[i];
-        block->links[i].owner = block;
-    }
+    for (unsigned i = 0; i < emitted.link_count; ++i) cache_.add_link(*block, emitted.links[i]);
     cache_.commit(emitted.size);
     cache_.publish(*block);
     return block;
@@ -214,7 +210,7 @@ void JitEngine::make_link(x64::ExitLink& link, Block& target) {
         if (page == nullptr || owner.ea < page->first || owner.ea > page->last) return;
         entry = page->tlb_index;
     }
-    cache_.link(link, target, entry);
+    cache_.join(link, target, entry);
 }
 
 } // namespace untrap::runtime::soft

@@ -75,9 +75,9 @@ bool JitEngine::settled(std::uint32_t word) {
     return vcpu_.patches.settled(page->real + offset, word);
 }
 
-// Generated code goes on behind a tlbwe: in a handler of TLB misses that is run within the exit of its miss, and where the
-// exit would do nothing else (a sweep over the TLB). control: the word number, and from bit 8 on the instructions of the
-// block not completed.
+// Generated code goes on behind a tlbwe: in a handler of TLB misses that is run within the exit of its miss, and where
+// the exit would do nothing else (a sweep over the TLB). control: the word number, and from bit 8 on the instructions
+// of the block not completed.
 bool JitEngine::write_tlb(void* engine, std::uint32_t index, std::uint32_t control, std::uint32_t value) {
     auto& self = *static_cast<JitEngine*>(engine);
     Vcpu& vcpu = self.vcpu_;

@@ -110,8 +110,7 @@ class Counter {
                                 if ((source.mode & x64::mode::pr) != 0 || !insn.privileged()) return;
                                 patch = plan::make_patch(&insn.word, 1, (2U << level) - 2);
                             });
-            const x64::EmittedBlock block =
-                emitter_->emit(source, base_, room, reinterpret_cast<x64::ExitLink*>(0x7'0000'0000));
+            const x64::EmittedBlock& block = emitter_->emit(source, base_, room, 0);
             if (block.size == 0) return false;
             ++counts.blocks;
             counts.instructions += instructions(block.cold);

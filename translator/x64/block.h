@@ -65,9 +65,6 @@ void form_block(BlockSource& source, Optimisations optimisations, const FetchIns
 // Leaves of a path what Optimisation::paths and loops switched off would have made: it ends with its first branch.
 void cut_path(BlockSource& source);
 
-// How many links its code may have.
-unsigned link_limit(const BlockSource& source);
-
 // A direct jump out of a block. Until it is linked, site jumps to stub, which leaves generated code.
 struct ExitLink {
     std::uint32_t target_ea = 0;
@@ -88,6 +85,7 @@ struct Thunks {
     std::uint64_t write_tlb = 0;      // eax index, ecx value, edx as Helpers::write_tlb; ZF: it has to leave
     std::uint64_t switch_context = 0; // PID changed: other software TLB and jump cache
     std::uint64_t decode_cr = 0;      // rax CrField -> eax four bits; clobbers rcx, rdx
+    std::uint64_t cr_encodings = 0;   // isa::cr::encodings, beside the code: blocks have no absolute addresses
     FpThunks fp;
 };
 
@@ -123,13 +121,14 @@ struct EmittedBlock {
     std::array<ExitLink, max_links> links;
 };
 
-// Emits one block at base. links[i] of the result will be kept at link_address + i. size 0: room was too small.
+// Emits one block at base. links[i] of the result will be known by the number first_link + i. size 0: room was too
+// small. The code is the same wherever base is, as long as the thunks and the counter of runs are as far away.
 class BlockEmitter {
   public:
     explicit BlockEmitter(const Thunks& thunks, Optimisations optimisations = {},
                           HostFeatures features = HostFeatures::of_this_host());
     // The result is good until the next one.
-    const EmittedBlock& emit(const BlockSource& source, std::uint8_t* base, std::size_t room, ExitLink* link_address);
+    const EmittedBlock& emit(const BlockSource& source, std::uint8_t* base, std::size_t room, std::uint32_t first_link);
 
   private:
     Thunks thunks_;

@@ -17,7 +17,7 @@ namespace untrap::x64 {
 class BlockWriter {
   public:
     BlockWriter(asmjit::CodeHolder& code, const BlockSource& source, const Thunks& thunks, Optimisations optimisations,
-                HostFeatures features, ExitLink* link_address, EmittedBlock& out);
+                HostFeatures features, std::uint32_t first_link, EmittedBlock& out);
     void write(std::uint8_t* base);
     // Instructions a full pass completes: all, or all but an ending one that only leaves.
     unsigned completed() const { return completed_; }
@@ -75,6 +75,7 @@ class BlockWriter {
     void condition_logic(isa::Instruction insn);
     void move_from_cr(isa::Instruction insn);
     void move_to_cr(isa::Instruction insn);
+    void load_cr_encodings();
     void move_cr_field(isa::Instruction insn);
     // Jumps to target if CR bit (manual number) has the given value.
     void jump_on_cr_bit(unsigned bit, bool value, const asmjit::Label& target);
@@ -175,7 +176,7 @@ class BlockWriter {
     const BlockSource& source_;
     const Thunks& thunks_;
     const Optimisations optimisations_;
-    ExitLink* const link_address_;
+    const std::uint32_t first_link_;
     EmittedBlock& out_;
     std::uint8_t* base_ = nullptr;
     unsigned index_ = 0;

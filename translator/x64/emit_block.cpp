@@ -41,9 +41,9 @@ bool ends_block(Instruction insn, const plan::Patch& patch, std::uint32_t mode_b
 }
 
 BlockWriter::BlockWriter(CodeHolder& code, const BlockSource& source, const Thunks& thunks, Optimisations optimisations,
-                         HostFeatures features, ExitLink* link_address, EmittedBlock& out)
-    : a_(&code), source_(source), thunks_(thunks), optimisations_(optimisations), link_address_(link_address),
-      out_(out), has_movbe_(optimises(Optimisation::movbe) && features.movbe), fp_host_(thunks.fp.host) {
+                         HostFeatures features, std::uint32_t first_link, EmittedBlock& out)
+    : a_(&code), source_(source), thunks_(thunks), optimisations_(optimisations), first_link_(first_link), out_(out),
+      has_movbe_(optimises(Optimisation::movbe) && features.movbe), fp_host_(thunks.fp.host) {
     for (unsigned number = 0; number < 32; ++number)
         fpr_xmm_[number] = static_cast<std::uint8_t>(xmm_of_fpr(fp_host_, number));
     const unsigned last = source.length - 1;
@@ -401,7 +401,7 @@ void BlockWriter::go_to(std::uint32_t target) {
         push_cold(stub_label, [this, number, target] {
             fp_ = {};
             out_.links[number].stub = base_ + a_.offset();
-            a_.mov(host::rdx, reinterpret_cast<std::uint64_t>(link_address_ + number));
+            a_.mov(host::edx, first_link_ + number);
             leave_for(ExitKind::link, target);
         });
         return;
@@ -753,12 +753,12 @@ BlockEmitter::BlockEmitter(const Thunks& thunks, Optimisations optimisations, Ho
     : thunks_(thunks), optimisations_(optimisations), features_(features) {}
 
 const EmittedBlock& BlockEmitter::emit(const BlockSource& source, std::uint8_t* base, std::size_t room,
-                                       ExitLink* link_address) {
+                                       std::uint32_t first_link) {
     code_.reset();
     emitted_.size = 0;
     emitted_.link_count = 0;
     if (code_.init(Environment::host(), reinterpret_cast<std::uint64_t>(base)) != kErrorOk) return emitted_;
-    BlockWriter writer(code_, source, thunks_, optimisations_, features_, link_address, emitted_);
+    BlockWriter writer(code_, source, thunks_, optimisations_, features_, first_link, emitted_);
     writer.write(base);
     if (code_.flatten() != kErrorOk || code_.hasUnresolvedLinks() || code_.codeSize() > room) return emitted_;
     emitted_.size = code_.textSection()->bufferSize();

@@ -222,7 +222,7 @@ void BlockWriter::condition_logic(Instruction insn) {
     a_.call(thunks_.decode_cr);
     a_.and_(host::eax, ~(1U << shift) & 15);
     a_.or_(host::eax, waiting);
-    a_.mov(host::rcx, reinterpret_cast<std::uint64_t>(isa::cr::encodings.data()));
+    load_cr_encodings();
     a_.mov(host::rax, host::qword_ptr(host::rcx, host::rax, 3));
     store_cr(insn.bt() >> 2, host::rax);
 }
@@ -241,8 +241,15 @@ void BlockWriter::move_from_cr(Instruction insn) {
     commit(insn.rt(), value);
 }
 
+// rcx: the table of encodings.
+void BlockWriter::load_cr_encodings() {
+    Mem table = host::qword_ptr(thunks_.cr_encodings);
+    table.setRel();
+    a_.lea(host::rcx, table);
+}
+
 void BlockWriter::move_to_cr(Instruction insn) {
-    a_.mov(host::rcx, reinterpret_cast<std::uint64_t>(isa::cr::encodings.data()));
+    load_cr_encodings();
     load(host::edx, insn.rs());
     for (unsigned field = 0; field < 8; ++field) {
         if ((insn.fxm() & 0x80U >> field) == 0) continue;

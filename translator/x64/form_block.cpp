@@ -40,12 +40,6 @@ bool follow(Instruction insn, std::uint32_t pc, Next& next, std::uint32_t& to) {
 
 } // namespace
 
-unsigned link_limit(const BlockSource& source) {
-    unsigned limit = 3; // a conditional call at the end has three ways to go
-    for (unsigned i = 0; i < source.length; ++i) limit += source.code[i].has(isa::flag::branch) ? 1 : 0;
-    return limit;
-}
-
 void form_block(BlockSource& source, Optimisations optimisations, const FetchInstruction& fetch) {
     const bool paths = optimisations.has(Optimisation::paths);
     std::uint32_t pc = source.ea;

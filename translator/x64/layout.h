@@ -108,7 +108,7 @@ inline constexpr std::uint32_t global = 64;     // mapped by an entry with TID 0
 enum class ExitKind : std::uint32_t {
     budget,         // pc: a block that does not fit the budget
     lookup,         // pc: where to go on, not known to generated code
-    link,           // as lookup; info: address of the ExitLink that may be made a direct jump
+    link,           // as lookup; info: number of the ExitLink that may be made a direct jump
     helper_trap,    // a helper left the trap in the engine
     privileged,     // pc, info: instruction word
     system_call,    // pc, info: word

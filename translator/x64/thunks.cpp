@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <cstring>
 
+#include "translator/isa/cr.h"
 #include "translator/x64/block.h"
 #include "translator/x64/layout.h"
 
@@ -67,6 +68,9 @@ std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint
     a.jmp(x86::rax);
 
     emit_fp_thunks(a, base, fp_host, thunks.fp);
+    a.align(AlignMode::kData, 16);
+    thunks.cr_encodings = here();
+    a.embed(isa::cr::encodings.data(), sizeof(isa::cr::encodings));
 
     a.align(AlignMode::kCode, 16);
     thunks.exit = here();
