@@ -37,6 +37,9 @@ inline constexpr std::uint32_t cap_untrap_disable = 0x55540006u;
 // Not to be enabled: KVM_CHECK_EXTENSION says untrap_most_hot_sites where the cache of hot sites exists.
 inline constexpr std::uint32_t cap_untrap_hot_sites = 0x55540007u;
 
+// Not to be enabled: KVM_CHECK_EXTENSION says 1 where translations can be read and given (soft440).
+inline constexpr std::uint32_t cap_untrap_translations = 0x55540008u;
+
 inline constexpr std::uint64_t untrap_clock_host = 0;
 inline constexpr std::uint64_t untrap_clock_guest = 1; // time is counted in retired guest instructions
 
@@ -135,6 +138,22 @@ inline constexpr std::uint32_t untrap_get_hot_sites = ioc::iowr<UntrapHotSites>(
 // place of those given before.
 inline constexpr std::uint32_t untrap_set_known_sites = ioc::iow<UntrapHotSites>(0xF4);
 
+// ---- translations, soft440 alone -----------------------------------------------------------------------------------
+
+struct UntrapTranslations {
+    std::uint64_t image; // address of the bytes
+    std::uint64_t bytes; // untrap_get_translations: in: room; out: how many there are
+};
+
+// An ioctl of the vCPU: what guest code was translated to, for the next VM of this very program on this host. 0 bytes:
+// there is nothing, or nothing new. -E2BIG: not enough room; bytes says how many there are.
+inline constexpr std::uint32_t untrap_get_translations = ioc::iowr<UntrapTranslations>(0xF5);
+// An ioctl of the VM before the first KVM_RUN (-EBUSY), after all of KVM_ENABLE_CAP: translations read from another
+// one. They have to stay until the first KVM_RUN is over. -EINVAL: damaged; -ESTALE: of another program, host, or
+// configuration. Any guest may run with them: they are found by the guest's code. But they are trusted: whoever can
+// make up an image can run code in this process.
+inline constexpr std::uint32_t untrap_set_translations = ioc::iow<UntrapTranslations>(0xF6);
+
 // ---- DMA, an ioctl of the VM ---------------------------------------------------------------------------------------
 
 // Userspace wrote this range of guest memory: whatever was made from its code (translations, patched copies) goes.
@@ -159,6 +178,7 @@ inline constexpr std::uint32_t untrap_create_guest_memory = ioc::iowr<UntrapGues
 
 static_assert(sizeof(UntrapGuestMemory) == 64);
 static_assert(sizeof(UntrapStats) == 384);
+static_assert(sizeof(UntrapTranslations) == 16);
 static_assert(sizeof(UntrapExitSite) == 48 && sizeof(UntrapExitSites) == 16);
 static_assert(sizeof(UntrapHotSite) == 16 && sizeof(UntrapHotSites) == 16);
 static_assert(untrap_levels_up_to(0) == 0 && untrap_levels_up_to(3) == 0b1110);

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -77,6 +78,13 @@ class CodeCache {
     // Another translation takes its place.
     void replace(Block& block);
     void clear();
+
+    // As an image (code_image.h), and back, into a cache that has the same thunks and nothing else: all blocks are
+    // stale then, their counters at `runs`. False, and nothing has changed: the image does not fit, or its records are
+    // wrong.
+    std::size_t packed_bytes() const;
+    void pack(std::uint8_t* to, std::uint64_t key) const;
+    bool unpack(std::span<const std::uint8_t> image, std::uint32_t runs);
 
     std::uint64_t translated() const { return translated_; }
     // Counts clear(): pointers to blocks and links are good within one epoch.

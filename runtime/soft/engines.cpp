@@ -8,12 +8,17 @@ namespace untrap::runtime::soft {
 
 MadeEngine make_interpreter_engine() {
     auto engine = std::make_shared<InterpreterEngine>();
-    return {engine, [engine] { return EngineStatistics{0, engine->refills()}; }};
+    return {engine, [engine] { return EngineStatistics{0, engine->refills()}; }, nullptr};
 }
 
-MadeEngine make_jit_engine(Vcpu& vcpu, x64::Optimisations optimisations) {
+MadeEngine make_jit_engine(Vcpu& vcpu, x64::Optimisations optimisations, std::span<const std::uint8_t> known) {
     auto engine = std::make_shared<JitEngine>(vcpu, JitEngine::default_cache_bytes, optimisations);
-    return {engine, [engine] { return EngineStatistics{engine->translated_blocks(), engine->shadow_refills()}; }};
+    if (!known.empty()) engine->take_translations(known);
+    return {engine,
+            [engine] {
+                return EngineStatistics{engine->translated_blocks(), engine->shadow_refills()};
+            },
+            &engine->translations()};
 }
 
 } // namespace untrap::runtime::soft

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "runtime/emulate.h"
 #include "runtime/engine.h"
@@ -32,6 +33,10 @@ class JitEngine final : public Engine {
     void site_changed(std::uint64_t real) override;
     void flush() override;
     void dirty_log_taken() override;
+
+    // Translations of another VM (code_image.h), before the first run. False: none of them is used.
+    bool take_translations(std::span<const std::uint8_t> image) { return cache_.unpack(image, plain_runs_); }
+    const CodeCache& translations() const { return cache_; }
 
     std::uint64_t translated_blocks() const { return cache_.translated(); }
     std::uint64_t shadow_refills() const { return refills_; }

@@ -41,7 +41,8 @@ int check_extension(std::uint64_t capability) {
     case abi::cap_untrap:
     case abi::cap_untrap_engine:
     case abi::cap_untrap_threshold:
-    case abi::cap_untrap_exit_sites: return 1;
+    case abi::cap_untrap_exit_sites:
+    case abi::cap_untrap_translations: return 1;
     case abi::cap_guest_debug_hw_bps: return GuestDebug::breakpoint_limit;
     case abi::cap_guest_debug_hw_wps: return GuestDebug::watchpoint_limit;
     case abi::cap_nr_memslots: return PhysicalMemory::slot_count;

@@ -122,6 +122,22 @@ void JitEngine::form(const ShadowTlb::FetchEntry& page, const std::uint8_t* byte
     });
 }
 
+namespace {
+
+// Of what is done about a privileged instruction.
+std::uint32_t fingerprint(const plan::Patch& patch) {
+    if (patch.level == 0) return 0;
+    std::array<std::uint32_t, 1 + 2 * plan::Patch::max_steps> words{patch.level};
+    std::size_t count = 1;
+    for (const plan::Step& step : patch.steps) {
+        words[count++] = static_cast<std::uint32_t>(step.kind) << 24 | std::uint32_t{step.gpr} << 16 | step.field;
+        words[count++] = step.value;
+    }
+    return static_cast<std::uint32_t>(XXH3_64bits(words.data(), sizeof(words)));
+}
+
+} // namespace
+
 std::uint64_t JitEngine::content_hash(x64::Optimisations optimisations) const {
     std::array<std::uint32_t, 6 + 3 * x64::max_block_instructions> items{
         source_.ea, source_.mode, source_.link_first, source_.link_last, source_.loops_to, optimisations.disabled()};
@@ -129,7 +145,7 @@ std::uint64_t JitEngine::content_hash(x64::Optimisations optimisations) const {
     for (unsigned i = 0; i < source_.length; ++i) {
         items[count++] = source_.pc[i];
         items[count++] = source_.code[i].word;
-        items[count++] = source_.patches[i].level;
+        items[count++] = fingerprint(source_.patches[i]);
     }
     return XXH3_64bits(items.data(), count * sizeof(items[0]));
 }

@@ -16,6 +16,8 @@
 #include "runtime/kvm/exits.h"
 #include "runtime/kvm/hot_sites.h"
 #include "runtime/kvm/registers.h"
+#include "runtime/soft/code_cache.h"
+#include "runtime/soft/code_image.h"
 
 namespace untrap::runtime::soft {
 
@@ -85,15 +87,17 @@ bool SoftVcpu::exit_asked() const { return std::atomic_ref(run_->immediate_exit)
 // Before the first instruction: what was configured takes effect. False if there is no engine to be had.
 bool SoftVcpu::start() {
     if (engine_.engine != nullptr) return true;
-    const VmConfiguration configuration = vm_->start();
+    configuration_ = vm_->start();
+    const VmConfiguration& configuration = configuration_;
     try {
         if (configuration.exit_sites != 0) {
             exit_site_memory_.resize(ExitSites::elements(configuration.exit_sites));
             exit_sites_.emplace(exit_site_memory_.data(), configuration.exit_sites);
             core_.exit_sites = &*exit_sites_;
         }
-        engine_ =
-            configuration.interpreter ? make_interpreter_engine() : make_jit_engine(core_, configuration.optimisations);
+        engine_ = configuration.interpreter
+                      ? make_interpreter_engine()
+                      : make_jit_engine(core_, configuration.optimisations, configuration.translations);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "untrap: %s\n", error.what());
         return false;
@@ -194,6 +198,20 @@ int SoftVcpu::get_exit_sites(abi::UntrapExitSites& request) const {
     return to != nullptr ? kvm_exit_sites::read(core_, request, to) : -EFAULT;
 }
 
+int SoftVcpu::get_translations(abi::UntrapTranslations& request) const {
+    const std::uint64_t room = request.bytes;
+    request.bytes = 0;
+    const CodeCache* translations = engine_.translations;
+    if (translations == nullptr || translations->translated() == 0) return 0;
+    const std::uint64_t bytes = translations->packed_bytes();
+    request.bytes = bytes;
+    if (room < bytes) return -E2BIG;
+    auto* to = reinterpret_cast<std::uint8_t*>(request.image);
+    if (to == nullptr) return -EFAULT;
+    translations->pack(to, code_image::key(configuration_.optimisations, configuration_.levels));
+    return 0;
+}
+
 int SoftVcpu::get_hot_sites(abi::UntrapHotSites& request) const {
     auto* to = reinterpret_cast<abi::UntrapHotSite*>(request.sites);
     return to != nullptr ? kvm_hot_sites::read(core_, request, to) : -EFAULT;
@@ -219,7 +237,8 @@ int SoftVcpu::ioctl(std::uint32_t request, void* arg) {
     case abi::ioctl_set_guest_debug:
     case abi::untrap_get_stats:
     case abi::untrap_get_exit_sites:
-    case abi::untrap_get_hot_sites: break;
+    case abi::untrap_get_hot_sites:
+    case abi::untrap_get_translations: break;
     default: return -ENOTTY;
     }
     if (request == abi::ioctl_run) {
@@ -302,6 +321,7 @@ int SoftVcpu::locked_ioctl(std::uint32_t request, void* arg) {
         return registers::set_guest_debug(core_, *static_cast<const abi::kvm_guest_debug*>(arg));
     case abi::untrap_get_stats: get_stats(*static_cast<abi::UntrapStats*>(arg)); return 0;
     case abi::untrap_get_exit_sites: return get_exit_sites(*static_cast<abi::UntrapExitSites*>(arg));
+    case abi::untrap_get_translations: return get_translations(*static_cast<abi::UntrapTranslations*>(arg));
     case abi::untrap_get_hot_sites: return get_hot_sites(*static_cast<abi::UntrapHotSites*>(arg));
     default: return -ENOTTY;
     }

@@ -60,6 +60,7 @@ class SoftVcpu final : private Host {
     int locked_ioctl(std::uint32_t request, void* arg);
     void get_stats(abi::UntrapStats& stats) const;
     int get_hot_sites(abi::UntrapHotSites& request) const;
+    int get_translations(abi::UntrapTranslations& request) const;
     int get_exit_sites(abi::UntrapExitSites& request) const;
 
     const std::shared_ptr<SoftVm> vm_;
@@ -72,6 +73,7 @@ class SoftVcpu final : private Host {
     std::vector<ExitSite> exit_site_memory_;
     std::optional<ExitSites> exit_sites_;
     MadeEngine engine_;
+    VmConfiguration configuration_; // that the engine was made with
     abi::kvm_run* run_ = nullptr;
 };
 

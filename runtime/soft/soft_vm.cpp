@@ -10,6 +10,7 @@
 
 #include "runtime/kvm/exit_sites.h"
 #include "runtime/kvm/hot_sites.h"
+#include "runtime/soft/code_image.h"
 #include "runtime/soft/soft_vcpu.h"
 
 namespace untrap::runtime::soft {
@@ -40,7 +41,7 @@ int SoftVm::create_vcpu(const std::shared_ptr<SoftVm>& self, std::shared_ptr<Sof
 int SoftVm::ioctl(std::uint32_t request, void* arg) {
     const bool known = request == abi::ioctl_set_user_memory_region || request == abi::ioctl_enable_cap ||
                        request == abi::ioctl_get_dirty_log || request == abi::untrap_memory_written ||
-                       request == abi::untrap_set_known_sites;
+                       request == abi::untrap_set_known_sites || request == abi::untrap_set_translations;
     if (!known) return -ENOTTY;
     if (arg == nullptr) return -EFAULT;
     switch (request) {
@@ -49,6 +50,7 @@ int SoftVm::ioctl(std::uint32_t request, void* arg) {
     case abi::ioctl_get_dirty_log: return get_dirty_log(*static_cast<const abi::kvm_dirty_log*>(arg));
     case abi::ioctl_enable_cap: return enable_cap(*static_cast<const abi::kvm_enable_cap*>(arg));
     case abi::untrap_set_known_sites: return set_known_sites(*static_cast<const abi::UntrapHotSites*>(arg));
+    case abi::untrap_set_translations: return set_translations(*static_cast<const abi::UntrapTranslations*>(arg));
     default: return memory_written(*static_cast<const abi::UntrapMemoryRange*>(arg));
     }
 }
@@ -165,6 +167,21 @@ int SoftVm::set_known_sites(const abi::UntrapHotSites& request) {
     known_sites_ = std::move(sites); // keeps its address
     patches.set_known(known, request.count);
     return 0;
+}
+
+int SoftVm::set_translations(const abi::UntrapTranslations& request) {
+    const auto* image = reinterpret_cast<const std::uint8_t*>(request.image);
+    if (image == nullptr) return -EFAULT;
+    const std::lock_guard guard(mutex_);
+    if (started_) return -EBUSY;
+    const std::span<const std::uint8_t> bytes(image, static_cast<std::size_t>(request.bytes));
+    configuration_.translations = {};
+    switch (code_image::examine(bytes, code_image::key(configuration_.optimisations, configuration_.levels))) {
+    case code_image::Verdict::good: configuration_.translations = bytes; return 0;
+    case code_image::Verdict::damaged: return -EINVAL;
+    case code_image::Verdict::foreign: break;
+    }
+    return -ESTALE;
 }
 
 VmConfiguration SoftVm::start() {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "runtime/kvm/untrap_abi.h"
@@ -31,8 +32,9 @@ struct VmConfiguration {
     Clock clock = Clock::host;
     bool pace_idle = false;
     bool interpreter = false;
-    x64::Optimisations optimisations; // of the JIT
-    std::uint32_t exit_sites = 0;     // capacity of the table of exits by site; 0: none is kept
+    std::span<const std::uint8_t> translations; // of another VM; userspace's
+    x64::Optimisations optimisations;           // of the JIT
+    std::uint32_t exit_sites = 0;               // capacity of the table of exits by site; 0: none is kept
 };
 
 // A VM: guest memory, the patch registry, and what was configured.
@@ -56,6 +58,7 @@ class SoftVm {
     int get_dirty_log(const abi::kvm_dirty_log& request);
     int enable_cap(const abi::kvm_enable_cap& request);
     int set_known_sites(const abi::UntrapHotSites& request);
+    int set_translations(const abi::UntrapTranslations& request);
     int memory_written(const abi::UntrapMemoryRange& range);
 
     std::mutex mutex_; // configuration, creation

@@ -7,6 +7,8 @@ answer is no, 2 for a file that is not what it should be.
   stats.py same-guest A B         identical in what the guest did: instructions, and exits other than ITLB_VIRT and
                                   DTLB_VIRT, which depend on the shadow TLB
   stats.py same-instructions A B  as many guest instructions
+  stats.py translated-again A B FACTOR
+                                  as many guest instructions, and B translated at most FACTOR times as many blocks as A
   stats.py overhead FILE MIB      memory beyond what the guest touched of its own is at most so much
   stats.py touched FILE MIB       the guest touched more of its memory than that
   stats.py emulation FILE         the number of emulation exits
@@ -114,6 +116,12 @@ def answer(question, arguments):
             for key in BY_HOST_SPEED:
                 stats.pop(key)
         return same(first, second)
+    if question == "translated-again" and len(arguments) == 3:
+        first, second = (load(path) for path in arguments[:2])
+        made, again = first["translated_blocks"], second["translated_blocks"]
+        equal = first["guest_instructions"] == second["guest_instructions"]
+        why = f"{made} and {again} blocks translated, {first['guest_instructions']} and {second['guest_instructions']} guest instructions"
+        return equal and again <= made * float(arguments[2]), why
     if question == "same-guest" and len(arguments) == 2:
         return same(*(guest_view(load(path)) for path in arguments))
     if question == "same-instructions" and len(arguments) == 2:

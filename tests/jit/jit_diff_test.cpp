@@ -2,9 +2,12 @@
 // Random programs on the interpreter and on the JIT: after every piece of a run, the trap and all registers are equal,
 // at the end all of memory.
 #include <catch2/catch_test_macros.hpp>
+#include <cstring>
+#include <vector>
 
 #include "optimisation_cases.h"
 #include "run_random.h"
+#include "runtime/soft/code_image.h"
 
 namespace {
 
@@ -87,6 +90,10 @@ std::uint32_t random_pointer(Random& random) {
     return random.chance(60) ? address & ~3U : address;
 }
 
+namespace code_image = runtime::soft::code_image;
+using code_image::Verdict;
+constexpr std::uint64_t image_key = 440;
+
 class Programs {
   public:
     Programs(Pair& pair, Random& random) : pair_(pair), random_(random) {}
@@ -130,10 +137,13 @@ class Programs {
     std::array<unsigned, isa::op_count + 1> generated_{};
 };
 
-void random_programs(std::uint64_t salt, std::uint64_t goal, std::size_t cache_bytes,
-                     x64::Optimisations optimisations = translating_at_once) {
+// image: translations to begin with, if there are any, and afterwards those there are. Blocks that were translated.
+std::uint64_t random_programs(std::uint64_t salt, std::uint64_t goal, std::size_t cache_bytes,
+                              x64::Optimisations optimisations = translating_at_once,
+                              std::vector<std::uint8_t>* image = nullptr) {
     Random random = seeded_random(salt);
     auto pair = std::make_unique<Pair>(cache_bytes, optimisations);
+    if (image != nullptr && !image->empty()) REQUIRE(pair->jit.jit_engine().take_translations(*image));
     const std::vector<TlbEntry> map = address_space();
     REQUIRE(map.size() <= mmu::GuestTlb::entry_count);
     pair->both([&](Machine& machine) {
@@ -167,6 +177,12 @@ void random_programs(std::uint64_t salt, std::uint64_t goal, std::size_t cache_b
         INFO("instruction " << isa::instruction_table[op].mnemonic);
         CHECK(programs.generated(static_cast<isa::Op>(op)) >= 5);
     }
+    const runtime::soft::CodeCache& translations = pair->jit.jit_engine().translations();
+    if (image != nullptr) {
+        image->resize(translations.packed_bytes());
+        translations.pack(image->data(), image_key);
+    }
+    return translations.translated();
 }
 
 } // namespace
@@ -177,6 +193,56 @@ TEST_CASE("random programs behave the same on the JIT and the interpreter", "[di
 
 TEST_CASE("a code cache that is always full changes nothing", "[diff]") {
     random_programs(2, instruction_goal(200'000), 256 << 10);
+}
+
+TEST_CASE("translations of another machine change nothing but the time they take", "[diff][image]") {
+    constexpr std::size_t cache_bytes = 128 << 20;
+    for (const x64::Optimisations optimisations : {translating_at_once, x64::Optimisations()}) {
+        std::vector<std::uint8_t> image;
+        const std::uint64_t first = random_programs(4, 20'000, cache_bytes, optimisations, &image);
+        REQUIRE(code_image::examine(image, image_key) == Verdict::good);
+        const std::uint64_t again = random_programs(4, 20'000, cache_bytes, optimisations, &image);
+        CHECK(first > 1000);
+        CHECK(again < first / 20);
+        REQUIRE(code_image::examine(image, image_key) == Verdict::good);
+    }
+}
+
+TEST_CASE("an image of translations that is damaged, cut off or another program's is found out", "[image]") {
+    std::vector<std::uint8_t> image;
+    random_programs(5, 1'000, 8 << 20, {}, &image);
+    Random random = seeded_random(6);
+    CHECK(code_image::examine(image, image_key + 1) == Verdict::foreign);
+    CHECK(code_image::examine(image, 0) == Verdict::foreign);
+    for (unsigned i = 0; i < 1000; ++i) {
+        // The header's every bit, others at random.
+        const std::size_t bit =
+            i < 8 * sizeof(code_image::Header) ? i : random.below(static_cast<std::uint32_t>(8 * image.size()));
+        image[bit / 8] ^= static_cast<std::uint8_t>(1 << bit % 8);
+        CHECK(code_image::examine(image, image_key) != Verdict::good);
+        image[bit / 8] ^= static_cast<std::uint8_t>(1 << bit % 8);
+        const std::size_t length = random.below(static_cast<std::uint32_t>(image.size()));
+        CHECK(code_image::examine({image.data(), length}, image_key) == Verdict::damaged);
+    }
+    CHECK(code_image::examine(image, image_key) == Verdict::good);
+    // Records that no cache writes, under whatever checksum.
+    unsigned taken = 0;
+    for (unsigned i = 0; i < 300; ++i) {
+        std::vector<std::uint8_t> wrong = image;
+        code_image::Header header;
+        std::memcpy(&header, wrong.data(), sizeof(header));
+        const std::size_t records = sizeof(header) + header.blocks * sizeof(code_image::BlockRecord);
+        for (unsigned k = 0; k < 3; ++k)
+            wrong[random.below(static_cast<std::uint32_t>(records))] = static_cast<std::uint8_t>(random.word());
+        Machine machine(Machine::Kind::jit, 8 << 20);
+        if (machine.jit_engine().take_translations(wrong)) ++taken;
+    }
+    CHECK(taken < 300);
+    const auto key = code_image::key({}, 0);
+    CHECK(key != 0);
+    CHECK(key == code_image::key({}, 0));
+    CHECK(key != code_image::key({}, 2));
+    CHECK(key != code_image::key(translating_at_once, 0));
 }
 
 TEST_CASE("random programs behave the same without each optimisation", "[diff][optimisations]") {

@@ -57,6 +57,7 @@ class Machine {
     runtime::Vcpu& vcpu() { return *vcpu_; }
     isa::CpuState& state() { return vcpu_->state; }
     runtime::Engine& engine() { return *engine_; }
+    runtime::soft::JitEngine& jit_engine() { return *jit_; }
     runtime::PatchRegistry& patches() { return *patches_; }
     QuietHost& host() { return host_; }
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <sys/mman.h>
 #include <thread>
+#include <vector>
 
 #include "guest.h"
 #include "runtime/kvm/untrap_abi.h"
@@ -147,6 +148,36 @@ void converse(std::uint64_t engine) {
 }
 
 } // namespace
+
+TEST_CASE("translations go from one VM to the next, if both are made alike") {
+    std::vector<std::uint8_t> image;
+    std::uint64_t translated[3] = {};
+    for (unsigned round = 0; round < 3; ++round) {
+        Machine m(abi::untrap_engine_jit);
+        KvmFront& kvm = m.kvm;
+        // The third is another VM to them: it does not patch.
+        REQUIRE(m.enable(abi::cap_untrap_levels, round < 2 ? abi::untrap_levels_up_to(4) : 0) == 0);
+        abi::UntrapTranslations request{reinterpret_cast<std::uintptr_t>(image.data()), image.size()};
+        if (!image.empty())
+            CHECK(kvm.ioctl(m.vm, abi::untrap_set_translations, &request) == (round == 1 ? 0 : -ESTALE));
+        // A loop of ten passes: addi, cmpwi, bne.
+        m.put(origin, {0x38600000, 0x38630001, 0x2C03000A, 0x4082FFF8, END_BY_RESET(31)});
+        CHECK(m.go() == 0);
+        abi::UntrapStats stats{};
+        REQUIRE(kvm.ioctl(m.vcpu, abi::untrap_get_stats, &stats) == 0);
+        translated[round] = stats.translated_blocks;
+        request = {0, 0};
+        const int result = kvm.ioctl(m.vcpu, abi::untrap_get_translations, &request);
+        CHECK(result == (round == 1 ? 0 : -E2BIG)); // nothing is new in the second
+        if (round != 0) continue;
+        image.resize(request.bytes);
+        request.image = reinterpret_cast<std::uintptr_t>(image.data());
+        CHECK(kvm.ioctl(m.vcpu, abi::untrap_get_translations, &request) == 0);
+    }
+    CHECK(translated[0] > 0);
+    CHECK(translated[1] == 0);
+    CHECK(translated[2] == translated[0]);
+}
 
 TEST_CASE("a conversation: MMIO, DCR, idle, decrementer, reset") { converse(abi::untrap_engine_interpreter); }
 TEST_CASE("the same conversation with the JIT") { converse(abi::untrap_engine_jit); }
@@ -384,6 +415,15 @@ TEST_CASE("bad arguments get their error, and nothing happens") {
     sites = {0, 1, 0};
     CHECK(kvm.ioctl(m.vm, abi::untrap_set_known_sites, &sites) == -EFAULT);
     CHECK(kvm.ioctl(m.vcpu, abi::untrap_get_hot_sites, &sites) == -EFAULT);
+    CHECK(kvm.ioctl(m.system, abi::ioctl_check_extension, number(abi::cap_untrap_translations)) == 1);
+    std::vector<std::uint8_t> image(100);
+    abi::UntrapTranslations translations{reinterpret_cast<std::uintptr_t>(image.data()), image.size()};
+    CHECK(kvm.ioctl(m.vm, abi::untrap_set_translations, &translations) == -EINVAL);
+    CHECK(kvm.ioctl(m.vcpu, abi::untrap_set_translations, &translations) == -ENOTTY);
+    translations = {0, 100};
+    CHECK(kvm.ioctl(m.vm, abi::untrap_set_translations, &translations) == -EFAULT);
+    CHECK(kvm.ioctl(m.vcpu, abi::untrap_get_translations, &translations) == 0);
+    CHECK(translations.bytes == 0); // nothing has run
     CHECK(m.enable(12345, 0) == -EINVAL);
     CHECK(kvm.ioctl(m.system, abi::ioctl_check_extension, number(abi::cap_untrap_levels)) == 0b11110);
     CHECK(kvm.ioctl(m.vm, abi::ioctl_check_extension, number(abi::cap_one_reg)) == 1);
@@ -395,6 +435,10 @@ TEST_CASE("bad arguments get their error, and nothing happens") {
     CHECK(m.enable(abi::cap_untrap_levels, 0) == -EBUSY);
     sites = {reinterpret_cast<std::uintptr_t>(known), 2, 0};
     CHECK(kvm.ioctl(m.vm, abi::untrap_set_known_sites, &sites) == -EBUSY);
+    translations = {reinterpret_cast<std::uintptr_t>(image.data()), image.size()};
+    CHECK(kvm.ioctl(m.vm, abi::untrap_set_translations, &translations) == -EBUSY);
+    CHECK(kvm.ioctl(m.vcpu, abi::untrap_get_translations, &translations) == 0);
+    CHECK(translations.bytes == 0); // the interpreter has none
     CHECK(m.enable(abi::cap_untrap_levels, 1) == -EINVAL);
 }
 

@@ -21,7 +21,7 @@ constexpr std::string_view not_yet = "is not available yet in this version";
 // Values as they were typed; empty: not given.
 struct Typed {
     std::string kernel, initrd, append, memory, net, device_tree, host, mode, level, levels, clock, engine, threshold,
-        disable, site_cache, console, until, timeout, statistics, json, html, flame, top;
+        disable, site_cache, code_cache, console, until, timeout, statistics, json, html, flame, top;
     std::vector<std::string> disks, marks;
     bool gdb = false, stopped = false, sites = false;
 };
@@ -42,6 +42,9 @@ void add_guest_options(CLI::App& command, Typed& typed) {
     command.add_option("--hot-threshold,--threshold", typed.threshold, "traps of a site before it is patched");
     command.add_option("--site-cache", typed.site_cache,
                        "file of sites that were hot in earlier runs, patched at once; rewritten at the end");
+    command.add_option(
+        "--code-cache", typed.code_cache,
+        "file of translated code of earlier runs, private to its owner; rewritten at the end (soft host)");
     command.add_option("--engine", typed.engine, "jit or interpreter (soft host)")->default_str("jit");
     command.add_option(
         "--disable", typed.disable,
@@ -61,6 +64,7 @@ MachineOptions machine_options(const Typed& typed) {
     machine.boot = {.kernel = typed.kernel, .initrd = typed.initrd, .device_tree = typed.device_tree};
     machine.command_line = typed.append;
     machine.site_cache = typed.site_cache;
+    machine.code_cache = typed.code_cache;
     if (!typed.memory.empty()) machine.memory_mib = memory_mib(typed.memory);
     for (const std::string& disk : typed.disks) machine.disks.push_back(disk_option(disk));
     if (!typed.net.empty()) set_net(machine, typed.net);

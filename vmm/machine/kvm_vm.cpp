@@ -244,6 +244,30 @@ std::vector<abi::UntrapHotSite> KvmVm::hot_sites() {
     return all;
 }
 
+std::string KvmVm::set_translations(std::span<const std::uint8_t> image) {
+    if (check_extension(abi::cap_untrap_translations) <= 0) {
+        throw Error(fmt::format("--code-cache is not available on host {}", host_name()));
+    }
+    if (image.empty()) return {};
+    abi::UntrapTranslations request{.image = reinterpret_cast<std::uintptr_t>(image.data()), .bytes = image.size()};
+    switch (const int result = backend_->ioctl(vm_fd_, abi::untrap_set_translations, &request); result) {
+    case 0: return {};
+    case -EINVAL: return "damaged";
+    case -ESTALE: return "of another program, host or configuration";
+    default: return std::strerror(-result);
+    }
+}
+
+FileBuffer KvmVm::translations() {
+    abi::UntrapTranslations request{};
+    FileBuffer image;
+    while (backend_->ioctl(vcpu_fd_, abi::untrap_get_translations, &request) == -E2BIG) {
+        image = FileBuffer(static_cast<std::size_t>(request.bytes));
+        request.image = reinterpret_cast<std::uintptr_t>(image.bytes().data());
+    }
+    return image;
+}
+
 std::optional<abi::kvm_regs> KvmVm::registers() {
     abi::kvm_regs registers{};
     if (backend_->ioctl(vcpu_fd_, abi::ioctl_get_regs, &registers) < 0) return std::nullopt;

@@ -12,6 +12,7 @@
 #include "vmm/boot/boot.h"
 #include "vmm/kvm/backend.h"
 #include "vmm/machine/options.h"
+#include "vmm/memory/file_buffer.h"
 #include "vmm/memory/guest_memory.h"
 
 namespace untrap::vmm {
@@ -55,6 +56,11 @@ class KvmVm {
     void set_known_sites(std::span<const abi::UntrapHotSite> sites);
     // The sites that are patched now, in no order. Throws Error.
     std::vector<abi::UntrapHotSite> hot_sites();
+    // Translated code of an earlier VM, before run(); it has to stay. What is wrong with it, empty: nothing. Throws
+    // Error where the host has no such thing.
+    std::string set_translations(std::span<const std::uint8_t> image);
+    // The translations there are, if some are new.
+    FileBuffer translations();
     std::optional<abi::kvm_regs> registers();
     std::optional<abi::kvm_sregs> special_registers();
     std::optional<std::uint64_t> translate(std::uint32_t effective_address);

@@ -14,6 +14,7 @@
 
 #include "vmm/devices/diagnostics.h"
 #include "vmm/machine/board.h"
+#include "vmm/machine/code_cache_file.h"
 #include "vmm/machine/console.h"
 #include "vmm/machine/io_thread.h"
 #include "vmm/machine/kvm_vm.h"
@@ -58,6 +59,10 @@ class Machine {
             site_cache_.emplace(machine.site_cache);
             vm_.set_known_sites(site_cache_->sites());
         }
+        if (!machine.code_cache.empty()) {
+            code_cache_.emplace(machine.code_cache);
+            code_cache_->give(vm_);
+        }
         stop_.attach(&vm_.run_page(), ::pthread_self());
         const MachineDescription description{.memory_bytes = ram_.size,
                                              .command_line = machine.command_line,
@@ -91,6 +96,7 @@ class Machine {
         result.statistics = vm_.statistics();
         if (options_.want_exit_sites) result.exit_sites = vm_.exit_sites();
         if (site_cache_) site_cache_->save(vm_.hot_sites());
+        if (code_cache_) code_cache_->save(vm_);
         result.guest_resident_bytes = resident_bytes(ram_.host, ram_.size);
         result.peak_rss_bytes = peak_rss_bytes();
         return result;
@@ -227,6 +233,7 @@ class Machine {
     GuestMemory::Region ram_;
     KvmVm vm_;
     std::optional<SiteCacheFile> site_cache_;
+    std::optional<CodeCacheFile> code_cache_;
     ConsoleOutput console_;
     Board board_;
     std::chrono::steady_clock::time_point start_;

@@ -44,6 +44,7 @@ struct MachineOptions {
     EngineKind engine = EngineKind::jit;
     std::uint32_t disabled = 0;                 // optimisations of the JIT, x64::Optimisations::bit()
     std::string site_cache;                     // file of hot sites, read before and written after; empty: none
+    std::string code_cache;                     // file of translations, likewise
     std::optional<std::uint64_t> hot_threshold; // traps before a site is patched; none: the host's choice
 };
 

@@ -8,9 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <fmt/format.h>
 #include <tuple>
 #include <utility>
@@ -19,6 +17,8 @@
 #include <xxhash.h>
 
 #include "vmm/devices/diagnostics.h"
+#include "vmm/machine/replace_file.h"
+#include "vmm/memory/descriptor.h"
 
 namespace untrap::vmm {
 namespace {
@@ -49,20 +49,6 @@ bool before(const UntrapHotSite& a, const UntrapHotSite& b) {
     throw Error(fmt::format("--site-cache {}: {}", path, why));
 }
 
-class Descriptor {
-  public:
-    explicit Descriptor(int fd) : fd_(fd) {}
-    ~Descriptor() {
-        if (fd_ >= 0) ::close(fd_);
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    int get() const { return fd_; }
-
-  private:
-    int fd_;
-};
-
 // The bytes of a regular file, one more than the most that make sense; empty if there is no such file.
 std::vector<std::uint8_t> read_file(const std::string& path) {
     const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
@@ -81,24 +67,6 @@ std::vector<std::uint8_t> read_file(const std::string& path) {
     }
     bytes.resize(length);
     return bytes;
-}
-
-// 0 or an error number.
-int replace_file(const std::string& path, const std::vector<std::uint8_t>& bytes) {
-    std::string temporary = path + ".XXXXXX";
-    const Descriptor file(::mkostemp(temporary.data(), O_CLOEXEC)); // for the owner alone
-    if (file.get() < 0) return errno;
-    int error = 0;
-    for (std::size_t at = 0; at < bytes.size() && error == 0;) {
-        const ssize_t put = ::write(file.get(), bytes.data() + at, bytes.size() - at);
-        if (put >= 0)
-            at += static_cast<std::size_t>(put);
-        else if (errno != EINTR)
-            error = errno;
-    }
-    if (error == 0 && std::rename(temporary.c_str(), path.c_str()) != 0) error = errno;
-    if (error != 0) ::unlink(temporary.c_str());
-    return error;
 }
 
 } // namespace
@@ -166,9 +134,8 @@ std::vector<UntrapHotSite> merge_sites(std::vector<UntrapHotSite> hot, const std
 
 SiteCacheFile::SiteCacheFile(std::string path) : path_(std::move(path)) {
     const std::vector<std::uint8_t> bytes = read_file(path_);
-    const std::filesystem::path folder = std::filesystem::path(path_).parent_path();
-    if (::access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) != 0)
-        fail(path_, fmt::format("cannot be written: {}", std::strerror(errno)));
+    if (const int error = cannot_replace(path_); error != 0)
+        fail(path_, fmt::format("cannot be written: {}", std::strerror(error)));
     if (bytes.empty()) return;
     if (const std::string wrong = decode_site_cache(bytes, sites_); !wrong.empty())
         report(fmt::format("--site-cache {}: {}; a new one is begun", path_, wrong));
