@@ -185,7 +185,7 @@ void IoThread::round() {
         std::uint64_t count = 0;
         [[maybe_unused]] const ssize_t got = ::read(wake_fd_, &count, sizeof count);
     }
-    check_stop_sources();
+    if ((fds[signal_entry].revents | fds[deadline_entry].revents) != 0 || stop_.requested()) check_stop_sources();
     if (fds[flush_entry].revents != 0) console_.timer_expired();
 
     const std::unique_lock lock = take_lock();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "vmm/virtio/slirp_backend.h"
 
+#include <algorithm>
 #include <ctime>
 #include <functional>
 #include <list>
@@ -100,6 +101,35 @@ struct SlirpBackend::Impl {
         return result;
     }
 
+    // Appends what there is to wait for, and lowers the timeout.
+    void collect(std::vector<pollfd>& fds, std::uint32_t& timeout) {
+        filling = &fds;
+        fill_base = fds.size();
+        slirp_pollfds_fill(slirp, &timeout, add_poll, this);
+        filling = nullptr;
+        const std::int64_t now = now_ns() / nanoseconds_per_millisecond;
+        for (const Timer& timer : timers) {
+            if (timer.due_ms < 0) continue;
+            const std::int64_t left = timer.due_ms > now ? timer.due_ms - now : 0;
+            if (left < timeout) timeout = static_cast<std::uint32_t>(left);
+        }
+    }
+
+    static std::int64_t end_of(std::uint32_t timeout) {
+        if (timeout == UINT32_MAX) return INT64_MAX;
+        return now_ns() / nanoseconds_per_millisecond + timeout;
+    }
+
+    // Whether the I/O thread waits for all that is to be waited for by now, and not for longer.
+    bool waits_well() {
+        wanted.clear();
+        std::uint32_t timeout = UINT32_MAX;
+        collect(wanted, timeout);
+        renumbered = !std::ranges::equal(
+            wanted, waited_for, [](const pollfd& a, const pollfd& b) { return a.fd == b.fd && a.events == b.events; });
+        return !renumbered && end_of(timeout) >= waits_until_ms;
+    }
+
     void run_timers() {
         const std::int64_t now = now_ns() / nanoseconds_per_millisecond;
         // A callback may start, stop, add or free timers, so look afresh after each.
@@ -122,6 +152,9 @@ struct SlirpBackend::Impl {
     std::vector<pollfd>* filling = nullptr;
     std::size_t fill_base = 0;
     std::span<const pollfd> polled;
+    std::vector<pollfd> waited_for, wanted; // by the I/O thread; and what it ought to wait for
+    std::int64_t waits_until_ms = INT64_MAX;
+    bool renumbered = false; // slirp asks by other numbers than those of waited_for
     ReportOnce guest_errors{8};
 };
 
@@ -130,26 +163,23 @@ SlirpBackend::~SlirpBackend() = default;
 
 void SlirpBackend::send(std::span<const std::uint8_t> frame) {
     slirp_input(impl_->slirp, frame.data(), static_cast<int>(frame.size()));
-    wake(); // there may be a new socket to wait for
+    // A round of the I/O thread for each frame would be in the way of the guest's next one.
+    if (!impl_->waits_well()) wake();
 }
 
 void SlirpBackend::fill(std::vector<pollfd>& fds, int& timeout_ms) {
     std::uint32_t timeout = timeout_ms < 0 ? UINT32_MAX : static_cast<std::uint32_t>(timeout_ms);
-    impl_->filling = &fds;
-    impl_->fill_base = fds.size();
-    slirp_pollfds_fill(impl_->slirp, &timeout, Impl::add_poll, impl_.get());
-    impl_->filling = nullptr;
-    const std::int64_t now = now_ns() / nanoseconds_per_millisecond;
-    for (const Timer& timer : impl_->timers) {
-        if (timer.due_ms < 0) continue;
-        const std::int64_t left = timer.due_ms > now ? timer.due_ms - now : 0;
-        if (left < timeout) timeout = static_cast<std::uint32_t>(left);
-    }
+    const auto first = static_cast<std::ptrdiff_t>(fds.size());
+    impl_->collect(fds, timeout);
+    impl_->waited_for.assign(fds.begin() + first, fds.end());
+    impl_->waits_until_ms = Impl::end_of(timeout);
+    impl_->renumbered = false;
     timeout_ms = timeout > INT32_MAX ? -1 : static_cast<int>(timeout);
 }
 
 void SlirpBackend::ready(std::span<const pollfd> fds) {
-    impl_->polled = fds;
+    // What is ready by old numbers is so still at the next round.
+    impl_->polled = impl_->renumbered ? std::span<const pollfd>() : fds;
     slirp_pollfds_poll(impl_->slirp, 0, Impl::get_events, impl_.get());
     impl_->polled = {};
     impl_->run_timers();
