@@ -29,6 +29,11 @@ void put(const GuestMemory& memory, std::uint64_t gpa, std::span<const std::uint
     }
 }
 
+std::vector<std::uint8_t> device_tree_file(const std::string& path) {
+    const FileBuffer file = read_input_file("device tree", path, largest_device_tree);
+    return {file.bytes().begin(), file.bytes().end()};
+}
+
 } // namespace
 
 BootRegisters boot_guest(const BootFiles& files, MachineDescription machine, const GuestMemory& memory) {
@@ -47,9 +52,9 @@ BootRegisters boot_guest(const BootFiles& files, MachineDescription machine, con
     // mapping: both far from a kernel that clears its own bss before it looks at either.
     machine.initrd.reset();
     std::uint64_t free_end = std::min(memory_bytes, linux_lowmem_bytes);
-    std::vector<std::uint8_t> initrd;
     if (!files.initrd.empty()) {
-        initrd = read_input_file("initrd", files.initrd, free_end);
+        const FileBuffer file = read_input_file("initrd", files.initrd, free_end);
+        const std::span<const std::uint8_t> initrd = file.bytes();
         free_end = round_down(free_end - initrd.size());
         layout.claim("initrd " + files.initrd, free_end, initrd.size());
         machine.initrd = MemoryRange{free_end, initrd.size()};
@@ -59,9 +64,7 @@ BootRegisters boot_guest(const BootFiles& files, MachineDescription machine, con
     const bool own = files.device_tree.empty();
     const std::string tree_name = own ? "device tree" : "device tree " + files.device_tree;
     const std::vector<std::uint8_t> tree =
-        own ? make_device_tree(machine)
-            : adapt_device_tree(tree_name, read_input_file("device tree", files.device_tree, largest_device_tree),
-                                machine);
+        own ? make_device_tree(machine) : adapt_device_tree(tree_name, device_tree_file(files.device_tree), machine);
     const std::uint64_t tree_end = std::min<std::uint64_t>(free_end, initial_mapping_bytes);
     if (tree.size() > tree_end) {
         throw Error(fmt::format("{}: its {} bytes do not fit below 0x{:08x}", tree_name, tree.size(), tree_end));

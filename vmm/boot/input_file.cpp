@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -13,7 +14,8 @@
 #include "vmm/memory/descriptor.h"
 
 namespace untrap::vmm {
-std::vector<std::uint8_t> read_input_file(std::string_view role, const std::string& path, std::uint64_t most_bytes) {
+
+FileBuffer read_input_file(std::string_view role, const std::string& path, std::uint64_t most_bytes) {
     // O_NONBLOCK: a named pipe must be refused, not waited for.
     const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (file.get() < 0) throw Error(fmt::format("{} {}: {}", role, path, std::strerror(errno)));
@@ -22,20 +24,14 @@ std::vector<std::uint8_t> read_input_file(std::string_view role, const std::stri
     if (!S_ISREG(status.st_mode)) throw Error(fmt::format("{} {}: not a regular file", role, path));
     const auto size = static_cast<std::uint64_t>(status.st_size);
     if (size == 0) throw Error(fmt::format("{} {}: the file is empty", role, path));
-    std::vector<std::uint8_t> bytes;
-    const std::uint64_t most = std::min<std::uint64_t>(most_bytes, bytes.max_size());
+    const std::uint64_t most = std::min<std::uint64_t>(most_bytes, SIZE_MAX);
     if (size > most) {
         throw Error(fmt::format("{} {}: too large, {} bytes where at most {} fit", role, path, size, most));
     }
-    bytes.resize(static_cast<std::size_t>(size));
-    std::size_t done = 0;
-    while (done < bytes.size()) {
-        const ssize_t got = ::read(file.get(), bytes.data() + done, bytes.size() - done);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) throw Error(fmt::format("{} {}: {}", role, path, std::strerror(errno)));
-        if (got == 0) throw Error(fmt::format("{} {}: shrank while it was read", role, path));
-        done += static_cast<std::size_t>(got);
-    }
+    FileBuffer bytes(static_cast<std::size_t>(size));
+    const int error = bytes.read(file.get());
+    if (error == ENODATA) throw Error(fmt::format("{} {}: shrank while it was read", role, path));
+    if (error != 0) throw Error(fmt::format("{} {}: {}", role, path, std::strerror(error)));
     return bytes;
 }
 

@@ -4,12 +4,13 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
+
+#include "vmm/memory/file_buffer.h"
 
 namespace untrap::vmm {
 
 // The whole of a regular file. `role` ("kernel", "initrd", …) is how errors name it. Throws Error when the file
 // cannot be read, is not a regular file, is empty, or is longer than `most_bytes`.
-std::vector<std::uint8_t> read_input_file(std::string_view role, const std::string& path, std::uint64_t most_bytes);
+FileBuffer read_input_file(std::string_view role, const std::string& path, std::uint64_t most_bytes);
 
 } // namespace untrap::vmm

@@ -30,8 +30,8 @@ std::optional<std::uint32_t> physical_entry(std::span<const ElfSegment> segments
     return std::nullopt;
 }
 
-void load_elf(KernelImage& image, std::uint64_t memory_bytes) {
-    const Elf32 elf(image.name, image.storage);
+void load_elf(KernelImage& image, std::span<const std::uint8_t> bytes, std::uint64_t memory_bytes) {
+    const Elf32 elf(image.name, bytes);
     const std::vector<ElfSegment> segments = elf.segments();
     for (const ElfSegment& segment : segments) {
         const std::uint64_t end = std::uint64_t{segment.physical_address} + segment.memory_bytes;
@@ -48,32 +48,44 @@ void load_elf(KernelImage& image, std::uint64_t memory_bytes) {
     image.entry = *entry;
 }
 
-} // namespace
-
-KernelImage parse_kernel(const std::string& path, std::vector<std::uint8_t> bytes, std::uint64_t memory_bytes) {
-    KernelImage image{.name = "kernel " + path, .entry = 0, .segments = {}, .storage = std::move(bytes)};
-    if (Elf32::looks_like_elf(image.storage)) {
-        load_elf(image, memory_bytes);
-    } else if (looks_like_uimage(image.storage)) {
-        UImage unpacked = read_uimage(image.name, image.storage, memory_bytes);
-        image.storage = std::move(unpacked.payload);
+void load(KernelImage& image, std::span<const std::uint8_t> bytes, std::uint64_t memory_bytes) {
+    if (Elf32::looks_like_elf(bytes)) {
+        load_elf(image, bytes, memory_bytes);
+    } else if (looks_like_uimage(bytes)) {
+        UImage unpacked = read_uimage(image.name, bytes, memory_bytes);
+        image.payload = std::move(unpacked.payload);
         image.entry = unpacked.entry;
         image.segments.push_back(
-            {unpacked.load_address, static_cast<std::uint32_t>(image.storage.size()), image.storage});
+            {unpacked.load_address, static_cast<std::uint32_t>(image.payload.size()), image.payload});
     } else {
-        const std::size_t shown = std::min<std::size_t>(image.storage.size(), 4);
-        throw Error(
-            fmt::format("{}: neither an ELF nor a uImage; it starts with {:02x}", image.name,
-                        fmt::join(image.storage.begin(), image.storage.begin() + static_cast<long>(shown), " ")));
+        const std::size_t shown = std::min<std::size_t>(bytes.size(), 4);
+        throw Error(fmt::format("{}: neither an ELF nor a uImage; it starts with {:02x}", image.name,
+                                fmt::join(bytes.begin(), bytes.begin() + static_cast<long>(shown), " ")));
     }
     if (image.entry % 4 != 0) {
         throw Error(fmt::format("{}: its entry point 0x{:08x} is not a multiple of 4", image.name, image.entry));
     }
+}
+
+KernelImage named(const std::string& path) {
+    return {.name = "kernel " + path, .entry = 0, .segments = {}, .file = {}, .payload = {}};
+}
+
+} // namespace
+
+KernelImage parse_kernel(const std::string& path, std::vector<std::uint8_t> bytes, std::uint64_t memory_bytes) {
+    KernelImage image = named(path);
+    image.file = FileBuffer(bytes.size());
+    std::ranges::copy(bytes, image.file.bytes().begin());
+    load(image, image.file.bytes(), memory_bytes);
     return image;
 }
 
 KernelImage read_kernel(const std::string& path, std::uint64_t memory_bytes) {
-    return parse_kernel(path, read_input_file("kernel", path, largest_kernel_file), memory_bytes);
+    KernelImage image = named(path);
+    image.file = read_input_file("kernel", path, largest_kernel_file);
+    load(image, image.file.bytes(), memory_bytes);
+    return image;
 }
 
 } // namespace untrap::vmm

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "vmm/memory/file_buffer.h"
+
 namespace untrap::vmm {
 
 // A piece of guest memory that a kernel image fills: file bytes, then zeros.
@@ -19,8 +21,9 @@ struct KernelSegment {
 struct KernelImage {
     std::string name;                    // "kernel PATH", for messages
     std::uint32_t entry;                 // physical, inside a segment, a multiple of 4
-    std::vector<KernelSegment> segments; // refer to `storage`, lie inside the memory
-    std::vector<std::uint8_t> storage;
+    std::vector<KernelSegment> segments; // refer to one of the following, lie inside the memory
+    FileBuffer file;
+    std::vector<std::uint8_t> payload; // of a uImage
 };
 
 // Reads and checks the kernel at `path` for a guest with `memory_bytes` of memory at 0. Throws Error.

@@ -20,7 +20,8 @@ std::string printable(std::string name) {
 } // namespace
 
 SymbolTable SymbolTable::of_kernel(const std::string& path) {
-    const std::vector<std::uint8_t> bytes = read_input_file("kernel", path, largest_kernel_file);
+    const FileBuffer file = read_input_file("kernel", path, largest_kernel_file);
+    const std::span<const std::uint8_t> bytes = file.bytes();
     return Elf32::looks_like_elf(bytes) ? of_elf(Elf32("kernel " + path, bytes)) : SymbolTable();
 }
 

@@ -77,8 +77,8 @@ void print_site(const scan::Site& site, const std::vector<ElfSymbol>& symbols) {
 } // namespace
 
 int do_scan(const ScanCommand& command) {
-    const std::vector<std::uint8_t> bytes = read_input_file("vmlinux", command.kernel, largest_elf_file);
-    const Elf32 elf("vmlinux " + command.kernel, bytes);
+    const FileBuffer file = read_input_file("vmlinux", command.kernel, largest_elf_file);
+    const Elf32 elf("vmlinux " + command.kernel, file.bytes());
     const std::vector<ElfSymbol> symbols = elf.symbols();
     const std::vector<ElfSection> sections = elf.sections();
 
