@@ -54,7 +54,9 @@ bool NativeEngine::access_for_kernel(std::uint32_t ea, const TlbEntry& entry, Ac
     const std::uint64_t real = entry.translate(ea);
     const Memslot* const slot = vcpu_.memory.slot_of(real);
     if (slot == nullptr || slot->pages == nullptr || slot->read_only || slot->dirty != nullptr) return false;
-    if (patching_.copies.find(real) != nullptr) return false;
+    if (CodeCopies::Block* const block = patching_.copies.find(real);
+        block != nullptr && block->use[block->page_of(real)] != CodeCopies::Use::own)
+        return false;
     std::uint8_t* const page = slot->pages[(real - slot->base) >> page_shift];
 
     isa::CpuState& state = vcpu_.state;
