@@ -79,6 +79,7 @@ JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations opt
     const x64::FpHost fp_host = x64::FpHost::detect(optimisations);
     const std::size_t used = x64::emit_thunks(helpers, fp_host, cache_.cursor(), cache_.room(), enter_, thunks_);
     if (used == 0) throw std::runtime_error("generated code could not be set up");
+    if (dump_) dump_->shared_code(cache_.cursor(), used);
     cache_.commit(used);
     cache_.keep();
     asked_for_.resize(asked_for_words);
@@ -339,6 +340,7 @@ Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bit
             block->links[i] = emitted.links[i];
             block->links[i].owner = block;
         }
+        if (dump_) dump_->block(source_, emitted, block->code);
         cache_.commit(emitted.size);
         cache_.publish(*block);
     }

@@ -9,6 +9,7 @@
 #include "runtime/engine.h"
 #include "runtime/exit_reason.h"
 #include "runtime/soft/code_cache.h"
+#include "runtime/soft/jit_dump.h"
 #include "runtime/soft/shadow_tlb.h"
 #include "translator/x64/block.h"
 
@@ -104,6 +105,7 @@ class JitEngine final : public Engine {
     bool in_guest_ = false;            // guest code has run since run() was entered
     std::uint64_t refills_ = 0;
     x64::BlockSource source_;
+    const std::unique_ptr<JitDump> dump_ = JitDump::from_environment();
 };
 
 } // namespace untrap::runtime::soft

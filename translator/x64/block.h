@@ -115,6 +115,7 @@ struct EmittedBlock {
     unsigned completed = 0;  // guest instructions counted by one pass through the whole block
     unsigned link_count = 0;
     std::array<ExitLink, max_links> links;
+    std::array<std::uint32_t, max_block_instructions> starts{}; // offset of each instruction's code
 };
 
 // Emits one block at base. links[i] of the result will be kept at link_address + i. size 0: room was too small.

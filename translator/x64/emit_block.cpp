@@ -83,6 +83,7 @@ const EmittedBlock& BlockWriter::write(std::uint8_t* base) {
             loop_cr_ = cr_;
             loop_fp_ = fp_;
         }
+        out_.starts[index_] = static_cast<std::uint32_t>(a_.offset());
         if (source_.ended && index_ + 1 == source_.length) flush_cr_all();
         prepare_cr();
         instruction(source_.code[index_], source_.patches[index_]);
