@@ -83,6 +83,7 @@ JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations opt
     cache_.commit(used);
     cache_.keep();
     asked_for_.resize(asked_for_words);
+    forget_windows();
     emitter_ = std::make_unique<x64::BlockEmitter>(thunks_, optimisations);
     vcpu.state.engine_slots[x64::slot_engine] = reinterpret_cast<std::uintptr_t>(this);
 }
@@ -110,6 +111,7 @@ void JitEngine::select_context() {
     Selection& known = selections_[(key * 0x9E3779B1U) >> 28];
     if (known.key != key) look_up_context(key, known);
     selected_ = &known;
+    forget_windows();
     vcpu_.state.engine_slots[x64::slot_soft_tlb] = reinterpret_cast<std::uintptr_t>(selected_->data->entries.data());
     vcpu_.state.engine_slots[x64::slot_jump_cache] = reinterpret_cast<std::uintptr_t>(selected_->jumps->data());
 }
@@ -131,6 +133,11 @@ void JitEngine::look_up_context(std::uint32_t key, Selection& found) {
     // A context that means something else now is not to be found under what it meant.
     if (shadow_.assignments() != before) selections_.fill({});
     found = made;
+}
+
+void JitEngine::forget_windows() {
+    for (unsigned window = 0; window < x64::page_windows; ++window)
+        vcpu_.state.engine_slots[x64::first_window_slot + window] = x64::forgotten_page;
 }
 
 void JitEngine::switch_context(void* engine) { static_cast<JitEngine*>(engine)->select_context(); }
@@ -344,7 +351,10 @@ Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bit
         cache_.commit(emitted.size);
         cache_.publish(*block);
     }
-    if (first_in_page) shadow_.write_protect(bytes);
+    if (first_in_page) {
+        shadow_.write_protect(bytes);
+        forget_windows();
+    }
     return block;
 }
 
@@ -471,6 +481,7 @@ Trap JitEngine::run_until_trap(std::uint64_t budget) {
 void JitEngine::tlb_entry_changed(unsigned index, const mmu::TlbEntry& before) {
     missed_.answered = true;
     if (!before.valid()) return; // and nothing was made from it
+    if (shadow_.used(index)) forget_windows();
     shadow_.drop(index, before);
     cache_.unlink_entry(index);
 }
@@ -482,11 +493,15 @@ void JitEngine::memory_written(std::uint64_t real, std::uint64_t length) {
 
 void JitEngine::site_changed(std::uint64_t real) { cache_.invalidate_site(real); }
 
-void JitEngine::dirty_log_taken() { shadow_.write_protect_all(); }
+void JitEngine::dirty_log_taken() {
+    shadow_.write_protect_all();
+    forget_windows();
+}
 
 void JitEngine::flush() {
     cache_.clear();
     shadow_.clear();
+    forget_windows();
 }
 
 } // namespace untrap::runtime::soft

@@ -49,6 +49,8 @@ class JitEngine final : public Engine {
     void count_refill(ExitReason reason);
     void insert_after_miss();
     void select_context();
+    // Mappings or the context changed: generated code knows no pages by itself any more.
+    void forget_windows();
     std::uint32_t current_mode() const;
     ShadowTlb::FetchEntry* fetch_page(std::uint32_t pc, isa::Trap& trap);
     // The block at state.pc, translated if need be; nullptr with a trap, or without one if this code cannot be

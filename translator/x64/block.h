@@ -104,7 +104,7 @@ std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint
 
 // What of the host CPU generated code uses where it helps. Tests of the code itself choose it.
 struct HostFeatures {
-    bool movbe = true;
+    bool movbe = true, bmi2 = true, lzcnt = true;
     static HostFeatures of_this_host();
 };
 

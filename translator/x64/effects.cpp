@@ -76,6 +76,22 @@ Effects effects_of(Instruction insn, std::uint32_t mode_bits) {
     Effects effects;
     if (insn.records()) effects.cr_written = field(0);
     switch (insn.op) {
+    case Op::adde:
+    case Op::addme:
+    case Op::addze:
+    case Op::subfe:
+    case Op::subfme:
+    case Op::subfze: effects.carry_read = true; [[fallthrough]];
+    case Op::addic:
+    case Op::addic_rc:
+    case Op::subfic:
+    case Op::addc:
+    case Op::subfc:
+    case Op::sraw:
+    case Op::srawi: effects.carry_written = true; break;
+    default: break;
+    }
+    switch (insn.op) {
     case Op::tw:
     case Op::twi: return {.observes = true};
     case Op::cmp:

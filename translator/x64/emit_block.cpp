@@ -43,7 +43,9 @@ bool ends_block(Instruction insn, const plan::Patch& patch, std::uint32_t mode_b
 BlockWriter::BlockWriter(CodeHolder& code, const BlockSource& source, const Thunks& thunks, Optimisations optimisations,
                          HostFeatures features, ExitLink* link_address)
     : a_(&code), source_(source), thunks_(thunks), optimisations_(optimisations), link_address_(link_address),
-      has_movbe_(optimises(Optimisation::movbe) && features.movbe), fp_host_(thunks.fp.host) {
+      has_movbe_(optimises(Optimisation::movbe) && features.movbe),
+      has_bmi2_(optimises(Optimisation::bmi) && features.bmi2),
+      has_lzcnt_(optimises(Optimisation::bmi) && features.lzcnt), fp_host_(thunks.fp.host) {
     for (unsigned number = 0; number < 32; ++number)
         fpr_xmm_[number] = static_cast<std::uint8_t>(xmm_of_fpr(fp_host_, number));
     const unsigned last = source.length - 1;
@@ -51,10 +53,11 @@ BlockWriter::BlockWriter(CodeHolder& code, const BlockSource& source, const Thun
     if (only_leaves(source.code[last], source.patches[last], source.mode)) --completed_;
     for (unsigned i = 0; i < source.length; ++i)
         effects_[i] = effects_of(source.code[i], source.mode | (fp_host_.avx ? 0 : mode::fp_enables));
-    if (optimises(Optimisation::page_checks))
-        share_page_checks(source, page_checks_);
-    else
-        page_checks_.fill({});
+    plan_page_checks(source,
+                     {.share = optimises(Optimisation::page_checks),
+                      .windows = optimises(Optimisation::page_windows),
+                      .fp = fp_host_.avx && optimises(Optimisation::fp_page_checks)},
+                     page_checks_);
     choose_assignment();
 }
 
@@ -81,19 +84,23 @@ const EmittedBlock& BlockWriter::write(std::uint8_t* base) {
             enter_assignment();
             a_.bind(loop_head_);
             loop_cr_ = cr_;
+            loop_carry_ = carry_;
+            flags_at_ = no_flags;
             loop_fp_ = fp_;
         }
         out_.starts[index_] = static_cast<std::uint32_t>(a_.offset());
-        if (source_.ended && index_ + 1 == source_.length) flush_cr_all();
+        if (source_.ended && index_ + 1 == source_.length) flush_lazy();
         prepare_cr();
+        prepare_carry();
         instruction(source_.code[index_], source_.patches[index_]);
         settle_cr();
+        settle_carry();
     }
     if (open_) {
         if (source_.loops_to != BlockSource::no_loop) {
             close_loop();
         } else {
-            flush_cr_all();
+            flush_lazy();
             if (context_switched_ && (source_.mode & mode::global) == 0) {
                 a_.mov(host::eax, source_.goes_on);
                 go_to_register(host::eax);
@@ -109,11 +116,13 @@ const EmittedBlock& BlockWriter::write(std::uint8_t* base) {
         a_.bind(cold_[i].label);
         index_ = cold_[i].index;
         cr_ = cold_[i].cr;
+        carry_ = cold_[i].carry;
+        flags_at_ = no_flags;
         assigned_now_ = cold_[i].assigned;
         fp_ = cold_[i].fp;
         assigned_ = assigned_now_ ? loop_assigned_ : common_assignment;
         const auto body = cold_[i].body;
-        flush_cr_all();
+        flush_lazy();
         body();
     }
     a_.bind(reentry);
@@ -126,11 +135,11 @@ const EmittedBlock& BlockWriter::write(std::uint8_t* base) {
 }
 
 void BlockWriter::push_cold(const Label& label, std::function<void()> body) {
-    cold_.push_back({label, index_, cr_, assigned_now_, fp_, std::move(body)});
+    cold_.push_back({label, index_, cr_, carry_, assigned_now_, fp_, std::move(body)});
 }
 
 void BlockWriter::push_detour(const Label& label, std::function<void()> body) {
-    cold_.push_back({label, index_, {}, assigned_now_, fp_, std::move(body)});
+    cold_.push_back({label, index_, {}, {}, assigned_now_, fp_, std::move(body)});
 }
 
 // The state is that at the head of the loop already, but for what the next pass writes anew.
@@ -142,10 +151,12 @@ void BlockWriter::close_loop() {
         if (head.kind == Compare::Kind::none || head.stored) flush_cr(field);
         same &= head.kind == Compare::Kind::none || head.describes_same(here);
     }
+    if (loop_carry_.kind == Carry::Kind::none || loop_carry_.stored) flush_carry();
+    same &= loop_carry_.kind == Carry::Kind::none || loop_carry_.describes_same(carry_);
     if (loop_fp_.ready) fp_ready();
     same &= loop_fp_.owes_same(fp_);
     if (!same) {
-        flush_cr_all();
+        flush_lazy();
         go_to(source_.goes_on);
         return;
     }
@@ -153,7 +164,7 @@ void BlockWriter::close_loop() {
     a_.sub(budget_reg, pass);
     a_.jns(loop_head_);
     a_.add(budget_reg, pass);
-    flush_cr_all();
+    flush_lazy();
     leave_for(ExitKind::budget, source_.goes_on);
 }
 
@@ -297,6 +308,25 @@ void BlockWriter::commit(unsigned gpr, const Gp& value) {
         a_.mov(pin(gpr), value);
 }
 
+void BlockWriter::move(unsigned to, unsigned from) {
+    if (pinned(to))
+        load(pin(to), from);
+    else
+        a_.mov(home(to), read(from, host::eax));
+}
+
+void BlockWriter::extend(const Gp& into, unsigned gpr) {
+    if (pinned(gpr))
+        a_.movsxd(into, pin(gpr));
+    else
+        a_.movsxd(into, home(gpr));
+}
+
+void BlockWriter::emit3(host::Inst::Id id, const Operand& to, const Operand& from, const Operand& with) {
+    a_.emit(id, reinterpret_cast<const Operand_&>(to), reinterpret_cast<const Operand_&>(from),
+            reinterpret_cast<const Operand_&>(with));
+}
+
 void BlockWriter::emit2(host::Inst::Id id, const Operand& to, const Operand& from) {
     a_.emit(id, reinterpret_cast<const Operand_&>(to), reinterpret_cast<const Operand_&>(from));
 }
@@ -334,7 +364,7 @@ Label BlockWriter::side_exit(std::uint32_t target) {
 }
 
 void BlockWriter::interpret(Instruction insn) {
-    flush_cr_all();
+    flush_lazy();
     a_.mov(state32(offsetof(isa::CpuState, pc)), pc());
     a_.mov(host::ecx, insn.word);
     a_.mov(host::edx, left());
@@ -352,6 +382,7 @@ void BlockWriter::interpret_and_leave(Instruction insn) {
 Label BlockWriter::slow_access(Instruction insn) {
     const Label slow = a_.newLabel(), resume = a_.newLabel();
     push_cold(slow, [this, insn, resume] {
+        effective_address(insn, host::eax);
         a_.mov(state32(offsetof(isa::CpuState, pc)), pc());
         a_.mov(host::ecx, insn.word);
         a_.mov(host::edx, left());
@@ -720,7 +751,7 @@ void BlockWriter::trap_instruction(Instruction insn) {
 
 HostFeatures HostFeatures::of_this_host() {
     const CpuFeatures::X86& features = CpuInfo::host().features().x86();
-    return {.movbe = features.hasMOVBE()};
+    return {.movbe = features.hasMOVBE(), .bmi2 = features.hasBMI2(), .lzcnt = features.hasLZCNT()};
 }
 
 BlockEmitter::BlockEmitter(const Thunks& thunks, Optimisations optimisations, HostFeatures features)
