@@ -471,7 +471,12 @@ void BlockWriter::call_out(Go&& go) {
     a_.call(way);
     // Links from here are good like any other of this block: if it became stale meanwhile, they are gone.
     a_.add(host::rsp, return_stack_entry - 8);
+    // What FPSCR is owed on the way back is the callee's business.
+    const FpTrack owed = fp_;
+    fp_.word = 0;
+    fp_.compared = false;
     go_to(pc() + 4);
+    fp_ = owed;
     a_.bind(way);
     go();
 }
@@ -481,6 +486,7 @@ void BlockWriter::return_to_register() {
         go_to_register(host::eax);
         return;
     }
+    fp_owe();
     leave_assignment();
     const Label other = a_.newLabel();
     a_.cmp(host::dword_ptr(host::rsp, return_stack_ea), host::eax);
