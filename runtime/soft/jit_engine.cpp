@@ -74,7 +74,7 @@ constexpr std::size_t asked_for_words = 32768;
 
 JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations optimisations)
     : vcpu_(vcpu), emulator_(vcpu), optimisations_(optimisations), cache_(cache_bytes) {
-    const x64::Helpers helpers{&JitEngine::interpret, &JitEngine::access, &JitEngine::switch_context,
+    const x64::Helpers helpers{&JitEngine::interpret, &JitEngine::access, &JitEngine::reach, &JitEngine::switch_context,
                                &JitEngine::write_tlb};
     const x64::FpHost fp_host = x64::FpHost::detect(optimisations);
     const std::size_t used = x64::emit_thunks(helpers, fp_host, cache_.cursor(), cache_.room(), enter_, thunks_);
@@ -179,6 +179,19 @@ bool JitEngine::access(void* engine, std::uint32_t word, std::uint32_t left, std
     return false;
 }
 
+bool JitEngine::reach(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea) {
+    auto& self = *static_cast<JitEngine*>(engine);
+    const PlainAccess plain = plain_access(word);
+    if (plain.bytes == 0 || (ea & ~page_mask) + plain.bytes > page_bytes) return true;
+    const bool store = plain.store != 0;
+    if (self.fill(ea, store, true) != Filled::miss) return true;
+    // As the interpreter would report it.
+    self.vcpu_.state.engine_slots[x64::slot_budget] += left;
+    self.trap_ = {.kind = TrapKind::data_miss, .is_store = store, .size = plain.bytes, .word = word, .ea = ea};
+    self.missed_ = {self.selected_->data_key, ea, store, true, false};
+    return false;
+}
+
 JitEngine::Filled JitEngine::fill(std::uint32_t ea, bool store, bool counted) {
     const x64::SoftTlbEntry& present = selected_->data->entries[x64::soft_tlb_index(ea)];
     const std::uint32_t page = ea & page_mask;
@@ -242,11 +255,11 @@ ShadowTlb::FetchEntry* JitEngine::fetch_page(std::uint32_t pc, Trap& trap) {
     return &shadow_.fill_fetch(*selected_->instructions, filled);
 }
 
-Block* JitEngine::find_block(Trap& trap) {
+Block* JitEngine::find_block(Trap& trap, std::uint32_t further) {
     const std::uint32_t pc = vcpu_.state.pc;
     ShadowTlb::FetchEntry* page = fetch_page(pc, trap);
     if (page == nullptr) return nullptr;
-    const std::uint32_t bits = selected_->mode | (page->tid == 0 ? mode::global : 0);
+    const std::uint32_t bits = selected_->mode | (page->tid == 0 ? mode::global : 0) | further;
     Block* block = cache_.find(pc, page->real + (pc & ~page_mask), bits);
     if (block == nullptr) {
         interpret_first_ = 1;
@@ -259,7 +272,7 @@ Block* JitEngine::find_block(Trap& trap) {
         block = translate(*page, bits);
         interpret_first_ = 1;
     }
-    if (block != nullptr) {
+    if (block != nullptr && further == 0) {
         ShadowTlb::note_jump(*page, pc);
         x64::JumpCacheEntry& jump = (*selected_->jumps)[x64::jump_cache_index(pc)];
         jump.ea = pc;
@@ -424,7 +437,7 @@ Trap JitEngine::run_until_trap(std::uint64_t budget) {
         } else {
             Trap trap;
             const std::uint64_t epoch = cache_.epoch();
-            Block* block = find_block(trap);
+            Block* block = find_block(trap, link != nullptr && link->apart ? mode::apart : 0);
             // Making room for the target may have cleared the cache, and the link with it.
             if (block != nullptr && link != nullptr && epoch == cache_.epoch()) make_link(*link, *block);
             link = nullptr;

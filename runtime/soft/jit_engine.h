@@ -39,6 +39,7 @@ class JitEngine final : public Engine {
     // What generated code calls back.
     static bool interpret(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     static bool access(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
+    static bool reach(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     static void switch_context(void* engine);
     static bool write_tlb(void* engine, std::uint32_t index, std::uint32_t control, std::uint32_t value);
 
@@ -55,7 +56,8 @@ class JitEngine final : public Engine {
     ShadowTlb::FetchEntry* fetch_page(std::uint32_t pc, isa::Trap& trap);
     // The block at state.pc, translated if need be; nullptr with a trap, or without one if this code cannot be
     // translated (little-endian or 1 KB pages): the interpreter runs it.
-    Block* find_block(isa::Trap& trap);
+    // further: mode bits that no jump cache leads to.
+    Block* find_block(isa::Trap& trap, std::uint32_t further);
     Block* translate(const ShadowTlb::FetchEntry& page, std::uint32_t mode);
     bool optimises(x64::Optimisation which) const { return optimisations_.has(which); }
     // Whether code at real was never asked for before; for some it says no all the same. Remembers.

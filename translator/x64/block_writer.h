@@ -147,8 +147,8 @@ class BlockWriter {
     void look_up(const PageCheck& check, const asmjit::Label& fail);
     void check_page(isa::Instruction insn, const PageCheck& check, const asmjit::Label& fail);
     Mem lead_page_check(isa::Instruction insn, const PageCheck& check);
-    Mem follow_page_check(isa::Instruction insn, const PageCheck& check);
-    asmjit::Label push_each_for_itself(isa::Instruction insn, const PageCheck* led);
+    Mem follow_page_check(const PageCheck& check);
+    asmjit::Label push_reach(isa::Instruction insn, const PageCheck& check, const asmjit::Label& found);
 
     // -- floating point (emit_fp.cpp); false: no host code for this one
     bool fp_instruction(isa::Instruction insn);
@@ -191,7 +191,9 @@ class BlockWriter {
     void branch_on(isa::Instruction insn, bool taken, const asmjit::Label& to); // jumps if the branch is (not) taken
     void branch_in_path(isa::Instruction insn);
     void close_loop();
-    void go_to(std::uint32_t target);      // direct jump: link or lookup
+    void go_to(std::uint32_t target); // direct jump: link or lookup
+    void go_to_linked(std::uint32_t target, bool apart);
+    void go_to_apart();                    // to the instruction at hand, in a block of mode::apart
     void go_to_register(const Gp& target); // eax
     void go_to_dispatcher(const Gp& target);
     // A guest call whose way there is written by go, and a return to eax.
@@ -229,7 +231,10 @@ class BlockWriter {
 
     std::array<Effects, max_block_instructions> effects_;
     std::array<PageCheck, max_block_instructions> page_checks_;
-    bool alone_ = false; // the access at hand looks for itself
+    // The slot whose host address rcx still holds from the instruction before.
+    static constexpr std::uint8_t no_slot = 0xFF;
+    std::uint8_t slot_in_rcx_ = no_slot;
+    bool keeps_rcx(isa::Instruction insn) const;
     Gp address_;
     std::array<Compare, 8> cr_{};
     // Host registers of guest registers and CTR, or not_pinned.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Where storage accesses find their bytes: effective addresses, looks into the software TLB, and what spares them.
+#include "translator/isa/spr.h"
 #include "translator/x64/block_writer.h"
 
 namespace untrap::x64 {
@@ -150,54 +151,110 @@ void BlockWriter::check_page(Instruction insn, const PageCheck& check, const Lab
     });
 }
 
+// Cold code: the page of the access at hand is not in the software TLB, or not with the rights of all. Brings it there,
+// or goes on in a block where each access looks for itself.
+Label BlockWriter::push_reach(Instruction insn, const PageCheck& check, const Label& found) {
+    const Label reach = a_.newLabel();
+    push_cold(reach, [this, insn, check, found] {
+        const Label apart = a_.newLabel();
+        push_cold(apart, [this] {
+            a_.add(budget_reg, left());
+            go_to_apart();
+        });
+        // Two pages, and nothing will help.
+        effective_address(insn, host::eax);
+        a_.lea(host::ecx, host::ptr(host::rax, check.low));
+        a_.lea(host::edx, host::ptr(host::rax, check.high));
+        a_.xor_(host::ecx, host::edx);
+        a_.test(host::ecx, page_mask);
+        a_.jnz(apart);
+        a_.mov(state32(offsetof(isa::CpuState, pc)), pc());
+        a_.mov(host::ecx, insn.word);
+        a_.mov(host::edx, left());
+        call_helper(thunks_.reach, true);
+        // What it made of a single-precision value was in a scratch register.
+        if (insn.has(flag::fp) && insn.has(flag::store) && fp_access_bytes(insn.op) == 4) fp_store_single(insn);
+        effective_address(insn, host::eax);
+        look_up(check, apart);
+        a_.mov(host::rcx, host::qword_ptr(host::rcx, offsetof(SoftTlbEntry, addend)));
+        a_.lea(host::rcx, host::ptr(host::rcx, host::rax, 0, check.low));
+        a_.jmp(found);
+    });
+    return reach;
+}
+
 host::Mem BlockWriter::lead_page_check(Instruction insn, const PageCheck& check) {
-    const Label each = push_each_for_itself(insn, &check);
-    check_page(insn, check, each);
+    const Label found = a_.newLabel();
+    check_page(insn, check, push_reach(insn, check, found));
+    a_.bind(found);
     a_.mov(state64(static_cast<std::size_t>(page_check_offset(check.slot))), host::rcx);
     return host::ptr(host::rcx, -check.low);
 }
 
-host::Mem BlockWriter::follow_page_check(Instruction insn, const PageCheck& check) {
-    const Label each = push_each_for_itself(insn, nullptr);
-    a_.mov(host::rcx, state64(static_cast<std::size_t>(page_check_offset(check.slot))));
-    a_.test(host::rcx, host::rcx);
-    a_.jz(each);
+host::Mem BlockWriter::follow_page_check(const PageCheck& check) {
+    if (slot_in_rcx_ != check.slot) a_.mov(host::rcx, state64(static_cast<std::size_t>(page_check_offset(check.slot))));
     return host::ptr(host::rcx, check.distance);
 }
 
-// Cold code: the access at hand with a look of its own; led: none is known for the others either.
-Label BlockWriter::push_each_for_itself(Instruction insn, const PageCheck* led) {
-    const Label each = a_.newLabel(), resume = a_.newLabel();
-    push_cold(each, [this, insn, led, resume] {
-        if (led != nullptr) a_.mov(state64(static_cast<std::size_t>(page_check_offset(led->slot))), 0);
-        alone_ = true;
-        if (insn.has(flag::fp))
-            fp_transfer(insn);
-        else
-            storage(insn);
-        alone_ = false;
-        a_.bind(resume_);
-        a_.jmp(resume);
-    });
-    resume_ = resume;
-    return each;
+// Whether rcx is after the instruction at hand what it was before, or what its page check left there. Cold code that
+// comes back leaves nothing in it.
+bool BlockWriter::keeps_rcx(Instruction insn) const {
+    using isa::Op;
+    if ((source_.mode & mode::so) != 0) return false;
+    const bool checked = page_checks_[index_].role != PageCheck::Role::alone;
+    if (access_bytes(insn.op) != 0 || insn.op == Op::lmw || insn.op == Op::stmw) return checked;
+    switch (insn.op) {
+    case Op::lfd:
+    case Op::lfdu:
+    case Op::stfd:
+    case Op::stfdu:
+    case Op::stfs:
+    case Op::stfsu: return checked;
+    case Op::addi:
+    case Op::addis:
+    case Op::add:
+    case Op::subf:
+    case Op::neg:
+    case Op::mulli:
+    case Op::mullw: return !insn.records_overflow();
+    case Op::ori:
+    case Op::oris:
+    case Op::xori:
+    case Op::xoris:
+    case Op::andi_rc:
+    case Op::andis_rc:
+    case Op::and_:
+    case Op::or_:
+    case Op::xor_:
+    case Op::extsb:
+    case Op::extsh:
+    case Op::rlwinm:
+    case Op::rlwimi:
+    case Op::cmp:
+    case Op::cmpi:
+    case Op::cmpl:
+    case Op::cmpli: return true;
+    case Op::mfspr:
+    case Op::mtspr: return insn.spr() == isa::spr::lr || insn.spr() == isa::spr::ctr;
+    case Op::b: return !insn.lk();
+    case Op::bc: return !insn.lk() && source_.next[index_] == Next::sequential && (insn.bo() & 0x10) == 0;
+    default: return false;
+    }
 }
 
 host::Mem BlockWriter::locate(Instruction insn, unsigned bytes, bool store) {
     const PageCheck& check = page_checks_[index_];
     address_ = {};
-    if (!alone_) {
-        if (check.role == PageCheck::Role::leads) return lead_page_check(insn, check);
-        if (check.role == PageCheck::Role::follows) return follow_page_check(insn, check);
-        if (check.window != no_page_window) {
-            check_page(insn, check, slow_access(insn));
-            if (insn.has(flag::update) && !has_displacement(insn)) {
-                // The offset may be what is loaded.
-                effective_address(insn, host::eax);
-                address_ = host::eax;
-            }
-            return host::ptr(host::rcx);
+    if (check.role == PageCheck::Role::leads) return lead_page_check(insn, check);
+    if (check.role == PageCheck::Role::follows) return follow_page_check(check);
+    if (check.window != no_page_window) {
+        check_page(insn, check, slow_access(insn));
+        if (insn.has(flag::update) && !has_displacement(insn)) {
+            // The offset may be what is loaded.
+            effective_address(insn, host::eax);
+            address_ = host::eax;
         }
+        return host::ptr(host::rcx);
     }
     const Label slow = slow_access(insn);
     address_ = address_of(insn);

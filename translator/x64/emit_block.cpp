@@ -54,7 +54,7 @@ BlockWriter::BlockWriter(CodeHolder& code, const BlockSource& source, const Thun
     for (unsigned i = 0; i < source.length; ++i)
         effects_[i] = effects_of(source.code[i], source.mode | (fp_host_.avx ? 0 : mode::fp_enables));
     plan_page_checks(source,
-                     {.share = optimises(Optimisation::page_checks),
+                     {.share = optimises(Optimisation::page_checks) && (source.mode & mode::apart) == 0,
                       .windows = optimises(Optimisation::page_windows),
                       .fp = fp_host_.avx && optimises(Optimisation::fp_page_checks)},
                      page_checks_);
@@ -85,6 +85,7 @@ const EmittedBlock& BlockWriter::write(std::uint8_t* base) {
             a_.bind(loop_head_);
             loop_cr_ = cr_;
             loop_carry_ = carry_;
+            slot_in_rcx_ = no_slot;
             flags_at_ = no_flags;
             loop_fp_ = fp_;
         }
@@ -95,6 +96,11 @@ const EmittedBlock& BlockWriter::write(std::uint8_t* base) {
         instruction(source_.code[index_], source_.patches[index_]);
         settle_cr();
         settle_carry();
+        const PageCheck& check = page_checks_[index_];
+        if (!keeps_rcx(source_.code[index_]))
+            slot_in_rcx_ = no_slot;
+        else if (check.role != PageCheck::Role::alone)
+            slot_in_rcx_ = check.slot;
     }
     if (open_) {
         if (source_.loops_to != BlockSource::no_loop) {
@@ -398,17 +404,7 @@ void BlockWriter::go_to(std::uint32_t target) {
     fp_owe();
     leave_assignment();
     if (target >= source_.link_first && target <= source_.link_last) {
-        const unsigned number = out_.link_count++;
-        const Label stub_label = a_.newLabel();
-        out_.links[number].target_ea = target;
-        out_.links[number].site = base_ + a_.offset();
-        a_.long_().jmp(stub_label);
-        push_cold(stub_label, [this, number, target] {
-            fp_ = {};
-            out_.links[number].stub = base_ + a_.offset();
-            a_.mov(host::rdx, reinterpret_cast<std::uint64_t>(link_address_ + number));
-            leave_for(ExitKind::link, target);
-        });
+        go_to_linked(target, false);
         return;
     }
     if (!optimises(Optimisation::jump_cache)) {
@@ -426,6 +422,28 @@ void BlockWriter::go_to(std::uint32_t target) {
         fp_ = {};
         leave_for(ExitKind::lookup, target);
     });
+}
+
+void BlockWriter::go_to_linked(std::uint32_t target, bool apart) {
+    const unsigned number = out_.link_count++;
+    const Label stub_label = a_.newLabel();
+    out_.links[number].target_ea = target;
+    out_.links[number].apart = apart;
+    out_.links[number].site = base_ + a_.offset();
+    a_.long_().jmp(stub_label);
+    push_cold(stub_label, [this, number, target] {
+        fp_ = {};
+        out_.links[number].stub = base_ + a_.offset();
+        a_.mov(host::rdx, reinterpret_cast<std::uint64_t>(link_address_ + number));
+        leave_for(ExitKind::link, target);
+    });
+}
+
+void BlockWriter::go_to_apart() {
+    open_ = false;
+    fp_owe();
+    leave_assignment();
+    go_to_linked(pc(), true);
 }
 
 void BlockWriter::go_to_register(const Gp& target) {

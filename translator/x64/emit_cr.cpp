@@ -45,6 +45,7 @@ void BlockWriter::flush_cr(unsigned field) {
     Compare& compare = cr_[field];
     if (compare.stored) return;
     compare.stored = true;
+    slot_in_rcx_ = no_slot;
     const bool is_signed = compare.kind == Compare::Kind::with_signed;
     const auto extended = [&](const Gp& into, unsigned gpr) {
         if (is_signed)

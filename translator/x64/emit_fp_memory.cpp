@@ -52,6 +52,7 @@ void BlockWriter::fp_transfer(Instruction insn) {
 
 // xmm0: frS as a single-precision word in memory's byte order. A selection of bits, no rounding: see fp::store_single.
 void BlockWriter::fp_store_single(Instruction insn) {
+    slot_in_rcx_ = no_slot;
     static constexpr unsigned least_normal = 1023 - 126, least_denormal = least_normal - 23;
     const Label small = a_.newLabel(), done = a_.newLabel();
     a_.vmovq(host::rdx, fpr(insn.rt(), host::xmm0));

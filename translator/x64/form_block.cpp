@@ -41,9 +41,13 @@ bool follow(Instruction insn, std::uint32_t pc, Next& next, std::uint32_t& to) {
 } // namespace
 
 unsigned link_limit(const BlockSource& source) {
-    unsigned limit = 3; // a conditional call at the end has three ways to go
-    for (unsigned i = 0; i < source.length; ++i) limit += source.code[i].has(isa::flag::branch) ? 1 : 0;
-    return limit;
+    unsigned limit = 3;    // a conditional call at the end has three ways to go
+    unsigned accesses = 0; // a group has two at least
+    for (unsigned i = 0; i < source.length; ++i) {
+        limit += source.code[i].has(isa::flag::branch) ? 1 : 0;
+        accesses += source.code[i].has(isa::flag::load | isa::flag::store) ? 1 : 0;
+    }
+    return limit + accesses / 2;
 }
 
 void form_block(BlockSource& source, Optimisations optimisations, const FetchInstruction& fetch) {

@@ -102,6 +102,7 @@ inline constexpr std::uint32_t fe = 8;          // MSR[FE0] or MSR[FE1]: enabled
 inline constexpr std::uint32_t so = 16;         // XER[SO]: compares copy it, so that it costs nothing where it is clear
 inline constexpr std::uint32_t fp_enables = 32; // FPSCR enables an exception: FP arithmetic is the interpreter's
 inline constexpr std::uint32_t global = 64;     // mapped by an entry with TID 0
+inline constexpr std::uint32_t apart = 128;     // accesses share no look: where those of a group are not in one page
 } // namespace mode
 
 // Why generated code returned; the first result of an entry. The second is in slot_exit_info.
