@@ -38,6 +38,7 @@ class Registers {
     Registers() { forget_all(); }
     const Symbol& operator[](unsigned gpr) const { return symbols_[gpr]; }
     void forget_all() {
+        first_ = next_;
         for (Symbol& symbol : symbols_) symbol = {next_++, 0, false};
         symbols_[stack_pointer].stack = true;
     }
@@ -68,6 +69,9 @@ class Registers {
         symbols_[stack_pointer].stack = true;
     }
 
+    // The register whose value of the last forget_all() this one is but for the offset; 32 and more: none.
+    unsigned origin(unsigned gpr) const { return symbols_[gpr].root - first_; }
+
   private:
     Symbol moved(unsigned gpr, std::int32_t by) const {
         const Symbol& from = symbols_[gpr];
@@ -75,7 +79,7 @@ class Registers {
     }
 
     std::array<Symbol, 32> symbols_;
-    unsigned next_ = 0;
+    unsigned next_ = 0, first_ = 0;
 };
 
 struct Group {
@@ -107,6 +111,7 @@ class Planner {
     std::array<PageCheck, max_block_instructions>& checks_;
     // Windows of the registers that a loop leaves alone or moves on in small steps.
     std::array<std::uint8_t, 32> loop_windows_;
+    std::uint32_t wild_ = 0; // all others
     std::array<Group, max_block_instructions> groups_;
     std::array<unsigned, max_block_instructions> group_of_;
     unsigned group_count_ = 0;
@@ -126,24 +131,24 @@ bool Planner::valid(Instruction insn) {
 void Planner::choose_loop_windows() {
     loop_windows_.fill(no_page_window);
     if (source_.loops_to == BlockSource::no_loop) return;
-    // Registers that are written by anything else than a small step.
-    std::uint32_t wild = 0;
     std::array<bool, 32> loads{}, stores{};
+    Registers registers;
     for (unsigned i = source_.loops_to; i < source_.length; ++i) {
         const Instruction insn = source_.code[i];
         const Effects effects = effects_of(insn, source_.mode);
         if (effects.opaque) return;
+        if (const unsigned origin = registers.origin(insn.ra()); bytes_of(insn) != 0 && insn.ra() != 0 && origin < 32)
+            (insn.has(flag::store) ? stores : loads)[origin] = true;
         std::uint32_t written = effects.gpr_written;
         const bool small = insn.si() >= -max_step && insn.si() <= max_step;
         if (insn.op == Op::addi && insn.ra() == insn.rt() && small) written &= ~(1U << insn.rt());
         if (insn.has(flag::update) && has_displacement(insn) && small) written &= ~(1U << insn.ra());
-        wild |= written;
-        if (bytes_of(insn) == 0 || insn.ra() == 0) continue;
-        (insn.has(flag::store) ? stores : loads)[insn.ra()] = true;
+        wild_ |= written;
+        registers.execute(insn, effects);
     }
     unsigned next = source_.pc[source_.loops_to] >> 2;
     for (unsigned gpr = 0; gpr < 32; ++gpr) {
-        if ((wild >> gpr & 1) != 0 || (!loads[gpr] && !stores[gpr])) continue;
+        if ((wild_ >> gpr & 1) != 0 || (!loads[gpr] && !stores[gpr])) continue;
         if (gpr == stack_pointer) continue;
         if (!stores[gpr])
             loop_windows_[gpr] = static_cast<std::uint8_t>(first_load_window + next % load_windows);
@@ -163,8 +168,11 @@ std::uint8_t Planner::window_of(unsigned index, const Registers& registers) cons
     if (indexed && registers[insn.rb()].stack) return stack_window;
     // A loop that does not come round does not pay for finding its pages.
     if (insn.ra() == 0 || source_.loops_to == BlockSource::no_loop || index < source_.loops_to) return no_page_window;
-    if (indexed && loop_windows_[insn.rb()] == no_page_window) return no_page_window;
-    return loop_windows_[insn.ra()];
+    const unsigned origin = registers.origin(insn.ra());
+    if (origin >= 32 ||
+        (indexed && (registers.origin(insn.rb()) >= 32 || (wild_ >> registers.origin(insn.rb()) & 1) != 0)))
+        return no_page_window;
+    return loop_windows_[origin];
 }
 
 void Planner::join_group(unsigned index, const Symbol& base, unsigned first_open) {
