@@ -33,6 +33,7 @@ std::int32_t plus(std::int32_t a, std::int32_t b) {
 
 bool has_displacement(Instruction insn) { return insn.info().form == Form::d_mem || insn.info().form == Form::d_fmem; }
 
+// What registers hold as far as sums, shifts and copies tell: equal roots are equal values.
 class Registers {
   public:
     Registers() { forget_all(); }
@@ -41,6 +42,12 @@ class Registers {
         first_ = next_;
         for (Symbol& symbol : symbols_) symbol = {next_++, 0, false};
         symbols_[stack_pointer].stack = true;
+        made_count_ = 0;
+    }
+    // The effective address but for an access with an offset register.
+    Symbol address(Instruction insn) {
+        if (has_displacement(insn)) return moved(insn.ra(), insn.si());
+        return sum(symbols_[insn.ra()], symbols_[insn.rb()]);
     }
     void execute(Instruction insn, const Effects& effects) {
         if (effects.opaque) {
@@ -59,9 +66,13 @@ class Registers {
             target = insn.ra();
             result = moved(insn.ra(), insn.si());
         } else if (insn.op == Op::add) {
-            // An element of an array there.
             target = insn.rt();
-            result = {next_++, 0, symbols_[insn.ra()].stack || symbols_[insn.rb()].stack};
+            result = sum(symbols_[insn.ra()], symbols_[insn.rb()]);
+        } else if (insn.op == Op::rlwinm && insn.sh() != 0 && insn.mb() == 0 && insn.me() == 31 - insn.sh()) {
+            target = insn.ra();
+            const Symbol& from = symbols_[insn.rs()];
+            result = {root_of(from.root, from.root, insn.sh()),
+                      static_cast<std::int32_t>(static_cast<std::uint32_t>(from.offset) << insn.sh()), false};
         }
         for (unsigned gpr = 0; gpr < 32; ++gpr)
             if ((effects.gpr_written >> gpr & 1) != 0) symbols_[gpr] = {next_++, 0, false};
@@ -78,8 +89,26 @@ class Registers {
         return {from.root, plus(from.offset, by), from.stack};
     }
 
+    Symbol sum(const Symbol& a, const Symbol& b) {
+        // What has one of both in the stack is an element of an array there.
+        return {root_of(std::min(a.root, b.root), std::max(a.root, b.root), 0), plus(a.offset, b.offset),
+                a.stack || b.stack};
+    }
+    // The root of the sum of two, or of one shifted to the left.
+    unsigned root_of(unsigned a, unsigned b, unsigned shift) {
+        for (unsigned i = 0; i < made_count_; ++i)
+            if (made_[i].a == a && made_[i].b == b && made_[i].shift == shift) return made_[i].root;
+        if (made_count_ < made_.size()) made_[made_count_++] = {a, b, shift, next_};
+        return next_++;
+    }
+
     std::array<Symbol, 32> symbols_;
     unsigned next_ = 0, first_ = 0;
+    struct Made {
+        unsigned a, b, shift, root;
+    };
+    std::array<Made, 32> made_;
+    unsigned made_count_ = 0;
 };
 
 struct Group {
@@ -103,7 +132,7 @@ class Planner {
     static bool valid(Instruction insn);
     void choose_loop_windows();
     std::uint8_t window_of(unsigned index, const Registers& registers) const;
-    void join_group(unsigned index, const Symbol& base, unsigned first_open);
+    void join_group(unsigned index, const Symbol& address, unsigned first_open);
     void assign_slots();
 
     const BlockSource& source_;
@@ -175,18 +204,19 @@ std::uint8_t Planner::window_of(unsigned index, const Registers& registers) cons
     return loop_windows_[origin];
 }
 
-void Planner::join_group(unsigned index, const Symbol& base, unsigned first_open) {
+void Planner::join_group(unsigned index, const Symbol& address, unsigned first_open) {
     const Instruction insn = source_.code[index];
-    const std::int32_t offset = plus(base.offset, insn.si());
+    const std::int32_t offset = address.offset;
     const auto bytes = static_cast<std::int32_t>(bytes_of(insn));
     unsigned g = group_count_;
     for (unsigned k = first_open; k < group_count_; ++k) {
         const std::int64_t low = std::min<std::int64_t>(groups_[k].low, offset);
         const std::int64_t high = std::max<std::int64_t>(groups_[k].high, std::int64_t{offset} + bytes - 1);
-        if (groups_[k].root == base.root && high - low < max_span) g = k;
+        if (groups_[k].root == address.root && high - low < max_span) g = k;
     }
     if (g == group_count_)
-        groups_[group_count_++] = {.root = base.root, .leader = index, .offset = offset, .low = offset, .high = offset};
+        groups_[group_count_++] = {
+            .root = address.root, .leader = index, .offset = offset, .low = offset, .high = offset};
     Group& group = groups_[g];
     group.low = std::min(group.low, offset);
     group.high = std::max(group.high, plus(offset, bytes - 1));
@@ -237,8 +267,8 @@ void Planner::plan() {
             check.stores = !check.loads;
             check.high = static_cast<std::int32_t>(bytes) - 1;
             check.window = window_of(i, registers);
-            if (rules_.share && has_displacement(insn) && insn.ra() != 0)
-                join_group(i, registers[insn.ra()], first_open);
+            if (rules_.share && insn.ra() != 0 && (has_displacement(insn) || !insn.has(flag::update)))
+                join_group(i, registers.address(insn), first_open);
         }
         registers.execute(insn, effects);
     }
