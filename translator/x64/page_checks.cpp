@@ -24,7 +24,8 @@ constexpr unsigned stack_pointer = 1;
 struct Symbol {
     unsigned root = 0;
     std::int32_t offset = 0;
-    bool stack = false; // points into the stack, as far as one can tell
+    bool stack = false;     // points into the stack, as far as one can tell
+    std::uint32_t from = 0; // bit n: made of the value of rn; 0: of other things too
 };
 
 std::int32_t plus(std::int32_t a, std::int32_t b) {
@@ -39,8 +40,7 @@ class Registers {
     Registers() { forget_all(); }
     const Symbol& operator[](unsigned gpr) const { return symbols_[gpr]; }
     void forget_all() {
-        first_ = next_;
-        for (Symbol& symbol : symbols_) symbol = {next_++, 0, false};
+        for (unsigned gpr = 0; gpr < 32; ++gpr) symbols_[gpr] = {next_++, 0, false, 1U << gpr};
         symbols_[stack_pointer].stack = true;
         made_count_ = 0;
     }
@@ -72,27 +72,25 @@ class Registers {
             target = insn.ra();
             const Symbol& from = symbols_[insn.rs()];
             result = {root_of(from.root, from.root, insn.sh()),
-                      static_cast<std::int32_t>(static_cast<std::uint32_t>(from.offset) << insn.sh()), false};
+                      static_cast<std::int32_t>(static_cast<std::uint32_t>(from.offset) << insn.sh()), false,
+                      from.from};
         }
         for (unsigned gpr = 0; gpr < 32; ++gpr)
-            if ((effects.gpr_written >> gpr & 1) != 0) symbols_[gpr] = {next_++, 0, false};
+            if ((effects.gpr_written >> gpr & 1) != 0) symbols_[gpr] = {next_++, 0, false, 0};
         if (target != 32) symbols_[target] = result;
         symbols_[stack_pointer].stack = true;
     }
 
-    // The register whose value of the last forget_all() this one is but for the offset; 32 and more: none.
-    unsigned origin(unsigned gpr) const { return symbols_[gpr].root - first_; }
-
   private:
     Symbol moved(unsigned gpr, std::int32_t by) const {
         const Symbol& from = symbols_[gpr];
-        return {from.root, plus(from.offset, by), from.stack};
+        return {from.root, plus(from.offset, by), from.stack, from.from};
     }
 
     Symbol sum(const Symbol& a, const Symbol& b) {
         // What has one of both in the stack is an element of an array there.
         return {root_of(std::min(a.root, b.root), std::max(a.root, b.root), 0), plus(a.offset, b.offset),
-                a.stack || b.stack};
+                a.stack || b.stack, a.from != 0 && b.from != 0 ? a.from | b.from : 0};
     }
     // The root of the sum of two, or of one shifted to the left.
     unsigned root_of(unsigned a, unsigned b, unsigned shift) {
@@ -103,7 +101,7 @@ class Registers {
     }
 
     std::array<Symbol, 32> symbols_;
-    unsigned next_ = 0, first_ = 0;
+    unsigned next_ = 0;
     struct Made {
         unsigned a, b, shift, root;
     };
@@ -130,17 +128,24 @@ class Planner {
     unsigned bytes_of(Instruction insn) const;
     // An update form that is valid, and every other one.
     static bool valid(Instruction insn);
+    std::uint32_t wild_registers(unsigned first) const;
     void choose_loop_windows();
-    std::uint8_t window_of(unsigned index, const Registers& registers) const;
+    std::uint8_t window_of(unsigned index, Registers& registers) const;
     void join_group(unsigned index, const Symbol& address, unsigned first_open);
     void assign_slots();
 
     const BlockSource& source_;
     const PageCheckRules rules_;
     std::array<PageCheck, max_block_instructions>& checks_;
-    // Windows of the registers that a loop leaves alone or moves on in small steps.
-    std::array<std::uint8_t, 32> loop_windows_;
-    std::uint32_t wild_ = 0; // all others
+    // What a loop accesses by registers that it leaves alone or moves on in small steps, and what they are made into.
+    struct Stream {
+        std::uint32_t from = 0;
+        bool loads = false, stores = false;
+        std::uint8_t window = no_page_window;
+    };
+    std::array<Stream, 8> streams_;
+    unsigned stream_count_ = 0;
+    std::uint32_t wild_in_loop_ = ~0U, wild_in_block_ = ~0U; // registers that change otherwise
     std::array<Group, max_block_instructions> groups_;
     std::array<unsigned, max_block_instructions> group_of_;
     unsigned group_count_ = 0;
@@ -157,51 +162,65 @@ bool Planner::valid(Instruction insn) {
     return insn.ra() != 0 && (!insn.has(flag::load) || insn.has(flag::fp) || insn.ra() != insn.rt());
 }
 
-void Planner::choose_loop_windows() {
-    loop_windows_.fill(no_page_window);
-    if (source_.loops_to == BlockSource::no_loop) return;
-    std::array<bool, 32> loads{}, stores{};
-    Registers registers;
-    for (unsigned i = source_.loops_to; i < source_.length; ++i) {
+// Registers that instructions from first on write with anything else than a small step.
+std::uint32_t Planner::wild_registers(unsigned first) const {
+    std::uint32_t wild = 0;
+    for (unsigned i = first; i < source_.length; ++i) {
         const Instruction insn = source_.code[i];
         const Effects effects = effects_of(insn, source_.mode);
-        if (effects.opaque) return;
-        if (const unsigned origin = registers.origin(insn.ra()); bytes_of(insn) != 0 && insn.ra() != 0 && origin < 32)
-            (insn.has(flag::store) ? stores : loads)[origin] = true;
+        if (effects.opaque) return ~0U;
         std::uint32_t written = effects.gpr_written;
         const bool small = insn.si() >= -max_step && insn.si() <= max_step;
         if (insn.op == Op::addi && insn.ra() == insn.rt() && small) written &= ~(1U << insn.rt());
         if (insn.has(flag::update) && has_displacement(insn) && small) written &= ~(1U << insn.ra());
-        wild_ |= written;
-        registers.execute(insn, effects);
+        wild |= written;
+    }
+    return wild;
+}
+
+void Planner::choose_loop_windows() {
+    if (!rules_.windows || source_.loops_to == BlockSource::no_loop) return;
+    wild_in_loop_ = wild_registers(source_.loops_to);
+    wild_in_block_ = wild_registers(0);
+    Registers registers;
+    for (unsigned i = source_.loops_to; i < source_.length; ++i) {
+        const Instruction insn = source_.code[i];
+        if (bytes_of(insn) != 0 && insn.ra() != 0) {
+            const Symbol address = registers.address(insn);
+            if (!address.stack && address.from != 0 && (address.from & wild_in_loop_) == 0) {
+                unsigned s = 0;
+                while (s < stream_count_ && streams_[s].from != address.from) ++s;
+                if (s == streams_.size()) break;
+                if (s == stream_count_) streams_[stream_count_++] = {.from = address.from};
+                (insn.has(flag::store) ? streams_[s].stores : streams_[s].loads) = true;
+            }
+        }
+        registers.execute(insn, effects_of(insn, source_.mode));
     }
     unsigned next = source_.pc[source_.loops_to] >> 2;
-    for (unsigned gpr = 0; gpr < 32; ++gpr) {
-        if ((wild_ >> gpr & 1) != 0 || (!loads[gpr] && !stores[gpr])) continue;
-        if (gpr == stack_pointer) continue;
-        if (!stores[gpr])
-            loop_windows_[gpr] = static_cast<std::uint8_t>(first_load_window + next % load_windows);
-        else if (!loads[gpr])
-            loop_windows_[gpr] = static_cast<std::uint8_t>(first_store_window + next % store_windows);
-        else
-            loop_windows_[gpr] = static_cast<std::uint8_t>(first_common_window + next % common_windows);
-        ++next;
+    for (unsigned s = 0; s < stream_count_; ++s, ++next) {
+        Stream& stream = streams_[s];
+        unsigned window = first_common_window + next % common_windows;
+        if (!stream.stores)
+            window = first_load_window + next % load_windows;
+        else if (!stream.loads)
+            window = first_store_window + next % store_windows;
+        stream.window = static_cast<std::uint8_t>(window);
     }
 }
 
-std::uint8_t Planner::window_of(unsigned index, const Registers& registers) const {
+std::uint8_t Planner::window_of(unsigned index, Registers& registers) const {
     const Instruction insn = source_.code[index];
     if (!rules_.windows) return no_page_window;
-    const bool indexed = !has_displacement(insn);
-    if (insn.ra() != 0 && registers[insn.ra()].stack) return stack_window;
-    if (indexed && registers[insn.rb()].stack) return stack_window;
-    // A loop that does not come round does not pay for finding its pages.
-    if (insn.ra() == 0 || source_.loops_to == BlockSource::no_loop || index < source_.loops_to) return no_page_window;
-    const unsigned origin = registers.origin(insn.ra());
-    if (origin >= 32 ||
-        (indexed && (registers.origin(insn.rb()) >= 32 || (wild_ >> registers.origin(insn.rb()) & 1) != 0)))
-        return no_page_window;
-    return loop_windows_[origin];
+    if (insn.ra() == 0) return no_page_window;
+    const Symbol address = registers.address(insn);
+    if (address.stack) return stack_window;
+    // A loop that does not come round does not pay for finding its pages, unless they are those of a loop around it.
+    const std::uint32_t wild = index < source_.loops_to ? wild_in_block_ : wild_in_loop_;
+    if (address.from == 0 || (address.from & wild) != 0) return no_page_window;
+    for (unsigned s = 0; s < stream_count_; ++s)
+        if (streams_[s].from == address.from) return streams_[s].window;
+    return no_page_window;
 }
 
 void Planner::join_group(unsigned index, const Symbol& address, unsigned first_open) {
