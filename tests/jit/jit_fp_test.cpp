@@ -24,7 +24,7 @@ constexpr Op others[] = {Op::fctiw, Op::fctiwz, Op::fcmpu, Op::fcmpo, Op::fmr, O
 constexpr Op storage[] = {Op::lfd,  Op::lfdu,  Op::lfdx,  Op::lfdux,  Op::lfs,   Op::lfsu,
                           Op::lfsx, Op::lfsux, Op::stfd,  Op::stfdu,  Op::stfdx, Op::stfdux,
                           Op::stfs, Op::stfsu, Op::stfsx, Op::stfsux, Op::stfiwx};
-constexpr Op control[] = {Op::mffs, Op::mcrfs, Op::mtfsb0, Op::mtfsb1, Op::mtfsf, Op::mtfsfi};
+constexpr Op control[] = {Op::mffs, Op::mffs, Op::mcrfs, Op::mtfsb0, Op::mtfsb1, Op::mtfsf, Op::mtfsf, Op::mtfsfi};
 constexpr Op integer[] = {Op::addi, Op::divw, Op::bc,   Op::bc, Op::mfcr, Op::cror,
                           Op::lwz,  Op::stw,  Op::bclr, Op::b,  Op::b};
 
@@ -190,7 +190,7 @@ class Programs {
         } else if (op == Op::mtfsb0 || op == Op::mtfsb1) {
             word = match(op) | field_rt(random_.below(enables_ ? 32 : 24));
         } else if (op == Op::mtfsf) {
-            word = match(op) | field_rb(fpr()) | random_.below(enables_ ? 256 : 64) << 19;
+            word = match(op) | field_rb(fpr()) | (random_.chance(40) ? 255 : random_.below(enables_ ? 256 : 64)) << 19;
         }
         if ((info.flags & flag::rc) != 0 && random_.chance(4)) word |= 1;
         return word;
@@ -217,7 +217,7 @@ TEST_CASE("floating point is the same on the JIT and the interpreter", "[fp]") {
 TEST_CASE("floating point is the same without each of its optimisations", "[fp][optimisations]") {
     using x64::Optimisation;
     for (const auto which : {Optimisation::fp, Optimisation::fp_fused, Optimisation::fp_wide, Optimisation::movbe,
-                             Optimisation::fp_page_checks, Optimisation::return_stack})
+                             Optimisation::fp_page_checks, Optimisation::fp_control, Optimisation::return_stack})
         Programs(301, x64::Optimisations(x64::Optimisations::bit(which) | translating_at_once.disabled()))
             .run(instruction_goal(400'000));
 }

@@ -157,7 +157,8 @@ class BlockWriter {
     void fp_select(isa::Instruction insn);
     void fp_compare(isa::Instruction insn);
     void fp_convert(isa::Instruction insn);
-    void fp_control(isa::Instruction insn);
+    void fp_control(isa::Instruction insn); // emit_fp_control.cpp
+    void fp_control_by_interpreter(isa::Instruction insn);
     void fp_round_single(isa::Instruction insn, const asmjit::Label& slow);
     asmjit::Label fp_slow(isa::Instruction insn, const asmjit::Label& resume); // cold code: by the interpreter
     void fp_transfer(isa::Instruction insn);                                   // loads and stores (emit_fp_memory.cpp)

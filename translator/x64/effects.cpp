@@ -47,12 +47,12 @@ Effects of_floating_point(Instruction insn, std::uint32_t mode_bits) {
     switch (insn.op) {
     case Op::fcmpu:
     case Op::fcmpo: return {.cr_written = field(insn.bf())};
-    case Op::mffs:
-    case Op::mcrfs:
+    case Op::mffs: return {};
     case Op::mtfsb0:
     case Op::mtfsb1:
     case Op::mtfsf:
-    case Op::mtfsfi: return opaque();
+    case Op::mtfsfi: return {.observes = true};
+    case Op::mcrfs: return opaque();
     default: return {};
     }
 }
