@@ -8,6 +8,7 @@
 
 #include "translator/x64/block.h"
 #include "translator/x64/effects.h"
+#include "translator/x64/known_values.h"
 #include "translator/x64/layout.h"
 #include "translator/x64/page_checks.h"
 
@@ -145,6 +146,8 @@ class BlockWriter {
     // invalid if that is to be had from the base register.
     Mem locate(isa::Instruction insn, unsigned bytes, bool store);
     void look_up(const PageCheck& check, const asmjit::Label& fail);
+    // rcx: the addend of the page of all bytes of a check at a known address.
+    void look_up_known(const PageCheck& check, const asmjit::Label& fail);
     void check_page(isa::Instruction insn, const PageCheck& check, const asmjit::Label& fail);
     Mem lead_page_check(isa::Instruction insn, const PageCheck& check);
     Mem follow_page_check(const PageCheck& check);
@@ -237,6 +240,12 @@ class BlockWriter {
     std::uint8_t slot_in_rcx_ = no_slot;
     bool keeps_rcx(isa::Instruction insn) const;
     Gp address_;
+    struct Constant {
+        bool known = false;
+        std::int32_t value = 0;
+    };
+    std::array<Constant, max_block_instructions> constants_; // results
+    void find_constants();
     std::array<Compare, 8> cr_{};
     // Host registers of guest registers and CTR, or not_pinned.
     using Assignment = std::array<std::uint8_t, 33>;

@@ -110,8 +110,37 @@ void BlockWriter::look_up(const PageCheck& check, const Label& fail) {
     }
 }
 
+void BlockWriter::look_up_known(const PageCheck& check, const Label& fail) {
+    const std::uint32_t page = check.ea & static_cast<std::uint32_t>(page_mask);
+    const auto entry = static_cast<std::int32_t>(soft_tlb_index(check.ea) << soft_tlb_entry_shift);
+    const auto tag = [entry](std::size_t offset) {
+        return host::dword_ptr(host::rcx, entry + static_cast<std::int32_t>(offset));
+    };
+    a_.mov(host::rcx, host::qword_ptr(state_reg, slot_offset(slot_soft_tlb)));
+    if (check.loads) {
+        a_.cmp(tag(offsetof(SoftTlbEntry, read_tag)), page);
+        a_.jne(fail);
+    }
+    if (check.stores) {
+        a_.cmp(tag(offsetof(SoftTlbEntry, write_tag)), page);
+        a_.jne(fail);
+    }
+    a_.mov(host::rcx, host::qword_ptr(host::rcx, entry + static_cast<std::int32_t>(offsetof(SoftTlbEntry, addend))));
+}
+
 // rcx: the host's address of the first byte of all, or it goes to fail.
 void BlockWriter::check_page(Instruction insn, const PageCheck& check, const Label& fail) {
+    if (check.known) {
+        look_up_known(check, fail);
+        const std::uint32_t first = check.ea + static_cast<std::uint32_t>(check.low);
+        if (first < 0x80000000U) {
+            a_.add(host::rcx, static_cast<std::int32_t>(first));
+        } else {
+            a_.mov(host::eax, first);
+            a_.add(host::rcx, host::rax);
+        }
+        return;
+    }
     if (check.window == no_page_window) {
         effective_address(insn, host::eax);
         look_up(check, fail);
@@ -257,6 +286,12 @@ host::Mem BlockWriter::locate(Instruction insn, unsigned bytes, bool store) {
         return host::ptr(host::rcx);
     }
     const Label slow = slow_access(insn);
+    if (check.known) {
+        look_up_known(check, slow);
+        if (check.ea < 0x80000000U) return host::ptr(host::rcx, static_cast<std::int32_t>(check.ea));
+        a_.mov(host::eax, check.ea);
+        return host::ptr(host::rax, host::rcx);
+    }
     address_ = address_of(insn);
     translate(address_, bytes, store, slow);
     return host::ptr(address_.r64(), host::rcx);

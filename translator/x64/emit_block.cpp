@@ -56,8 +56,10 @@ BlockWriter::BlockWriter(CodeHolder& code, const BlockSource& source, const Thun
     plan_page_checks(source,
                      {.share = optimises(Optimisation::page_checks) && (source.mode & mode::apart) == 0,
                       .windows = optimises(Optimisation::page_windows),
-                      .fp = fp_host_.avx && optimises(Optimisation::fp_page_checks)},
+                      .fp = fp_host_.avx && optimises(Optimisation::fp_page_checks),
+                      .known = optimises(Optimisation::constants)},
                      page_checks_);
+    find_constants();
     choose_assignment();
 }
 
@@ -560,8 +562,41 @@ void BlockWriter::instruction(Instruction insn, const plan::Patch& patch) {
             interpret(insn);
         else if (resume_.isValid())
             a_.bind(resume_);
+    } else if (constants_[index_].known) {
+        const unsigned target = insn.op == Op::ori || insn.op == Op::oris || insn.op == Op::or_ || insn.op == Op::rlwinm
+                                    ? insn.ra()
+                                    : insn.rt();
+        emit2(host::Inst::kIdMov, source_operand(target), Imm(constants_[index_].value));
     } else if (!integer(insn)) {
         interpret(insn);
+    }
+}
+
+// Results that are the same whenever the block runs.
+void BlockWriter::find_constants() {
+    constants_.fill({});
+    if (!optimises(Optimisation::constants)) return;
+    KnownValues values;
+    for (unsigned i = 0; i < source_.length; ++i) {
+        const Instruction insn = source_.code[i];
+        if (i == source_.loops_to) values.forget_all();
+        values.execute(insn, effects_[i], source_.pc[i]);
+        if (insn.records() || effects_[i].opaque) continue;
+        unsigned target = 32;
+        switch (insn.op) {
+        case Op::addi:
+        case Op::addis:
+        case Op::add: target = insn.rt(); break;
+        case Op::mfspr:
+            if (insn.spr() == isa::spr::lr) target = insn.rt();
+            break;
+        case Op::ori:
+        case Op::oris:
+        case Op::or_:
+        case Op::rlwinm: target = insn.ra(); break;
+        default: break;
+        }
+        if (target != 32 && values[target].constant()) constants_[i] = {true, values[target].offset};
     }
 }
 

@@ -54,15 +54,12 @@ bool BlockWriter::carry_spoilt() const {
 // Whether XER[CA], as it is behind the instruction at hand, may be seen before it is written again.
 bool BlockWriter::carry_needed() const {
     unsigned i = index_;
-    for (unsigned steps = 0; steps < source_.length; ++steps) {
-        if (++i == source_.length) {
-            if (source_.loops_to == BlockSource::no_loop) return true;
-            i = source_.loops_to;
-        }
+    for (;;) {
+        // Between two passes of a loop the budget may be used up.
+        if (++i == source_.length) return true;
         if (effects_[i].observes || effects_[i].carry_read) return true;
         if (effects_[i].carry_written) return false;
     }
-    return true;
 }
 
 void BlockWriter::prepare_carry() {

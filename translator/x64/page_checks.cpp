@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "translator/x64/effects.h"
+#include "translator/x64/known_values.h"
 
 namespace untrap::x64 {
 
@@ -18,15 +19,6 @@ namespace {
 constexpr std::int32_t max_span = 512;
 // A pointer that moves on by more in each pass of a loop leaves its page too soon.
 constexpr std::int32_t max_step = 64;
-constexpr unsigned stack_pointer = 1;
-
-// A register as an offset from a value that has no other name.
-struct Symbol {
-    unsigned root = 0;
-    std::int32_t offset = 0;
-    bool stack = false;     // points into the stack, as far as one can tell
-    std::uint32_t from = 0; // bit n: made of the value of rn; 0: of other things too
-};
 
 std::int32_t plus(std::int32_t a, std::int32_t b) {
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) + static_cast<std::uint32_t>(b));
@@ -34,80 +26,9 @@ std::int32_t plus(std::int32_t a, std::int32_t b) {
 
 bool has_displacement(Instruction insn) { return insn.info().form == Form::d_mem || insn.info().form == Form::d_fmem; }
 
-// What registers hold as far as sums, shifts and copies tell: equal roots are equal values.
-class Registers {
-  public:
-    Registers() { forget_all(); }
-    const Symbol& operator[](unsigned gpr) const { return symbols_[gpr]; }
-    void forget_all() {
-        for (unsigned gpr = 0; gpr < 32; ++gpr) symbols_[gpr] = {next_++, 0, false, 1U << gpr};
-        symbols_[stack_pointer].stack = true;
-        made_count_ = 0;
-    }
-    // The effective address but for an access with an offset register.
-    Symbol address(Instruction insn) {
-        if (has_displacement(insn)) return moved(insn.ra(), insn.si());
-        return sum(symbols_[insn.ra()], symbols_[insn.rb()]);
-    }
-    void execute(Instruction insn, const Effects& effects) {
-        if (effects.opaque) {
-            forget_all();
-            return;
-        }
-        Symbol result{};
-        unsigned target = 32;
-        if (insn.op == Op::addi && insn.ra() != 0) {
-            target = insn.rt();
-            result = moved(insn.ra(), insn.si());
-        } else if (insn.op == Op::or_ && insn.rs() == insn.rb()) {
-            target = insn.ra();
-            result = symbols_[insn.rs()];
-        } else if (insn.has(flag::update) && has_displacement(insn)) {
-            target = insn.ra();
-            result = moved(insn.ra(), insn.si());
-        } else if (insn.op == Op::add) {
-            target = insn.rt();
-            result = sum(symbols_[insn.ra()], symbols_[insn.rb()]);
-        } else if (insn.op == Op::rlwinm && insn.sh() != 0 && insn.mb() == 0 && insn.me() == 31 - insn.sh()) {
-            target = insn.ra();
-            const Symbol& from = symbols_[insn.rs()];
-            result = {root_of(from.root, from.root, insn.sh()),
-                      static_cast<std::int32_t>(static_cast<std::uint32_t>(from.offset) << insn.sh()), false,
-                      from.from};
-        }
-        for (unsigned gpr = 0; gpr < 32; ++gpr)
-            if ((effects.gpr_written >> gpr & 1) != 0) symbols_[gpr] = {next_++, 0, false, 0};
-        if (target != 32) symbols_[target] = result;
-        symbols_[stack_pointer].stack = true;
-    }
-
-  private:
-    Symbol moved(unsigned gpr, std::int32_t by) const {
-        const Symbol& from = symbols_[gpr];
-        return {from.root, plus(from.offset, by), from.stack, from.from};
-    }
-
-    Symbol sum(const Symbol& a, const Symbol& b) {
-        // What has one of both in the stack is an element of an array there.
-        return {root_of(std::min(a.root, b.root), std::max(a.root, b.root), 0), plus(a.offset, b.offset),
-                a.stack || b.stack, a.from != 0 && b.from != 0 ? a.from | b.from : 0};
-    }
-    // The root of the sum of two, or of one shifted to the left.
-    unsigned root_of(unsigned a, unsigned b, unsigned shift) {
-        for (unsigned i = 0; i < made_count_; ++i)
-            if (made_[i].a == a && made_[i].b == b && made_[i].shift == shift) return made_[i].root;
-        if (made_count_ < made_.size()) made_[made_count_++] = {a, b, shift, next_};
-        return next_++;
-    }
-
-    std::array<Symbol, 32> symbols_;
-    unsigned next_ = 0;
-    struct Made {
-        unsigned a, b, shift, root;
-    };
-    std::array<Made, 32> made_;
-    unsigned made_count_ = 0;
-};
+bool in_one_page(std::int64_t low, std::int64_t high) {
+    return ((static_cast<std::uint32_t>(low) ^ static_cast<std::uint32_t>(high)) >> soft_tlb_page_shift) == 0;
+}
 
 struct Group {
     unsigned root = 0;
@@ -130,7 +51,7 @@ class Planner {
     static bool valid(Instruction insn);
     std::uint32_t wild_registers(unsigned first) const;
     void choose_loop_windows();
-    std::uint8_t window_of(unsigned index, Registers& registers) const;
+    std::uint8_t window_of(unsigned index, KnownValues& values) const;
     void join_group(unsigned index, const Symbol& address, unsigned first_open);
     void assign_slots();
 
@@ -162,7 +83,7 @@ bool Planner::valid(Instruction insn) {
     return insn.ra() != 0 && (!insn.has(flag::load) || insn.has(flag::fp) || insn.ra() != insn.rt());
 }
 
-// Registers that instructions from first on write with anything else than a small step.
+// KnownValues that instructions from first on write with anything else than a small step.
 std::uint32_t Planner::wild_registers(unsigned first) const {
     std::uint32_t wild = 0;
     for (unsigned i = first; i < source_.length; ++i) {
@@ -182,11 +103,11 @@ void Planner::choose_loop_windows() {
     if (!rules_.windows || source_.loops_to == BlockSource::no_loop) return;
     wild_in_loop_ = wild_registers(source_.loops_to);
     wild_in_block_ = wild_registers(0);
-    Registers registers;
+    KnownValues values;
     for (unsigned i = source_.loops_to; i < source_.length; ++i) {
         const Instruction insn = source_.code[i];
         if (bytes_of(insn) != 0 && insn.ra() != 0) {
-            const Symbol address = registers.address(insn);
+            const Symbol address = values.address(insn);
             if (!address.stack && address.from != 0 && (address.from & wild_in_loop_) == 0) {
                 unsigned s = 0;
                 while (s < stream_count_ && streams_[s].from != address.from) ++s;
@@ -195,7 +116,7 @@ void Planner::choose_loop_windows() {
                 (insn.has(flag::store) ? streams_[s].stores : streams_[s].loads) = true;
             }
         }
-        registers.execute(insn, effects_of(insn, source_.mode));
+        values.execute(insn, effects_of(insn, source_.mode), source_.pc[i]);
     }
     unsigned next = source_.pc[source_.loops_to] >> 2;
     for (unsigned s = 0; s < stream_count_; ++s, ++next) {
@@ -209,11 +130,11 @@ void Planner::choose_loop_windows() {
     }
 }
 
-std::uint8_t Planner::window_of(unsigned index, Registers& registers) const {
+std::uint8_t Planner::window_of(unsigned index, KnownValues& values) const {
     const Instruction insn = source_.code[index];
     if (!rules_.windows) return no_page_window;
     if (insn.ra() == 0) return no_page_window;
-    const Symbol address = registers.address(insn);
+    const Symbol address = values.address(insn);
     if (address.stack) return stack_window;
     // A loop that does not come round does not pay for finding its pages, unless they are those of a loop around it.
     const std::uint32_t wild = index < source_.loops_to ? wild_in_block_ : wild_in_loop_;
@@ -231,7 +152,9 @@ void Planner::join_group(unsigned index, const Symbol& address, unsigned first_o
     for (unsigned k = first_open; k < group_count_; ++k) {
         const std::int64_t low = std::min<std::int64_t>(groups_[k].low, offset);
         const std::int64_t high = std::max<std::int64_t>(groups_[k].high, std::int64_t{offset} + bytes - 1);
-        if (groups_[k].root == address.root && high - low < max_span) g = k;
+        if (groups_[k].root != address.root || high - low >= max_span) continue;
+        if (address.constant() && !in_one_page(low, high)) continue;
+        g = k;
     }
     if (g == group_count_)
         groups_[group_count_++] = {
@@ -271,25 +194,31 @@ void Planner::assign_slots() {
 
 void Planner::plan() {
     choose_loop_windows();
-    Registers registers;
+    KnownValues values;
     unsigned first_open = 0;
     for (unsigned i = 0; i < source_.length; ++i) {
         PageCheck& check = checks_[i] = {};
         const Instruction insn = source_.code[i];
         const Effects effects = effects_of(insn, source_.mode);
         // Nothing is known at the head of a loop, and nothing after code that may change the mapping.
-        if (i == source_.loops_to) registers.forget_all();
+        if (i == source_.loops_to) values.forget_all();
         if (i == source_.loops_to || effects.opaque) first_open = group_count_;
         group_of_[i] = max_block_instructions;
         if (const unsigned bytes = bytes_of(insn); bytes != 0 && valid(insn)) {
             check.loads = insn.has(flag::load);
             check.stores = !check.loads;
             check.high = static_cast<std::int32_t>(bytes) - 1;
-            check.window = window_of(i, registers);
+            check.window = window_of(i, values);
+            if (rules_.known && insn.ra() != 0 && (has_displacement(insn) || !insn.has(flag::update))) {
+                const Symbol address = values.address(insn);
+                check.known =
+                    address.constant() && in_one_page(address.offset, std::int64_t{address.offset} + check.high);
+                check.ea = static_cast<std::uint32_t>(address.offset);
+            }
             if (rules_.share && insn.ra() != 0 && (has_displacement(insn) || !insn.has(flag::update)))
-                join_group(i, registers.address(insn), first_open);
+                join_group(i, values.address(insn), first_open);
         }
-        registers.execute(insn, effects);
+        values.execute(insn, effects, source_.pc[i]);
     }
     assign_slots();
     // What a window lets through without a look must be allowed there.

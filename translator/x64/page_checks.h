@@ -19,7 +19,9 @@ struct PageCheck {
     std::uint8_t window = no_page_window; // of an access that does not follow
     bool loads = false, stores = false;   // what the page must allow
     std::int32_t low = 0, high = 0;       // first byte and last byte of all, relative to its own EA
-    std::int32_t distance = 0;            // follows: of its EA from the first byte of all
+    bool known = false;                   // its EA is this one
+    std::uint32_t ea = 0;
+    std::int32_t distance = 0; // follows: of its EA from the first byte of all
 };
 
 inline constexpr unsigned page_check_slots = 8;
@@ -33,6 +35,7 @@ struct PageCheckRules {
     bool share = false;   // accesses share a look
     bool windows = false; // accesses use page windows
     bool fp = false;      // FP accesses too
+    bool known = false;   // addresses may be known
 };
 
 void plan_page_checks(const BlockSource& source, PageCheckRules rules,
