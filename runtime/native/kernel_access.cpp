@@ -16,22 +16,30 @@ namespace {
 constexpr unsigned page_shift = Memslot::page_shift;
 constexpr std::uint32_t offset_mask = (1U << page_shift) - 1;
 // Accesses beside each other, one exit each, before the page is mapped; instructions in a row that one exit makes.
-constexpr unsigned run_limit = 2, row_limit = 4;
+constexpr unsigned run_limit = 1, row_limit = 4;
 // Where that happened the page is mapped at once so many times.
 constexpr unsigned believed = 32;
 // As far apart as that they are beside each other.
-constexpr std::uint32_t nearby = 32;
+constexpr std::uint32_t nearby = 32, near_code = 64;
 
 } // namespace
+
+// Whether an access belongs to the same row as the last one, as far as can be told: PID may have been written between
+// them without an exit. It is near in the data and near in the code, but not back at the beginning of both.
+bool NativeEngine::continues_row(std::uint32_t ea, std::uint32_t pc) const {
+    const std::uint32_t distance = ea - accessed_ea_, step = pc - accessed_pc_;
+    if (distance == 0 || distance + nearby > 2 * nearby || step + near_code > 2 * near_code) return false;
+    return pc != access_begin_ || static_cast<std::int32_t>(distance) > 0;
+}
 
 // The access to ea that missed, and what follows it directly in the same page. False, with nothing done: the page is
 // mapped instead.
 bool NativeEngine::access_for_kernel(std::uint32_t ea, const TlbEntry& entry, Access access) {
     if (!quick_ || world_.process_pid != isa::CpuState::no_pid) return false;
-    const std::uint32_t distance = ea - accessed_ea_;
     const std::uint32_t begin = vcpu_.state.pc;
-    access_run_ = distance != 0 && distance + nearby <= 2 * nearby ? access_run_ + 1 : 0;
+    access_run_ = continues_row(ea, begin) ? access_run_ + 1 : 0;
     accessed_ea_ = ea;
+    accessed_pc_ = begin;
     if (access_run_ == 0) access_begin_ = begin;
     LongRun& known = long_runs_[access_begin_ >> 2 & (long_runs - 1)];
     if (access_run_ == 0 && known.pc == begin && known.left != 0) {
@@ -46,7 +54,9 @@ bool NativeEngine::access_for_kernel(std::uint32_t ea, const TlbEntry& entry, Ac
     const std::uint64_t real = entry.translate(ea);
     const Memslot* const slot = vcpu_.memory.slot_of(real);
     if (slot == nullptr || slot->pages == nullptr || slot->read_only || slot->dirty != nullptr) return false;
-    if (patching_.copies.find(real) != nullptr) return false;
+    if (CodeCopies::Block* const block = patching_.copies.find(real);
+        block != nullptr && block->use[block->page_of(real)] != CodeCopies::Use::own)
+        return false;
     std::uint8_t* const page = slot->pages[(real - slot->base) >> page_shift];
 
     isa::CpuState& state = vcpu_.state;
@@ -69,6 +79,7 @@ bool NativeEngine::access_for_kernel(std::uint32_t ea, const TlbEntry& entry, Ac
             value = static_cast<std::uint32_t>(load_big_endian(page + (at & offset_mask), shape.size));
         interp::complete_access(shape, insn, at, value, state);
         accessed_ea_ = at;
+        accessed_pc_ = state.pc - 4;
     }
     if (made == 0) return false;
     count(ExitReason::dtlb_virt);

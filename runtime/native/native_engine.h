@@ -95,6 +95,7 @@ class NativeEngine final : public Engine {
     bool denied_access(std::uint32_t ea, mmu::Access access);
     void search_tlb(isa::Instruction insn);
     // kernel_access.cpp
+    bool continues_row(std::uint32_t ea, std::uint32_t pc) const;
     bool access_for_kernel(std::uint32_t ea, const mmu::TlbEntry& entry, mmu::Access access);
     bool deliver(isa::Interrupt which, std::uint32_t return_address);
 
@@ -202,7 +203,7 @@ class NativeEngine final : public Engine {
     std::uint32_t entered_ = 0, left_ = 0, left_pc_ = 0, left_word_ = 0; // ticks, and where the guest was
     // kernel_access.cpp: the last access, how many in a row, where the row began; and by the low bits of such a place
     // where rows were long, and how often to believe that.
-    std::uint32_t accessed_ea_ = 0, access_run_ = 0, access_begin_ = 0;
+    std::uint32_t accessed_ea_ = 0, accessed_pc_ = 0, access_run_ = 0, access_begin_ = 0;
     struct LongRun {
         std::uint32_t pc = 1, left = 0;
     };

@@ -120,7 +120,8 @@ void CodeCache::pack(std::uint8_t* to, std::uint64_t key) const {
         record.link_count = block.link_count;
         put(record);
     }
-    for (const x64::ExitLink& link : links_) put(LinkRecord{link.target_ea, place(link.site), place(link.stub)});
+    for (const x64::ExitLink& link : links_)
+        put(LinkRecord{link.target_ea, place(link.site), place(link.stub), link.apart});
     // The code as it was written: a jump over a distance is the same wherever both ends lie.
     std::uint8_t* const code = at;
     std::memcpy(code, base_ + kept_, used_ - kept_);
@@ -198,7 +199,10 @@ bool CodeCache::unpack(std::span<const std::uint8_t> image, std::uint32_t runs) 
         for (std::uint32_t number = 0; number < record.link_count; ++number) {
             LinkRecord link;
             record_at(block_bytes + (record.first_link + number) * sizeof(link), link);
-            add_link(block, {.target_ea = link.target_ea, .site = base_ + link.site, .stub = base_ + link.stub});
+            add_link(block, {.target_ea = link.target_ea,
+                             .site = base_ + link.site,
+                             .stub = base_ + link.stub,
+                             .apart = link.apart != 0});
         }
         stale_.emplace(block.content, &block);
     }

@@ -45,8 +45,9 @@ struct BlockRecord {
 };
 struct LinkRecord {
     std::uint32_t target_ea = 0, site = 0, stub = 0;
+    std::uint32_t apart = 0; // ExitLink::apart
 };
-static_assert(sizeof(Header) == 72 && sizeof(BlockRecord) == 48 && sizeof(LinkRecord) == 12);
+static_assert(sizeof(Header) == 72 && sizeof(BlockRecord) == 48 && sizeof(LinkRecord) == 16);
 // The parts of an image: the header, blocks, links, code.
 
 // What translations depend on beside the guest's code. Reads the running program; 0 if it cannot be read.

@@ -60,23 +60,26 @@ PlainAccess plain_access(std::uint32_t word) {
 constexpr std::size_t asked_for_words = 32768;
 
 // What a plain translation leaves out.
-constexpr std::uint32_t costly = x64::Optimisations::bit(Optimisation::paths) |
-                                 x64::Optimisations::bit(Optimisation::loops) |
-                                 x64::Optimisations::bit(Optimisation::page_checks);
+constexpr std::uint32_t costly =
+    x64::Optimisations::bit(Optimisation::paths) | x64::Optimisations::bit(Optimisation::loops) |
+    x64::Optimisations::bit(Optimisation::page_checks) | x64::Optimisations::bit(Optimisation::fp_page_checks) |
+    x64::Optimisations::bit(Optimisation::page_windows);
 
 } // namespace
 
 JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations optimisations, std::uint32_t plain_runs)
     : vcpu_(vcpu), emulator_(vcpu), optimisations_(optimisations), cache_(cache_bytes),
       plain_(optimisations.disabled() | costly), plain_runs_(plain_runs) {
-    const x64::Helpers helpers{&JitEngine::interpret, &JitEngine::access, &JitEngine::switch_context,
+    const x64::Helpers helpers{&JitEngine::interpret, &JitEngine::access, &JitEngine::reach, &JitEngine::switch_context,
                                &JitEngine::write_tlb};
     const x64::FpHost fp_host = x64::FpHost::detect(optimisations);
     const std::size_t used = x64::emit_thunks(helpers, fp_host, cache_.cursor(), cache_.room(), enter_, thunks_);
     if (used == 0) throw std::runtime_error("generated code could not be set up");
+    if (dump_) dump_->shared_code(cache_.cursor(), used);
     cache_.commit(used);
     cache_.keep();
     asked_for_.resize(asked_for_words);
+    forget_windows();
     emitter_ = std::make_unique<x64::BlockEmitter>(thunks_, optimisations);
     plain_emitter_ = std::make_unique<x64::BlockEmitter>(thunks_, plain_);
     vcpu.state.engine_slots[x64::slot_engine] = reinterpret_cast<std::uintptr_t>(this);
@@ -105,6 +108,7 @@ void JitEngine::select_context() {
     Selection& known = selections_[(key * 0x9E3779B1U) >> 28];
     if (known.key != key) look_up_context(key, known);
     selected_ = &known;
+    forget_windows();
     vcpu_.state.engine_slots[x64::slot_soft_tlb] = reinterpret_cast<std::uintptr_t>(selected_->data->entries.data());
     vcpu_.state.engine_slots[x64::slot_jump_cache] = reinterpret_cast<std::uintptr_t>(selected_->jumps->data());
 }
@@ -126,6 +130,11 @@ void JitEngine::look_up_context(std::uint32_t key, Selection& found) {
     // A context that means something else now is not to be found under what it meant.
     if (shadow_.assignments() != before) selections_.fill({});
     found = made;
+}
+
+void JitEngine::forget_windows() {
+    for (unsigned window = 0; window < x64::page_windows; ++window)
+        vcpu_.state.engine_slots[x64::first_window_slot + window] = x64::forgotten_page;
 }
 
 void JitEngine::switch_context(void* engine) { static_cast<JitEngine*>(engine)->select_context(); }
@@ -164,6 +173,19 @@ bool JitEngine::access(void* engine, std::uint32_t word, std::uint32_t left, std
     if (self.execute(word, left)) return true;
     if (self.trap_.kind == TrapKind::data_miss)
         self.missed_ = {self.selected_->data_key, self.trap_.ea, store, true, false};
+    return false;
+}
+
+bool JitEngine::reach(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea) {
+    auto& self = *static_cast<JitEngine*>(engine);
+    const PlainAccess plain = plain_access(word);
+    if (plain.bytes == 0 || (ea & ~page_mask) + plain.bytes > page_bytes) return true;
+    const bool store = plain.store != 0;
+    if (self.fill(ea, store, true) != Filled::miss) return true;
+    // As the interpreter would report it.
+    self.vcpu_.state.engine_slots[x64::slot_budget] += left;
+    self.trap_ = {.kind = TrapKind::data_miss, .is_store = store, .size = plain.bytes, .word = word, .ea = ea};
+    self.missed_ = {self.selected_->data_key, ea, store, true, false};
     return false;
 }
 
@@ -253,7 +275,7 @@ Trap JitEngine::run_until_trap(std::uint64_t budget) {
         } else {
             Trap trap;
             const std::uint64_t epoch = cache_.epoch();
-            Block* block = find_block(trap, hot);
+            Block* block = find_block(trap, link != nullptr && link->apart ? mode::apart : 0, hot);
             hot = false;
             // Making room for the target may have cleared the cache, and the link with it.
             if (block != nullptr && link != nullptr && epoch == cache_.epoch()) make_link(*link, *block);
@@ -314,6 +336,7 @@ Trap JitEngine::run_until_trap(std::uint64_t budget) {
 void JitEngine::tlb_entry_changed(unsigned index, const mmu::TlbEntry& before) {
     missed_.answered = true;
     if (!before.valid()) return; // and nothing was made from it
+    if (shadow_.used(index)) forget_windows();
     shadow_.drop(index, before);
     cache_.unlink_entry(index);
 }
@@ -325,11 +348,15 @@ void JitEngine::memory_written(std::uint64_t real, std::uint64_t length) {
 
 void JitEngine::site_changed(std::uint64_t real) { cache_.invalidate_site(real); }
 
-void JitEngine::dirty_log_taken() { shadow_.write_protect_all(); }
+void JitEngine::dirty_log_taken() {
+    shadow_.write_protect_all();
+    forget_windows();
+}
 
 void JitEngine::flush() {
     cache_.clear();
     shadow_.clear();
+    forget_windows();
 }
 
 } // namespace untrap::runtime::soft

@@ -10,6 +10,7 @@
 #include "runtime/engine.h"
 #include "runtime/exit_reason.h"
 #include "runtime/soft/code_cache.h"
+#include "runtime/soft/jit_dump.h"
 #include "runtime/soft/shadow_tlb.h"
 #include "translator/x64/block.h"
 
@@ -45,6 +46,7 @@ class JitEngine final : public Engine {
     // What generated code calls back.
     static bool interpret(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     static bool access(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
+    static bool reach(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     static void switch_context(void* engine);
     static bool write_tlb(void* engine, std::uint32_t index, std::uint32_t control, std::uint32_t value);
 
@@ -55,12 +57,14 @@ class JitEngine final : public Engine {
     void count_refill(ExitReason reason);
     void insert_after_miss();
     void select_context();
+    // Mappings or the context changed: generated code knows no pages by itself any more.
+    void forget_windows();
     std::uint32_t current_mode() const;
     ShadowTlb::FetchEntry* fetch_page(std::uint32_t pc, isa::Trap& trap);
     // The block at state.pc, translated if need be; nullptr with a trap, or without one if this code cannot be
     // translated (little-endian or 1 KB pages): the interpreter runs it.
-    // hot: the block there has run often.
-    Block* find_block(isa::Trap& trap, bool hot);
+    // further: mode bits that no jump cache leads to. hot: the block there has run often.
+    Block* find_block(isa::Trap& trap, std::uint32_t further, bool hot);
     Block* translate(const ShadowTlb::FetchEntry& page, std::uint32_t mode, bool hot);
     // Chooses the path of a block into source_, and the hash of all that its code depends on.
     void form(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes);
@@ -121,6 +125,7 @@ class JitEngine final : public Engine {
     bool in_guest_ = false;            // guest code has run since run() was entered
     std::uint64_t refills_ = 0;
     x64::BlockSource source_;
+    const std::unique_ptr<JitDump> dump_ = JitDump::from_environment();
 };
 
 } // namespace untrap::runtime::soft

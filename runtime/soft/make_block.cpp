@@ -60,11 +60,11 @@ ShadowTlb::FetchEntry* JitEngine::fetch_page(std::uint32_t pc, Trap& trap) {
     return &shadow_.fill_fetch(*selected_->instructions, filled);
 }
 
-Block* JitEngine::find_block(Trap& trap, bool hot) {
+Block* JitEngine::find_block(Trap& trap, std::uint32_t further, bool hot) {
     const std::uint32_t pc = vcpu_.state.pc;
     ShadowTlb::FetchEntry* page = fetch_page(pc, trap);
     if (page == nullptr) return nullptr;
-    const std::uint32_t bits = selected_->mode | (page->tid == 0 ? mode::global : 0);
+    const std::uint32_t bits = selected_->mode | (page->tid == 0 ? mode::global : 0) | further;
     Block* block = cache_.find(pc, page->real + (pc & ~page_mask), bits);
     if (hot && block != nullptr && block->runs_left != nullptr) {
         cache_.replace(*block);
@@ -77,10 +77,10 @@ Block* JitEngine::find_block(Trap& trap, bool hot) {
             if (bytes != nullptr) interpret_first_ = plain_length(bytes + offset, (page_bytes - offset) / 4);
             if (interpret_first_ != 0) return nullptr;
         }
-        block = translate(*page, bits, false);
+        block = translate(*page, bits, further != 0);
         interpret_first_ = 1;
     }
-    if (block != nullptr) {
+    if (block != nullptr && further == 0) {
         ShadowTlb::note_jump(*page, pc);
         x64::JumpCacheEntry& jump = (*selected_->jumps)[x64::jump_cache_index(pc)];
         jump.ea = pc;
@@ -174,6 +174,7 @@ Block* JitEngine::emit(x64::BlockEmitter& emitter, std::uint64_t content, std::u
     block->code = cache_.cursor();
     block->reentry = block->code + emitted.reentry;
     for (unsigned i = 0; i < emitted.link_count; ++i) cache_.add_link(*block, emitted.links[i]);
+    if (dump_) dump_->block(source_, emitted, block->code);
     cache_.commit(emitted.size);
     cache_.publish(*block);
     return block;
@@ -212,7 +213,10 @@ Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bit
         }
     }
     if (block == nullptr) block = emit(*emitter_, content, real);
-    if (first_in_page) shadow_.write_protect(bytes);
+    if (first_in_page) {
+        shadow_.write_protect(bytes);
+        forget_windows();
+    }
     return block;
 }
 

@@ -276,6 +276,10 @@ std::uint32_t CodeGenerator::encode(Op op, unsigned position, unsigned length) {
 
 std::uint32_t CodeGenerator::instruction(unsigned position, unsigned length) {
     if (random_.below(400) == 0) return random_.word() & 0x03FFFFFF; // primary opcode 0: illegal
+    // What compilers make addresses of: a constant where data may be, and where code is.
+    if (random_.below(60) == 0) return immediate(isa::Op::addis, pointer(), 0, 0x2000 + random_.below(3));
+    if (random_.below(120) == 0) return 0x429F0005; // bcl 20,31,.+4
+    if (random_.below(120) == 0) return match(isa::Op::mfspr) | field_rt(target()) | field_spr(isa::spr::lr);
     return encode(choose_op(), position, length);
 }
 

@@ -24,8 +24,9 @@ constexpr Op others[] = {Op::fctiw, Op::fctiwz, Op::fcmpu, Op::fcmpo, Op::fmr, O
 constexpr Op storage[] = {Op::lfd,  Op::lfdu,  Op::lfdx,  Op::lfdux,  Op::lfs,   Op::lfsu,
                           Op::lfsx, Op::lfsux, Op::stfd,  Op::stfdu,  Op::stfdx, Op::stfdux,
                           Op::stfs, Op::stfsu, Op::stfsx, Op::stfsux, Op::stfiwx};
-constexpr Op control[] = {Op::mffs, Op::mcrfs, Op::mtfsb0, Op::mtfsb1, Op::mtfsf, Op::mtfsfi};
-constexpr Op integer[] = {Op::addi, Op::divw, Op::bc, Op::bc, Op::mfcr, Op::cror, Op::lwz, Op::stw, Op::b};
+constexpr Op control[] = {Op::mffs, Op::mffs, Op::mcrfs, Op::mtfsb0, Op::mtfsb1, Op::mtfsf, Op::mtfsf, Op::mtfsfi};
+constexpr Op integer[] = {Op::addi, Op::divw, Op::bc,   Op::bc, Op::mfcr, Op::cror,
+                          Op::lwz,  Op::stw,  Op::bclr, Op::b,  Op::b};
 
 // Values whose sums, products and quotients come out near what rounding, overflow and underflow decide.
 std::uint64_t near(Random& random) {
@@ -91,11 +92,37 @@ class Programs {
             state.page.msr =
                 isa::msr::fp | (random_.chance(50) ? isa::msr::fe0 : 0) | (random_.chance(50) ? isa::msr::pr : 0);
             state.pc = start;
+            state.lr = start + 4 * random_.below(length);
             state.retired = pair_->reference.state().retired;
             pair_->both([&](Machine& machine) { machine.set_state(state); });
             const std::string context = "program " + std::to_string(number);
             run_in_pieces(*pair_, random_, random_.between(20, 200), context);
             pair_->compare_memory(context);
+        }
+    }
+
+    // What FPSCR is owed across a call and its return: arithmetic before it, in it, or both, and nothing behind.
+    void run_calls(unsigned count) {
+        for (unsigned number = 0; number < count; ++number) {
+            const auto arithmetic_or_not = [&] {
+                return random_.chance(70)
+                           ? match(random_.any(arithmetic)) | field_rt(random_.below(32)) |
+                                 field_ra(random_.below(32)) | field_rb(random_.below(32)) | random_.below(32) << 6
+                           : 0x60000000U;
+            };
+            constexpr std::uint32_t call = 0x48000000 | 8 | 1, system_call = 0x44000002, back = 0x4E800020;
+            const std::uint32_t words[] = {arithmetic_or_not(), call, system_call, arithmetic_or_not(), back};
+            const std::uint32_t start = code_base + number % 512 * 32;
+            for (unsigned i = 0; i < std::size(words); ++i) write(start + 4 * i, words[i]);
+            isa::CpuState state;
+            state.reset();
+            for (auto& fpr : state.fpr) fpr = value(random_);
+            state.fpscr = fpscr();
+            state.page.msr = isa::msr::fp;
+            state.pc = start;
+            state.retired = pair_->reference.state().retired;
+            pair_->both([&](Machine& machine) { machine.set_state(state); });
+            pair_->run(100, "call " + std::to_string(number));
         }
     }
 
@@ -152,6 +179,9 @@ class Programs {
             word = match(op) | to;
             if (op == Op::bc)
                 word |= field_rt(random_.pick<unsigned>({4, 12, 16, 18, 20})) | field_ra(random_.below(32));
+            if (random_.chance(40)) word |= 1; // a call
+        } else if (op == Op::bclr) {
+            word = match(op) | field_rt(random_.pick<unsigned>({4, 12, 20})) | field_ra(random_.below(32));
         } else if (op == Op::mfcr) {
             word = match(op) | field_rt(12);
         } else if (op == Op::mtfsfi) {
@@ -160,7 +190,7 @@ class Programs {
         } else if (op == Op::mtfsb0 || op == Op::mtfsb1) {
             word = match(op) | field_rt(random_.below(enables_ ? 32 : 24));
         } else if (op == Op::mtfsf) {
-            word = match(op) | field_rb(fpr()) | random_.below(enables_ ? 256 : 64) << 19;
+            word = match(op) | field_rb(fpr()) | (random_.chance(40) ? 255 : random_.below(enables_ ? 256 : 64)) << 19;
         }
         if ((info.flags & flag::rc) != 0 && random_.chance(4)) word |= 1;
         return word;
@@ -181,11 +211,20 @@ class Programs {
 } // namespace
 
 TEST_CASE("floating point is the same on the JIT and the interpreter", "[fp]") {
-    Programs(300, {}).run(instruction_goal(1'500'000));
+    Programs(300, translating_at_once).run(instruction_goal(1'500'000));
 }
 
 TEST_CASE("floating point is the same without each of its optimisations", "[fp][optimisations]") {
     using x64::Optimisation;
-    for (const auto which : {Optimisation::fp, Optimisation::fp_fused, Optimisation::fp_wide, Optimisation::movbe})
-        Programs(301, x64::Optimisations(x64::Optimisations::bit(which))).run(instruction_goal(400'000));
+    for (const auto which : {Optimisation::fp, Optimisation::fp_fused, Optimisation::fp_wide, Optimisation::movbe,
+                             Optimisation::fp_page_checks, Optimisation::fp_control, Optimisation::return_stack})
+        Programs(301, x64::Optimisations(x64::Optimisations::bit(which) | translating_at_once.disabled()))
+            .run(instruction_goal(400'000));
+}
+
+TEST_CASE("what FPSCR is owed survives calls and returns", "[fp]") {
+    Programs(302, translating_at_once).run_calls(2000);
+    Programs(303, x64::Optimisations(x64::Optimisations::bit(x64::Optimisation::return_stack) |
+                                     translating_at_once.disabled()))
+        .run_calls(500);
 }

@@ -81,7 +81,7 @@ struct CpuState {
 
     // What engines keep here stands behind all that the world switch of native440 knows by its offset.
     // Pointers that generated code needs at hand; meaning is the engine's own (translator/x64/layout.h).
-    std::array<std::uintptr_t, 16> engine_slots{};
+    std::array<std::uintptr_t, 32> engine_slots{};
     FpPending fp_pending;
 
     // Last, and alone in a page that begins with it: native440 maps the first kilobyte of that for the guest's kernel

@@ -18,7 +18,7 @@ namespace untrap::x64 {
 // A block without its loop repeated, and with.
 inline constexpr unsigned max_path_instructions = 64;
 inline constexpr unsigned max_block_instructions = 128;
-// Exits that may be linked: one per branch and three at the end.
+// Exits that may be linked: one per branch or group of accesses, and three at the end.
 inline constexpr unsigned max_links = max_block_instructions + 3;
 
 // Where a block goes on after an instruction.
@@ -72,6 +72,7 @@ struct ExitLink {
     std::uint8_t* stub = nullptr;
     void* owner = nullptr;             // the block it leaves: the code cache's
     void* target = nullptr;            // the block it is linked to, or nullptr
+    bool apart = false;                // to a block of mode::apart
     std::uint8_t tlb_index = no_entry; // the link is good while this guest TLB entry stays
     static constexpr std::uint8_t no_entry = 0xFF;
 };
@@ -81,6 +82,7 @@ struct Thunks {
     std::uint64_t exit = 0;           // eax ExitKind, rdx info: guest registers go home, back to the caller of enter
     std::uint64_t interpret = 0;      // ecx word, edx instructions of the block not completed; ZF: go to trapped
     std::uint64_t access = 0;         // like interpret, eax the effective address: fills the software TLB first
+    std::uint64_t reach = 0;          // as access, but the instruction is not executed: its page may be there then
     std::uint64_t trapped = 0;        // the helper did not complete the instruction: leaves with what it said
     std::uint64_t write_tlb = 0;      // eax index, ecx value, edx as Helpers::write_tlb; ZF: it has to leave
     std::uint64_t switch_context = 0; // PID changed: other software TLB and jump cache
@@ -89,11 +91,12 @@ struct Thunks {
     FpThunks fp;
 };
 
-// Functions behind the thunks. engine is slot_engine. interpret and access return false to leave generated code with
-// ExitKind::helper_trap; CpuState then is exact.
+// Functions behind the thunks. engine is slot_engine. interpret, access and reach return false to leave generated code
+// with ExitKind::helper_trap; CpuState then is exact.
 struct Helpers {
     bool (*interpret)(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     bool (*access)(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
+    bool (*reach)(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     void (*switch_context)(void* engine);
     // tlbwe of word control & 3; control >> 8: instructions of the block not completed. False: not here.
     bool (*write_tlb)(void* engine, std::uint32_t index, std::uint32_t control, std::uint32_t value);
@@ -108,7 +111,7 @@ std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint
 
 // What of the host CPU generated code uses where it helps. Tests of the code itself choose it.
 struct HostFeatures {
-    bool movbe = true;
+    bool movbe = true, bmi2 = true, lzcnt = true;
     static HostFeatures of_this_host();
 };
 
@@ -119,6 +122,7 @@ struct EmittedBlock {
     unsigned completed = 0;  // guest instructions counted by one pass through the whole block
     unsigned link_count = 0;
     std::array<ExitLink, max_links> links;
+    std::array<std::uint32_t, max_block_instructions> starts{}; // offset of each instruction's code
 };
 
 // Emits one block at base. links[i] of the result will be known by the number first_link + i. size 0: room was too

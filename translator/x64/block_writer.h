@@ -8,6 +8,7 @@
 
 #include "translator/x64/block.h"
 #include "translator/x64/effects.h"
+#include "translator/x64/known_values.h"
 #include "translator/x64/layout.h"
 #include "translator/x64/page_checks.h"
 
@@ -44,7 +45,13 @@ class BlockWriter {
     asmjit::Operand source_operand(unsigned gpr) const;   // register or memory, as a source operand
     Gp destination(unsigned gpr, const Gp& scratch) const { return pinned(gpr) ? pin(gpr) : scratch; }
     void commit(unsigned gpr, const Gp& value); // stores what destination() did not place
+    void move(unsigned to, unsigned from);
+    void extend(const Gp& into, unsigned gpr); // its sign to 64 bits
+    // The register of rt, or eax, with the value of gpr; other: one that is read after it was written.
+    Gp start_result(unsigned rt, unsigned gpr, unsigned other);
+    static constexpr unsigned no_register = 33;
     void emit2(host::Inst::Id id, const asmjit::Operand& to, const asmjit::Operand& from);
+    void emit3(host::Inst::Id id, const asmjit::Operand& to, const asmjit::Operand& from, const asmjit::Operand& with);
 
     // -- condition register (emit_cr.cpp)
     Mem cr_field(unsigned field) const;
@@ -65,7 +72,7 @@ class BlockWriter {
     void store_cr(unsigned field, const Gp& wide); // wide: as in cr.h
     void forget_cr(unsigned field) { cr_[field] = {}; }
     void flush_cr(unsigned field); // clobbers rcx, rdx
-    void flush_cr_all();
+    void flush_lazy();             // all fields, and the carry
     // Before the instruction at hand: fields that it reads or that can not be told from registers any more.
     void prepare_cr();
     void settle_cr(); // and after it
@@ -80,25 +87,45 @@ class BlockWriter {
     // Jumps to target if CR bit (manual number) has the given value.
     void jump_on_cr_bit(unsigned bit, bool value, const asmjit::Label& target);
 
+    // -- carry (emit_carry.cpp)
+    // What XER[CA] holds, as a comparison of registers that still have their values.
+    struct Carry {
+        enum class Kind : std::uint8_t { none, below, not_above } kind = Kind::none; // unsigned, a to b
+        bool stored = true;                                                          // XER[CA] in memory is good
+        std::uint8_t a = 0;
+        std::uint8_t b = immediate; // a register, or
+        std::int32_t value = 0;     // this
+        static constexpr std::uint8_t immediate = 0xFF;
+        bool describes_same(const Carry& other) const {
+            return kind == other.kind && a == other.a && b == other.b && value == other.value;
+        }
+    };
+    bool carrying(isa::Instruction insn); // false: it is none of those that set XER[CA] and do not shift
+    void set_carry(const Carry& carry);
+    void compare_for_carry();
+    void flush_carry(); // clobbers edx
+    // Before the instruction at hand, and after it, as for CR.
+    void prepare_carry();
+    void settle_carry();
+    bool carry_spoilt() const;
+    bool carry_needed() const;
+    void carry_in(bool inverse);
+    void carry_out(bool inverse);
+
     // -- integer (emit_integer.cpp); false: no host code for this one, the interpreter does it
     bool integer(isa::Instruction insn);
     void logic2(host::Inst::Id id, isa::Instruction insn, bool invert_rb, bool invert_result);
     void logic_immediate(host::Inst::Id id, isa::Instruction insn, std::uint32_t value);
-    void rotate(isa::Instruction insn);
+    void add_immediate(isa::Instruction insn);
+    void rotate(isa::Instruction insn); // emit_rotate.cpp
+    void rotated(const Gp& into, unsigned gpr, unsigned by);
+    void rotate_and_mask(unsigned ra, unsigned rs, unsigned by, std::uint32_t mask);
     void shift(isa::Instruction insn);
     void divide(isa::Instruction insn);
     void special_register(isa::Instruction insn, bool& done);
 
     // -- storage (emit_memory.cpp)
     bool storage(isa::Instruction insn);
-    void effective_address(isa::Instruction insn); // eax
-    // rax: EA -> rcx: SoftTlbEntry; leaves for slow if EA .. EA+bytes-1 is not covered. Clobbers edx.
-    void translate(unsigned bytes, bool store, const asmjit::Label& slow);
-    // Where the access at hand finds its bytes; eax: EA, at least of an update form. Clobbers ecx, edx.
-    Mem locate(isa::Instruction insn, unsigned bytes, bool store);
-    Mem lead_page_check(isa::Instruction insn, const PageCheck& check);
-    Mem follow_page_check(isa::Instruction insn, const PageCheck& check);
-    void push_each_for_itself(const asmjit::Label& label, isa::Instruction insn, const PageCheck* led);
     void load_value(isa::Instruction insn, unsigned bytes);
     void store_value(isa::Instruction insn, unsigned bytes);
     void multiple(isa::Instruction insn);
@@ -108,6 +135,25 @@ class BlockWriter {
     void big_endian_load(const Gp& into, const Mem& from);
     void big_endian_store(const Mem& to, const Gp& from);
 
+    // -- where storage accesses go (emit_address.cpp)
+    // into: the effective address of the access at hand, and so many bytes more. Clobbers nothing else.
+    void effective_address(isa::Instruction insn, const Gp& into, std::int32_t more = 0);
+    Gp address_of(isa::Instruction insn); // the register that holds it, eax if no guest register does
+    void update_base(isa::Instruction insn);
+    void find_entry(const Gp& ea); // rcx: SoftTlbEntry of the page
+    // rcx: the entry's addend; leaves for slow if EA .. EA+bytes-1 is not covered. Clobbers edx.
+    void translate(const Gp& ea, unsigned bytes, bool store, const asmjit::Label& slow);
+    // Where the access at hand finds its bytes. Clobbers eax, ecx, edx; address_ then is the effective address, or
+    // invalid if that is to be had from the base register.
+    Mem locate(isa::Instruction insn, unsigned bytes, bool store);
+    void look_up(const PageCheck& check, const asmjit::Label& fail);
+    // rcx: the addend of the page of all bytes of a check at a known address.
+    void look_up_known(const PageCheck& check, const asmjit::Label& fail);
+    void check_page(isa::Instruction insn, const PageCheck& check, const asmjit::Label& fail);
+    Mem lead_page_check(isa::Instruction insn, const PageCheck& check);
+    Mem follow_page_check(const PageCheck& check);
+    asmjit::Label push_reach(isa::Instruction insn, const PageCheck& check, const asmjit::Label& found);
+
     // -- floating point (emit_fp.cpp); false: no host code for this one
     bool fp_instruction(isa::Instruction insn);
     bool fp_arithmetic(isa::Instruction insn);
@@ -115,7 +161,8 @@ class BlockWriter {
     void fp_select(isa::Instruction insn);
     void fp_compare(isa::Instruction insn);
     void fp_convert(isa::Instruction insn);
-    void fp_control(isa::Instruction insn);
+    void fp_control(isa::Instruction insn); // emit_fp_control.cpp
+    void fp_control_by_interpreter(isa::Instruction insn);
     void fp_round_single(isa::Instruction insn, const asmjit::Label& slow);
     asmjit::Label fp_slow(isa::Instruction insn, const asmjit::Label& resume); // cold code: by the interpreter
     void fp_transfer(isa::Instruction insn);                                   // loads and stores (emit_fp_memory.cpp)
@@ -150,7 +197,9 @@ class BlockWriter {
     void branch_on(isa::Instruction insn, bool taken, const asmjit::Label& to); // jumps if the branch is (not) taken
     void branch_in_path(isa::Instruction insn);
     void close_loop();
-    void go_to(std::uint32_t target);      // direct jump: link or lookup
+    void go_to(std::uint32_t target); // direct jump: link or lookup
+    void go_to_linked(std::uint32_t target, bool apart);
+    void go_to_apart();                    // to the instruction at hand, in a block of mode::apart
     void go_to_register(const Gp& target); // eax
     void go_to_dispatcher(const Gp& target);
     // A guest call whose way there is written by go, and a return to eax.
@@ -163,7 +212,7 @@ class BlockWriter {
     void leave_for(ExitKind kind, std::uint32_t pc_then);
     void leave(ExitKind kind, isa::Instruction insn); // the instruction at hand does not complete
     asmjit::Label cold_leave(ExitKind kind, isa::Instruction insn);
-    // Cold code: does the instruction at hand by the interpreter, EA in eax, and resumes behind it.
+    // Cold code: does the access at hand by the interpreter and resumes behind it.
     asmjit::Label slow_access(isa::Instruction insn);
     std::uint32_t pc() const { return source_.pc[index_]; }
     bool optimises(Optimisation which) const { return optimisations_.has(which); }
@@ -181,7 +230,7 @@ class BlockWriter {
     std::uint8_t* base_ = nullptr;
     unsigned index_ = 0;
     unsigned completed_ = 0;
-    bool has_movbe_;
+    bool has_movbe_, has_bmi2_, has_lzcnt_;
     bool in_cold_ = false;
     bool open_ = true; // the end of the block is still reachable
     bool context_switched_ = false;
@@ -189,7 +238,17 @@ class BlockWriter {
 
     std::array<Effects, max_block_instructions> effects_;
     std::array<PageCheck, max_block_instructions> page_checks_;
-    bool alone_ = false; // the access at hand looks for itself
+    // The slot whose host address rcx still holds from the instruction before.
+    static constexpr std::uint8_t no_slot = 0xFF;
+    std::uint8_t slot_in_rcx_ = no_slot;
+    bool keeps_rcx(isa::Instruction insn) const;
+    Gp address_;
+    struct Constant {
+        bool known = false;
+        std::int32_t value = 0;
+    };
+    std::array<Constant, max_block_instructions> constants_; // results
+    void find_constants();
     std::array<Compare, 8> cr_{};
     // Host registers of guest registers and CTR, or not_pinned.
     using Assignment = std::array<std::uint8_t, 33>;
@@ -206,6 +265,11 @@ class BlockWriter {
     bool assigned_now_ = false;   // is in force
     asmjit::Label loop_head_ = a_.newLabel();
     std::array<Compare, 8> loop_cr_{}; // what is known there
+    Carry carry_{}, loop_carry_{};
+    // Where the host's carry flag is XER[CA] as the instruction before left it, or its inverse.
+    static constexpr std::size_t no_flags = ~std::size_t{0};
+    std::size_t flags_at_ = no_flags;
+    bool flags_inverse_ = false;
 
     // What FPSCR is owed at a point of the block: the last arithmetic instruction and where its operands are.
     struct FpTrack {
@@ -231,6 +295,7 @@ class BlockWriter {
         asmjit::Label label;
         unsigned index;
         std::array<Compare, 8> cr;
+        Carry carry;
         bool assigned;
         FpTrack fp;
         std::function<void()> body;

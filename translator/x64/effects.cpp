@@ -47,12 +47,12 @@ Effects of_floating_point(Instruction insn, std::uint32_t mode_bits) {
     switch (insn.op) {
     case Op::fcmpu:
     case Op::fcmpo: return {.cr_written = field(insn.bf())};
-    case Op::mffs:
-    case Op::mcrfs:
+    case Op::mffs: return {};
     case Op::mtfsb0:
     case Op::mtfsb1:
     case Op::mtfsf:
-    case Op::mtfsfi: return opaque();
+    case Op::mtfsfi: return {.observes = true};
+    case Op::mcrfs: return opaque();
     default: return {};
     }
 }
@@ -75,6 +75,22 @@ Effects effects_of(Instruction insn, std::uint32_t mode_bits) {
     if (insn.records_overflow()) return opaque();
     Effects effects;
     if (insn.records()) effects.cr_written = field(0);
+    switch (insn.op) {
+    case Op::adde:
+    case Op::addme:
+    case Op::addze:
+    case Op::subfe:
+    case Op::subfme:
+    case Op::subfze: effects.carry_read = true; [[fallthrough]];
+    case Op::addic:
+    case Op::addic_rc:
+    case Op::subfic:
+    case Op::addc:
+    case Op::subfc:
+    case Op::sraw:
+    case Op::srawi: effects.carry_written = true; break;
+    default: break;
+    }
     switch (insn.op) {
     case Op::tw:
     case Op::twi: return {.observes = true};

@@ -43,7 +43,9 @@ bool ends_block(Instruction insn, const plan::Patch& patch, std::uint32_t mode_b
 BlockWriter::BlockWriter(CodeHolder& code, const BlockSource& source, const Thunks& thunks, Optimisations optimisations,
                          HostFeatures features, std::uint32_t first_link, EmittedBlock& out)
     : a_(&code), source_(source), thunks_(thunks), optimisations_(optimisations), first_link_(first_link), out_(out),
-      has_movbe_(optimises(Optimisation::movbe) && features.movbe), fp_host_(thunks.fp.host) {
+      has_movbe_(optimises(Optimisation::movbe) && features.movbe),
+      has_bmi2_(optimises(Optimisation::bmi) && features.bmi2),
+      has_lzcnt_(optimises(Optimisation::bmi) && features.lzcnt), fp_host_(thunks.fp.host) {
     for (unsigned number = 0; number < 32; ++number)
         fpr_xmm_[number] = static_cast<std::uint8_t>(xmm_of_fpr(fp_host_, number));
     const unsigned last = source.length - 1;
@@ -51,10 +53,13 @@ BlockWriter::BlockWriter(CodeHolder& code, const BlockSource& source, const Thun
     if (only_leaves(source.code[last], source.patches[last], source.mode)) --completed_;
     for (unsigned i = 0; i < source.length; ++i)
         effects_[i] = effects_of(source.code[i], source.mode | (fp_host_.avx ? 0 : mode::fp_enables));
-    if (optimises(Optimisation::page_checks))
-        share_page_checks(source, page_checks_);
-    else
-        page_checks_.fill({});
+    plan_page_checks(source,
+                     {.share = optimises(Optimisation::page_checks) && (source.mode & mode::apart) == 0,
+                      .windows = optimises(Optimisation::page_windows),
+                      .fp = fp_host_.avx && optimises(Optimisation::fp_page_checks),
+                      .known = optimises(Optimisation::constants)},
+                     page_checks_);
+    find_constants();
     choose_assignment();
 }
 
@@ -82,18 +87,29 @@ void BlockWriter::write(std::uint8_t* base) {
             enter_assignment();
             a_.bind(loop_head_);
             loop_cr_ = cr_;
+            loop_carry_ = carry_;
+            slot_in_rcx_ = no_slot;
+            flags_at_ = no_flags;
             loop_fp_ = fp_;
         }
-        if (source_.ended && index_ + 1 == source_.length) flush_cr_all();
+        out_.starts[index_] = static_cast<std::uint32_t>(a_.offset());
+        if (source_.ended && index_ + 1 == source_.length) flush_lazy();
         prepare_cr();
+        prepare_carry();
         instruction(source_.code[index_], source_.patches[index_]);
         settle_cr();
+        settle_carry();
+        const PageCheck& check = page_checks_[index_];
+        if (!keeps_rcx(source_.code[index_]))
+            slot_in_rcx_ = no_slot;
+        else if (check.role != PageCheck::Role::alone)
+            slot_in_rcx_ = check.slot;
     }
     if (open_) {
         if (source_.loops_to != BlockSource::no_loop) {
             close_loop();
         } else {
-            flush_cr_all();
+            flush_lazy();
             if (context_switched_ && (source_.mode & mode::global) == 0) {
                 a_.mov(host::eax, source_.goes_on);
                 go_to_register(host::eax);
@@ -109,11 +125,13 @@ void BlockWriter::write(std::uint8_t* base) {
         a_.bind(cold_[i].label);
         index_ = cold_[i].index;
         cr_ = cold_[i].cr;
+        carry_ = cold_[i].carry;
+        flags_at_ = no_flags;
         assigned_now_ = cold_[i].assigned;
         fp_ = cold_[i].fp;
         assigned_ = assigned_now_ ? loop_assigned_ : common_assignment;
         const auto body = std::move(cold_[i].body);
-        flush_cr_all();
+        flush_lazy();
         body();
     }
     a_.bind(reentry);
@@ -139,11 +157,11 @@ void BlockWriter::count_run() {
 }
 
 void BlockWriter::push_cold(const Label& label, std::function<void()> body) {
-    cold_.push_back({label, index_, cr_, assigned_now_, fp_, std::move(body)});
+    cold_.push_back({label, index_, cr_, carry_, assigned_now_, fp_, std::move(body)});
 }
 
 void BlockWriter::push_detour(const Label& label, std::function<void()> body) {
-    cold_.push_back({label, index_, {}, assigned_now_, fp_, std::move(body)});
+    cold_.push_back({label, index_, {}, {}, assigned_now_, fp_, std::move(body)});
 }
 
 // The state is that at the head of the loop already, but for what the next pass writes anew.
@@ -155,10 +173,12 @@ void BlockWriter::close_loop() {
         if (head.kind == Compare::Kind::none || head.stored) flush_cr(field);
         same &= head.kind == Compare::Kind::none || head.describes_same(here);
     }
+    if (loop_carry_.kind == Carry::Kind::none || loop_carry_.stored) flush_carry();
+    same &= loop_carry_.kind == Carry::Kind::none || loop_carry_.describes_same(carry_);
     if (loop_fp_.ready) fp_ready();
     same &= loop_fp_.owes_same(fp_);
     if (!same) {
-        flush_cr_all();
+        flush_lazy();
         go_to(source_.goes_on);
         return;
     }
@@ -166,7 +186,7 @@ void BlockWriter::close_loop() {
     a_.sub(budget_reg, pass);
     a_.jns(loop_head_);
     a_.add(budget_reg, pass);
-    flush_cr_all();
+    flush_lazy();
     leave_for(ExitKind::budget, source_.goes_on);
 }
 
@@ -310,6 +330,25 @@ void BlockWriter::commit(unsigned gpr, const Gp& value) {
         a_.mov(pin(gpr), value);
 }
 
+void BlockWriter::move(unsigned to, unsigned from) {
+    if (pinned(to))
+        load(pin(to), from);
+    else
+        a_.mov(home(to), read(from, host::eax));
+}
+
+void BlockWriter::extend(const Gp& into, unsigned gpr) {
+    if (pinned(gpr))
+        a_.movsxd(into, pin(gpr));
+    else
+        a_.movsxd(into, home(gpr));
+}
+
+void BlockWriter::emit3(host::Inst::Id id, const Operand& to, const Operand& from, const Operand& with) {
+    a_.emit(id, reinterpret_cast<const Operand_&>(to), reinterpret_cast<const Operand_&>(from),
+            reinterpret_cast<const Operand_&>(with));
+}
+
 void BlockWriter::emit2(host::Inst::Id id, const Operand& to, const Operand& from) {
     a_.emit(id, reinterpret_cast<const Operand_&>(to), reinterpret_cast<const Operand_&>(from));
 }
@@ -347,7 +386,7 @@ Label BlockWriter::side_exit(std::uint32_t target) {
 }
 
 void BlockWriter::interpret(Instruction insn) {
-    flush_cr_all();
+    flush_lazy();
     a_.mov(state32(offsetof(isa::CpuState, pc)), pc());
     a_.mov(host::ecx, insn.word);
     a_.mov(host::edx, left());
@@ -379,6 +418,7 @@ void BlockWriter::interpret_summary_overflow(Instruction insn) {
 Label BlockWriter::slow_access(Instruction insn) {
     const Label slow = a_.newLabel(), resume = a_.newLabel();
     push_cold(slow, [this, insn, resume] {
+        effective_address(insn, host::eax);
         a_.mov(state32(offsetof(isa::CpuState, pc)), pc());
         a_.mov(host::ecx, insn.word);
         a_.mov(host::edx, left());
@@ -394,16 +434,7 @@ void BlockWriter::go_to(std::uint32_t target) {
     fp_owe();
     leave_assignment();
     if (target >= source_.link_first && target <= source_.link_last) {
-        const unsigned number = out_.link_count++;
-        const Label stub_label = a_.newLabel();
-        out_.links[number] = {.target_ea = target, .site = base_ + a_.offset()};
-        a_.long_().jmp(stub_label);
-        push_cold(stub_label, [this, number, target] {
-            fp_ = {};
-            out_.links[number].stub = base_ + a_.offset();
-            a_.mov(host::edx, first_link_ + number);
-            leave_for(ExitKind::link, target);
-        });
+        go_to_linked(target, false);
         return;
     }
     if (!optimises(Optimisation::jump_cache)) {
@@ -421,6 +452,26 @@ void BlockWriter::go_to(std::uint32_t target) {
         fp_ = {};
         leave_for(ExitKind::lookup, target);
     });
+}
+
+void BlockWriter::go_to_linked(std::uint32_t target, bool apart) {
+    const unsigned number = out_.link_count++;
+    const Label stub_label = a_.newLabel();
+    out_.links[number] = {.target_ea = target, .site = base_ + a_.offset(), .apart = apart};
+    a_.long_().jmp(stub_label);
+    push_cold(stub_label, [this, number, target] {
+        fp_ = {};
+        out_.links[number].stub = base_ + a_.offset();
+        a_.mov(host::edx, first_link_ + number);
+        leave_for(ExitKind::link, target);
+    });
+}
+
+void BlockWriter::go_to_apart() {
+    open_ = false;
+    fp_owe();
+    leave_assignment();
+    go_to_linked(pc(), true);
 }
 
 void BlockWriter::go_to_register(const Gp& target) {
@@ -466,7 +517,12 @@ void BlockWriter::call_out(Go&& go) {
     a_.call(way);
     // Links from here are good like any other of this block: if it became stale meanwhile, they are gone.
     a_.add(host::rsp, return_stack_entry - 8);
+    // What FPSCR is owed on the way back is the callee's business.
+    const FpTrack owed = fp_;
+    fp_.word = 0;
+    fp_.compared = false;
     go_to(pc() + 4);
+    fp_ = owed;
     a_.bind(way);
     go();
 }
@@ -476,6 +532,7 @@ void BlockWriter::return_to_register() {
         go_to_register(host::eax);
         return;
     }
+    fp_owe();
     leave_assignment();
     const Label other = a_.newLabel();
     a_.cmp(host::dword_ptr(host::rsp, return_stack_ea), host::eax);
@@ -531,8 +588,41 @@ void BlockWriter::instruction(Instruction insn, const plan::Patch& patch) {
             interpret(insn);
         else if (resume_.isValid())
             a_.bind(resume_);
+    } else if (constants_[index_].known) {
+        const unsigned target = insn.op == Op::ori || insn.op == Op::oris || insn.op == Op::or_ || insn.op == Op::rlwinm
+                                    ? insn.ra()
+                                    : insn.rt();
+        emit2(host::Inst::kIdMov, source_operand(target), Imm(constants_[index_].value));
     } else if (!integer(insn)) {
         interpret(insn);
+    }
+}
+
+// Results that are the same whenever the block runs.
+void BlockWriter::find_constants() {
+    constants_.fill({});
+    if (!optimises(Optimisation::constants)) return;
+    KnownValues values;
+    for (unsigned i = 0; i < source_.length; ++i) {
+        const Instruction insn = source_.code[i];
+        if (i == source_.loops_to) values.forget_all();
+        values.execute(insn, effects_[i], source_.pc[i]);
+        if (insn.records() || effects_[i].opaque) continue;
+        unsigned target = 32;
+        switch (insn.op) {
+        case Op::addi:
+        case Op::addis:
+        case Op::add: target = insn.rt(); break;
+        case Op::mfspr:
+            if (insn.spr() == isa::spr::lr) target = insn.rt();
+            break;
+        case Op::ori:
+        case Op::oris:
+        case Op::or_:
+        case Op::rlwinm: target = insn.ra(); break;
+        default: break;
+        }
+        if (target != 32 && values[target].constant()) constants_[i] = {true, values[target].offset};
     }
 }
 
@@ -746,7 +836,7 @@ void BlockWriter::trap_instruction(Instruction insn) {
 
 HostFeatures HostFeatures::of_this_host() {
     const CpuFeatures::X86& features = CpuInfo::host().features().x86();
-    return {.movbe = features.hasMOVBE()};
+    return {.movbe = features.hasMOVBE(), .bmi2 = features.hasBMI2(), .lzcnt = features.hasLZCNT()};
 }
 
 BlockEmitter::BlockEmitter(const Thunks& thunks, Optimisations optimisations, HostFeatures features)

@@ -45,29 +45,29 @@ void BlockWriter::flush_cr(unsigned field) {
     Compare& compare = cr_[field];
     if (compare.stored) return;
     compare.stored = true;
+    slot_in_rcx_ = no_slot;
     const bool is_signed = compare.kind == Compare::Kind::with_signed;
-    const auto extend = [&](const Gp& into, unsigned gpr) {
-        if (!is_signed)
-            load(into.r32(), gpr);
-        else if (pinned(gpr))
-            a_.movsxd(into, pin(gpr));
+    const auto extended = [&](const Gp& into, unsigned gpr) {
+        if (is_signed)
+            extend(into, gpr);
         else
-            a_.movsxd(into, home(gpr));
+            load(into.r32(), gpr);
     };
-    extend(host::rcx, compare.a);
+    extended(host::rcx, compare.a);
     if (compare.b == Compare::immediate) {
         if (compare.value != 0) a_.sub(host::rcx, compare.value);
     } else if (!is_signed && pinned(compare.b)) {
         a_.sub(host::rcx, pin(compare.b).r64());
     } else {
-        extend(host::rdx, compare.b);
+        extended(host::rdx, compare.b);
         a_.sub(host::rcx, host::rdx);
     }
     a_.mov(cr_field(field), host::rcx);
 }
 
-void BlockWriter::flush_cr_all() {
+void BlockWriter::flush_lazy() {
     for (unsigned field = 0; field < 8; ++field) flush_cr(field);
+    flush_carry();
 }
 
 // Whether the field, as it is behind the instruction at hand, may be seen before it is written again.
@@ -75,15 +75,12 @@ bool BlockWriter::cr_needed(unsigned field) const {
     const std::uint8_t bit = static_cast<std::uint8_t>(1U << field);
     if ((effects_[index_].cr_written & bit) != 0) return false;
     unsigned i = index_;
-    for (unsigned steps = 0; steps < source_.length; ++steps) {
-        if (++i == source_.length) {
-            if (source_.loops_to == BlockSource::no_loop) return true;
-            i = source_.loops_to;
-        }
+    for (;;) {
+        // Between two passes of a loop the budget may be used up.
+        if (++i == source_.length) return true;
         if (effects_[i].observes || (effects_[i].cr_read & bit) != 0) return true;
         if ((effects_[i].cr_written & bit) != 0) return false;
     }
-    return true;
 }
 
 void BlockWriter::prepare_cr() {

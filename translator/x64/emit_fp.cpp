@@ -273,21 +273,4 @@ void BlockWriter::fp_convert(Instruction insn) {
     a_.bind(resume);
 }
 
-// By the interpreter; where exceptions become enabled, or none is any more, the block is not the right one.
-void BlockWriter::fp_control(Instruction insn) {
-    interpret(insn);
-    const Label other_mode = a_.newLabel();
-    a_.test(state32(offsetof(isa::CpuState, fpscr)), fpscr_enables);
-    if ((source_.mode & mode::fp_enables) != 0)
-        a_.jz(other_mode);
-    else
-        a_.jnz(other_mode);
-    push_cold(other_mode, [this] {
-        if (left() != 1) a_.add(budget_reg, left() - 1);
-        leave_assignment();
-        a_.mov(host::eax, static_cast<std::uint32_t>(ExitKind::lookup));
-        a_.jmp(thunks_.exit);
-    });
-}
-
 } // namespace untrap::x64

@@ -12,66 +12,47 @@ namespace flag = isa::flag;
 void BlockWriter::fp_transfer(Instruction insn) {
     fp_ready();
     const unsigned number = insn.rt();
-    const bool pinned = fpr_pinned(number);
-    const Mem at8 = host::qword_ptr(host::rax, host::rcx), at4 = host::dword_ptr(host::rax, host::rcx);
+    const bool pinned = fpr_pinned(number), store = insn.has(flag::store);
+    const unsigned bytes = fp_access_bytes(insn.op);
     const Mem reverse8 = fp_constant(offsetof(FpConstants, reverse8), 16);
     const Mem reverse4 = fp_constant(offsetof(FpConstants, reverse4), 16);
-    if (insn.has(flag::load)) fp_keep_operands(number);
-    const Label slow = slow_access(insn);
-    switch (insn.op) {
-    case Op::lfd:
-    case Op::lfdu:
-    case Op::lfdx:
-    case Op::lfdux: {
-        effective_address(insn);
-        translate(8, false, slow);
+    if (!store) fp_keep_operands(number);
+    const bool single = bytes == 4 && insn.op != Op::stfiwx;
+    if (store && single) fp_store_single(insn);
+    Mem at = locate(insn, bytes, store);
+    at.setSize(bytes);
+    if (store) {
+        if (!single) a_.vpshufb(host::xmm0, fpr(number, host::xmm0), bytes == 8 ? reverse8 : reverse4);
+        if (bytes == 8)
+            a_.vmovq(at, host::xmm0);
+        else
+            a_.vmovd(at, host::xmm0);
+    } else if (bytes == 8) {
         const Xmm to = pinned ? fpr_pin(number) : host::xmm0;
-        a_.vmovq(host::xmm0, at8);
+        a_.vmovq(host::xmm0, at);
         a_.vpshufb(to, host::xmm0, reverse8);
         if (!pinned) fpr_commit(number, to);
-        break;
-    }
-    case Op::stfd:
-    case Op::stfdu:
-    case Op::stfdx:
-    case Op::stfdux:
-        effective_address(insn);
-        translate(8, true, slow);
-        a_.vpshufb(host::xmm0, fpr(number, host::xmm0), reverse8);
-        a_.vmovq(at8, host::xmm0);
-        break;
-    case Op::stfiwx:
-        effective_address(insn);
-        translate(4, true, slow);
-        a_.vpshufb(host::xmm0, fpr(number, host::xmm0), reverse4);
-        a_.vmovd(at4, host::xmm0);
-        break;
-    case Op::lfs:
-    case Op::lfsu:
-    case Op::lfsx:
-    case Op::lfsux:
-        effective_address(insn);
-        translate(4, false, slow);
-        a_.vmovd(host::xmm0, at4);
+    } else {
+        a_.vmovd(host::xmm0, at);
         a_.vpshufb(host::xmm0, host::xmm0, reverse4);
         // NaNs keep all their bits: the conversion would quiet a signalling one.
+        const Label resume = resume_, slow = slow_access(insn), after = resume_;
         a_.vucomiss(host::xmm0, host::xmm0);
         a_.jp(slow);
         a_.vcvtss2sd(host::xmm0, host::xmm0, host::xmm0);
         fpr_commit(number, host::xmm0);
-        break;
-    default: // stfs and its kin
-        fp_store_single(insn);
-        effective_address(insn);
-        translate(4, true, slow);
-        a_.vmovd(at4, host::xmm0);
-        break;
+        if (insn.has(flag::update)) update_base(insn);
+        // Two ways come back.
+        a_.bind(after);
+        resume_ = resume;
+        return;
     }
-    if (insn.has(flag::update)) commit(insn.ra(), host::eax);
+    if (insn.has(flag::update)) update_base(insn);
 }
 
 // xmm0: frS as a single-precision word in memory's byte order. A selection of bits, no rounding: see fp::store_single.
 void BlockWriter::fp_store_single(Instruction insn) {
+    slot_in_rcx_ = no_slot;
     static constexpr unsigned least_normal = 1023 - 126, least_denormal = least_normal - 23;
     const Label small = a_.newLabel(), done = a_.newLabel();
     a_.vmovq(host::rdx, fpr(insn.rt(), host::xmm0));

@@ -8,128 +8,72 @@ using namespace asmjit;
 using isa::Instruction;
 using isa::Op;
 
-namespace {
-
-host::Mem carry() { return state8(offsetof(isa::CpuState, xer_ca)); }
-
-} // namespace
-
 bool BlockWriter::integer(Instruction insn) {
     const unsigned rt = insn.rt(), ra = insn.ra(), rb = insn.rb();
     auto finish = [&](unsigned gpr, const Gp& value) {
         commit(gpr, value);
         if (insn.records()) record(gpr);
     };
-    // Carry of the last host instruction to XER[CA]; host borrows are the inverse of PowerPC carries.
-    auto finish_carry = [&](const Gp& value, bool borrow) {
-        if (borrow)
-            a_.setae(carry());
-        else
-            a_.setc(carry());
-        finish(rt, value);
-    };
     switch (insn.op) {
     case Op::addi:
-    case Op::addis: {
-        const std::int32_t value =
-            insn.op == Op::addi ? insn.si() : static_cast<std::int32_t>(static_cast<std::uint32_t>(insn.ui()) << 16);
-        const Gp result = destination(rt, host::eax);
-        if (ra == 0) {
-            a_.mov(result, value);
-        } else if (ra == rt && pinned(rt)) {
-            a_.add(result, value);
+    case Op::addis: add_immediate(insn); return true;
+    case Op::add: {
+        if (!pinned(rt) && (rt == ra || rt == rb) && pinned(rt == ra ? rb : ra)) {
+            a_.add(home(rt), pin(rt == ra ? rb : ra));
+        } else if (pinned(ra) && pinned(rb)) {
+            const Gp result = destination(rt, host::eax);
+            a_.lea(result, host::ptr(pin(ra).r64(), pin(rb).r64()));
+            commit(rt, result);
         } else {
-            const Gp base = read(ra, host::eax);
-            a_.lea(result, host::ptr(base.r64(), value));
+            const Gp result = start_result(rt, rt == rb ? rb : ra, rt == rb ? ra : rb);
+            emit2(host::Inst::kIdAdd, result, source_operand(rt == rb ? ra : rb));
+            commit(rt, result);
         }
-        commit(rt, result);
+        if (insn.records()) record(rt);
         return true;
     }
-    case Op::add: {
-        const Gp result = destination(rt, host::eax);
-        const Gp a = read(ra, host::eax), b = read(rb, host::ecx);
-        a_.lea(result, host::ptr(a.r64(), b.r64()));
+    case Op::subf: {
+        const Gp result = start_result(rt, rb, ra);
+        emit2(host::Inst::kIdSub, result, source_operand(ra));
         finish(rt, result);
         return true;
     }
-    case Op::subf:
-        load(host::eax, rb);
-        emit2(host::Inst::kIdSub, host::eax, source_operand(ra));
-        finish(rt, host::eax);
-        return true;
-    case Op::neg:
-        load(host::eax, ra);
-        a_.neg(host::eax);
-        finish(rt, host::eax);
-        return true;
-    case Op::addic:
-    case Op::addic_rc:
-        load(host::eax, ra);
-        a_.add(host::eax, insn.si());
-        finish_carry(host::eax, false);
-        return true;
-    case Op::subfic:
-        a_.mov(host::eax, insn.si());
-        emit2(host::Inst::kIdSub, host::eax, source_operand(ra));
-        finish_carry(host::eax, true);
-        return true;
-    case Op::addc:
-        load(host::eax, ra);
-        emit2(host::Inst::kIdAdd, host::eax, source_operand(rb));
-        finish_carry(host::eax, false);
-        return true;
-    case Op::subfc:
-        load(host::eax, rb);
-        emit2(host::Inst::kIdSub, host::eax, source_operand(ra));
-        finish_carry(host::eax, true);
-        return true;
-    case Op::adde:
-    case Op::addme:
-    case Op::addze:
-    case Op::subfme:
-    case Op::subfze: {
-        load(host::eax, ra);
-        if (insn.op == Op::subfme || insn.op == Op::subfze) a_.not_(host::eax);
-        a_.bt(state32(offsetof(isa::CpuState, xer_ca)), 0);
-        if (insn.op == Op::adde)
-            emit2(host::Inst::kIdAdc, host::eax, source_operand(rb));
-        else
-            a_.adc(host::eax, insn.op == Op::addme || insn.op == Op::subfme ? -1 : 0);
-        finish_carry(host::eax, false);
+    case Op::neg: {
+        const Gp result = start_result(rt, ra, no_register);
+        a_.neg(result);
+        finish(rt, result);
         return true;
     }
-    case Op::subfe:
-        load(host::eax, rb);
-        a_.bt(state32(offsetof(isa::CpuState, xer_ca)), 0);
-        a_.cmc();
-        emit2(host::Inst::kIdSbb, host::eax, source_operand(ra));
-        finish_carry(host::eax, true);
-        return true;
     case Op::mulli: {
         const Gp result = destination(rt, host::eax);
         a_.imul(result, read(ra, host::eax), insn.si());
         commit(rt, result);
         return true;
     }
-    case Op::mullw:
-        load(host::eax, ra);
-        emit2(host::Inst::kIdImul, host::eax, source_operand(rb));
-        finish(rt, host::eax);
+    case Op::mullw: {
+        const Gp result = start_result(rt, rt == rb ? rb : ra, rt == rb ? ra : rb);
+        emit2(host::Inst::kIdImul, result, source_operand(rt == rb ? ra : rb));
+        finish(rt, result);
         return true;
+    }
     case Op::mulhw:
-        a_.movsxd(host::rax, read(ra, host::eax));
-        a_.movsxd(host::rcx, read(rb, host::ecx));
-        a_.imul(host::rax, host::rcx);
-        a_.shr(host::rax, 32);
-        finish(rt, host::eax);
-        return true;
-    case Op::mulhwu:
+    case Op::mulhwu: {
+        const bool is_signed = insn.op == Op::mulhw;
+        if (has_bmi2_ && !is_signed) {
+            load(host::edx, ra);
+            const Gp result = destination(rt, host::eax);
+            if (pinned(rb))
+                a_.mulx(result, host::ecx, pin(rb));
+            else
+                a_.mulx(result, host::ecx, home(rb));
+            finish(rt, result);
+            return true;
+        }
         load(host::eax, ra);
-        load(host::ecx, rb);
-        a_.imul(host::rax, host::rcx);
-        a_.shr(host::rax, 32);
-        finish(rt, host::eax);
+        a_.emit(is_signed ? host::Inst::kIdImul : host::Inst::kIdMul, host::edx, host::eax, read(rb, host::ecx));
+        finish(rt, host::edx);
         return true;
+    }
     case Op::divw:
     case Op::divwu: divide(insn); return true;
 
@@ -159,21 +103,23 @@ bool BlockWriter::integer(Instruction insn) {
     case Op::nand: logic2(host::Inst::kIdAnd, insn, false, true); return true;
     case Op::nor: logic2(host::Inst::kIdOr, insn, false, true); return true;
     case Op::eqv: logic2(host::Inst::kIdXor, insn, false, true); return true;
-    case Op::extsb: {
-        const Gp result = destination(ra, host::eax);
-        load(host::eax, insn.rs());
-        a_.movsx(result, host::al);
-        finish(ra, result);
-        return true;
-    }
+    case Op::extsb:
     case Op::extsh: {
-        const Gp result = destination(ra, host::eax);
-        load(host::eax, insn.rs());
-        a_.movsx(result, host::ax);
+        const Gp result = destination(ra, host::eax), source = read(insn.rs(), host::eax);
+        if (insn.op == Op::extsb)
+            a_.movsx(result, source.r8());
+        else
+            a_.movsx(result, source.r16());
         finish(ra, result);
         return true;
     }
     case Op::cntlzw: {
+        if (has_lzcnt_) {
+            const Gp result = destination(ra, host::eax);
+            emit2(host::Inst::kIdLzcnt, result, source_operand(insn.rs()));
+            finish(ra, result);
+            return true;
+        }
         // bsr leaves its target alone for 0: 63 ^ 31 = 32.
         load(host::ecx, insn.rs());
         a_.mov(host::eax, 63);
@@ -223,16 +169,29 @@ bool BlockWriter::integer(Instruction insn) {
         if (insn.op == Op::fnabs) a_.bts(host::rax, 63);
         a_.mov(state64(offsetof(isa::CpuState, fpr) + insn.rt() * 8), host::rax);
         return true;
-    default: return false;
+    default: return carrying(insn);
+    }
+}
+
+void BlockWriter::add_immediate(Instruction insn) {
+    const unsigned rt = insn.rt(), ra = insn.ra();
+    const std::int32_t value =
+        insn.op == Op::addi ? insn.si() : static_cast<std::int32_t>(static_cast<std::uint32_t>(insn.ui()) << 16);
+    if (ra == 0) {
+        emit2(host::Inst::kIdMov, source_operand(rt), Imm(value));
+    } else if (ra == rt) {
+        if (value != 0) emit2(host::Inst::kIdAdd, source_operand(rt), Imm(value));
+    } else {
+        const Gp result = destination(rt, host::eax);
+        a_.lea(result, host::ptr(read(ra, host::eax).r64(), value));
+        commit(rt, result);
     }
 }
 
 void BlockWriter::logic2(host::Inst::Id id, Instruction insn, bool invert_rb, bool invert_result) {
     const unsigned ra = insn.ra(), rs = insn.rs(), rb = insn.rb();
     if (id == host::Inst::kIdOr && rs == rb && !invert_rb && !invert_result) { // mr
-        const Gp value = destination(ra, host::eax);
-        if (ra != rs || !pinned(ra)) load(value, rs);
-        commit(ra, value);
+        if (ra != rs) move(ra, rs);
         if (insn.records()) record(ra);
         return;
     }
@@ -257,90 +216,6 @@ void BlockWriter::logic_immediate(host::Inst::Id id, Instruction insn, std::uint
     if (!(pinned(ra) && ra == rs)) load(result, rs);
     emit2(id, result, Imm(static_cast<std::int32_t>(value)));
     commit(ra, result);
-    if (insn.records()) record(ra);
-}
-
-void BlockWriter::rotate(Instruction insn) {
-    const unsigned ra = insn.ra(), rs = insn.rs();
-    const unsigned mb = insn.mb(), me = insn.me();
-    const std::uint32_t mask = isa::rotate_mask(mb, me);
-    if (insn.op == Op::rlwimi) {
-        load(host::eax, rs);
-        if (insn.sh() != 0) a_.rol(host::eax, insn.sh());
-        a_.and_(host::eax, mask);
-        load(host::ecx, ra);
-        a_.and_(host::ecx, ~mask);
-        a_.or_(host::eax, host::ecx);
-        commit(ra, host::eax);
-        if (insn.records()) record(ra);
-        return;
-    }
-    if (insn.op == Op::rlwnm) {
-        load(host::ecx, insn.rb());
-        load(host::eax, rs);
-        a_.rol(host::eax, host::cl);
-        if (mask != 0xFFFFFFFF) a_.and_(host::eax, mask);
-        commit(ra, host::eax);
-        if (insn.records()) record(ra);
-        return;
-    }
-    const unsigned sh = insn.sh();
-    const Gp result = destination(ra, host::eax);
-    if (!(pinned(ra) && ra == rs)) load(result, rs);
-    if (sh != 0 && mb == 0 && me == 31 - sh) {
-        a_.shl(result, sh);
-    } else if (sh != 0 && me == 31 && mb == 32 - sh) {
-        a_.shr(result, mb);
-    } else {
-        if (sh != 0) a_.rol(result, sh);
-        if (mask != 0xFFFFFFFF) a_.and_(result, mask);
-    }
-    commit(ra, result);
-    if (insn.records()) record(ra);
-}
-
-void BlockWriter::shift(Instruction insn) {
-    const unsigned ra = insn.ra(), rs = insn.rs();
-    if (insn.op == Op::srawi) {
-        const unsigned sh = insn.sh();
-        load(host::eax, rs);
-        if (sh == 0) {
-            a_.mov(carry(), 0);
-        } else {
-            // CA: a negative value lost one bits.
-            a_.mov(host::ecx, host::eax);
-            a_.sar(host::eax, sh);
-            a_.and_(host::ecx, 0x80000000U | ((1U << sh) - 1));
-            a_.cmp(host::ecx, 0x80000000U);
-            a_.seta(carry());
-        }
-    } else if (insn.op == Op::sraw) {
-        // Six bits of the amount count, as in a 64-bit shift of the extended value; the way back shows what was lost.
-        load(host::ecx, insn.rb());
-        if (pinned(rs))
-            a_.movsxd(host::rax, pin(rs));
-        else
-            a_.movsxd(host::rax, home(rs));
-        a_.mov(host::rdx, host::rax);
-        a_.sar(host::rax, host::cl);
-        a_.push(host::rax);
-        a_.shl(host::rax, host::cl);
-        a_.cmp(host::rax, host::rdx);
-        a_.pop(host::rax);
-        a_.setne(host::cl);
-        a_.shr(host::edx, 31);
-        a_.and_(host::cl, host::dl);
-        a_.mov(carry(), host::cl);
-    } else {
-        // Six bits of the amount count: 64-bit shifts give 0 for 32 and more in the low word.
-        load(host::ecx, insn.rb());
-        load(host::eax, rs);
-        if (insn.op == Op::slw)
-            a_.shl(host::rax, host::cl);
-        else
-            a_.shr(host::rax, host::cl);
-    }
-    commit(ra, host::eax);
     if (insn.records()) record(ra);
 }
 
@@ -376,9 +251,7 @@ void BlockWriter::special_register(Instruction insn, bool& done) {
     std::size_t offset = 0;
     if (insn.spr() == isa::spr::ctr) {
         done = true;
-        const Gp value = destination(to ? ctr_number : insn.rt(), host::eax);
-        load(value, to ? insn.rs() : ctr_number);
-        commit(to ? ctr_number : insn.rt(), value);
+        move(to ? ctr_number : insn.rt(), to ? insn.rs() : ctr_number);
         return;
     }
     switch (insn.spr()) {

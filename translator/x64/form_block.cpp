@@ -69,6 +69,8 @@ void form_block(BlockSource& source, Optimisations optimisations, const FetchIns
             source.ended = true;
             pc += 4;
             break;
+        } else if ((source.mode & mode::apart) != 0 && pc <= source.pc[i]) {
+            break; // the next pass finds another page, maybe
         }
     }
     source.goes_on = pc;

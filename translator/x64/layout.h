@@ -102,6 +102,7 @@ inline constexpr std::uint32_t fe = 8;          // MSR[FE0] or MSR[FE1]: enabled
 inline constexpr std::uint32_t so = 16;         // XER[SO]: compares copy it, so that it costs nothing where it is clear
 inline constexpr std::uint32_t fp_enables = 32; // FPSCR enables an exception: FP arithmetic is the interpreter's
 inline constexpr std::uint32_t global = 64;     // mapped by an entry with TID 0
+inline constexpr std::uint32_t apart = 128;     // accesses share no look: where those of a group are not in one page
 } // namespace mode
 
 // Why generated code returned; the first result of an entry. The second is in slot_exit_info.
@@ -128,6 +129,25 @@ constexpr std::int32_t page_offset(unsigned field) {
 constexpr std::int32_t page_check_offset(unsigned slot) {
     return static_cast<std::int32_t>(offsetof(isa::CpuState, engine_slots) + (8 + slot) * sizeof(std::uintptr_t));
 }
+// Page windows: pages of the current data context that generated code lately found in the software TLB, as an effective
+// page address and the host's address of its first byte. Whatever the window is called by, it has the rights for all of
+// it: a window of pages to load from knows no page that may not be loaded from. They are forgotten when the context or
+// any mapping changes.
+inline constexpr unsigned stack_window = 0; // loads and stores, as the common ones
+inline constexpr unsigned first_common_window = 1, common_windows = 2;
+inline constexpr unsigned first_load_window = 3, load_windows = 3;
+inline constexpr unsigned first_store_window = 6, store_windows = 2;
+inline constexpr unsigned page_windows = 8;
+inline constexpr std::uint8_t no_page_window = 0xFF;
+constexpr bool window_loads(unsigned window) { return window < first_store_window; }
+constexpr bool window_stores(unsigned window) { return window < first_load_window || window >= first_store_window; }
+inline constexpr std::uint64_t forgotten_page = std::uint64_t{1} << 40; // no effective address is near it
+inline constexpr unsigned first_window_slot = 16;
+constexpr std::int32_t window_page_offset(unsigned window) {
+    return static_cast<std::int32_t>(offsetof(isa::CpuState, engine_slots) +
+                                     (first_window_slot + window) * sizeof(std::uintptr_t));
+}
+constexpr std::int32_t window_host_offset(unsigned window) { return window_page_offset(window + page_windows); }
 constexpr std::int32_t slot_offset(Slot slot) {
     return static_cast<std::int32_t>(offsetof(isa::CpuState, engine_slots) + slot * sizeof(std::uintptr_t));
 }

@@ -113,6 +113,7 @@ std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint
     a.jmp(leave);
     thunks.interpret = emit_helper(helpers.interpret);
     thunks.access = emit_helper(helpers.access);
+    thunks.reach = emit_helper(helpers.reach);
 
     // These helpers neither read nor write guest registers: those that they would spoil are put aside.
     const auto home = [](const PinnedGpr& pin) { return x86::dword_ptr(state_reg, gpr_offset(pin.guest)); };
