@@ -23,6 +23,9 @@ constexpr std::int32_t max_step = 64;
 std::int32_t plus(std::int32_t a, std::int32_t b) {
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) + static_cast<std::uint32_t>(b));
 }
+std::int32_t minus(std::int32_t a, std::int32_t b) {
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) - static_cast<std::uint32_t>(b));
+}
 
 bool has_displacement(Instruction insn) { return insn.info().form == Form::d_mem || insn.info().form == Form::d_fmem; }
 
@@ -166,7 +169,7 @@ void Planner::join_group(unsigned index, const Symbol& address, unsigned first_o
     ++group.members;
     (insn.has(flag::store) ? group.stores : group.loads) = true;
     group_of_[index] = g;
-    checks_[index].distance = plus(offset, -group.offset);
+    checks_[index].distance = minus(offset, group.offset);
 }
 
 void Planner::assign_slots() {
@@ -179,15 +182,15 @@ void Planner::assign_slots() {
         if (slot == page_check_slots) continue;
         used_until[slot] = group.last + 1;
         PageCheck& leader = checks_[group.leader];
-        leader.low = plus(group.low, -group.offset);
-        leader.high = plus(group.high, -group.offset);
+        leader.low = minus(group.low, group.offset);
+        leader.high = minus(group.high, group.offset);
         leader.loads = group.loads;
         leader.stores = group.stores;
         for (unsigned i = group.leader; i <= group.last; ++i) {
             if (group_of_[i] != g) continue;
             checks_[i].role = i == group.leader ? PageCheck::Role::leads : PageCheck::Role::follows;
             checks_[i].slot = static_cast<std::uint8_t>(slot);
-            checks_[i].distance = plus(checks_[i].distance, -leader.low);
+            checks_[i].distance = minus(checks_[i].distance, leader.low);
         }
     }
 }
