@@ -158,6 +158,11 @@ struct untrap_core_statistics {
     u64 patched_sites;
     u64 known_sites;       /* patched because the cache of hot sites knew them */
     u64 left_alone_pages;  /* whose patched words kept changing */
+    u64 patches_installed; /* words written into copies of code, ever */
+    u64 patches_backed_out;
+    u64 code_copy_bytes;
+    u64 stubs;
+    u64 stub_exits;        /* taken from inside a stub, see docs/architecture.md; entries of stubs are not counted */
     u64 host_instructions; /* timebase ticks spent outside the guest's own code; 0 while not measured */
     /*
      * With exit timing on (untrap_core_set_timing): per reason, timebase ticks from leaving the guest to entering it

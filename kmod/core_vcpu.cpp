@@ -207,6 +207,11 @@ void untrap_core_statistics(untrap_core_vcpu* vcpu, struct untrap_core_statistic
     statistics->patched_sites = vcpu->vm.patches.patched_sites();
     statistics->known_sites = vcpu->vm.patches.patched_by_knowledge();
     statistics->left_alone_pages = vcpu->vm.patches.pages_left_alone();
+    statistics->patches_backed_out = vcpu->engine.patches_out();
+    statistics->patches_installed = vcpu->engine.patches_in() + statistics->patches_backed_out;
+    statistics->code_copy_bytes = vcpu->engine.copied_bytes();
+    statistics->stubs = vcpu->engine.stubs();
+    statistics->stub_exits = vcpu->engine.stub_exits();
 }
 
 int untrap_core_read_exit_sites(untrap_core_vcpu* vcpu, u32* next, u32* count, void* sites) {

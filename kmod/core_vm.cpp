@@ -13,6 +13,7 @@ namespace abi = untrap::abi;
 namespace errno_values = untrap::runtime::errno_values;
 using untrap::runtime::Memslot;
 using untrap::runtime::PhysicalMemory;
+using untrap::runtime::native::CodeCopies;
 
 namespace {
 
@@ -62,6 +63,7 @@ int untrap_core_check_extension(u32 capability) {
     case abi::cap_untrap_threshold:
     case abi::cap_untrap_exit_sites: return 1;
     case abi::cap_untrap_hot_sites: return static_cast<int>(abi::untrap_most_hot_sites);
+    case abi::cap_untrap_patch_memory: return static_cast<int>(CodeCopies::most_bytes);
     default: return 0;
     }
 }
@@ -73,11 +75,15 @@ int untrap_core_enable_cap(untrap_core_vm* vm, u32 capability, const u64* args) 
     // The guest reads the timebase of the CPU: there is no other clock.
     case abi::cap_untrap_clock: good = args[0] == abi::untrap_clock_host && args[1] <= 1; break;
     case abi::cap_untrap_threshold: good = args[0] >= 1 && (args[0] | args[1] | args[2]) <= 0xFFFFFFFF; break;
+    case abi::cap_untrap_patch_memory:
+        good = args[0] >= abi::untrap_least_patch_memory && args[0] <= CodeCopies::most_bytes;
+        break;
     default: break;
     }
     if (!good) return -errno_values::einval;
     if (vm->started) return -errno_values::ebusy;
     if (capability == abi::cap_untrap_levels) vm->levels = static_cast<unsigned>(args[0]);
+    if (capability == abi::cap_untrap_patch_memory) vm->patching.copies.limit(args[0]);
     if (capability == abi::cap_untrap_threshold) {
         vm->patches.limit(static_cast<u32>(args[1]), static_cast<unsigned>(args[2]));
         vm->threshold = static_cast<unsigned>(args[0]);

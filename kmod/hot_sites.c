@@ -7,21 +7,6 @@
 
 #include "kmod/vm.h"
 
-// VMs that are not told otherwise; 0: the core's own.
-static unsigned int hot_threshold;
-module_param(hot_threshold, uint, 0444);
-MODULE_PARM_DESC(hot_threshold, "traps of a site before it is patched (default: 4)");
-
-static unsigned int patched_sites;
-module_param(patched_sites, uint, 0444);
-MODULE_PARM_DESC(patched_sites, "sites patched at a time in each VM (default: as many as its table holds)");
-
-int untrap_hot_sites_defaults(struct untrap_core_vm* core) {
-    const u64 args[4] = {hot_threshold ?: UNTRAP_DEFAULT_THRESHOLD, patched_sites};
-
-    return untrap_core_enable_cap(core, UNTRAP_CAP_THRESHOLD, args);
-}
-
 int untrap_vm_set_known_sites(struct untrap_vm* vm, const struct untrap_hot_sites* request) {
     const size_t bytes = (size_t)request->count * sizeof(struct untrap_hot_site);
     void* memory = NULL;

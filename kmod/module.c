@@ -13,10 +13,6 @@ bool untrap_exit_timing;
 module_param_named(exit_timing, untrap_exit_timing, bool, 0644);
 MODULE_PARM_DESC(exit_timing, "vCPUs start with exit timing on (default: off)");
 
-int untrap_level = -1;
-module_param_named(level, untrap_level, int, 0444);
-MODULE_PARM_DESC(level, "patch level of VMs that ask for none: 0 to 4 (default: the highest)");
-
 static struct miscdevice device = {
     .minor = KVM_MINOR,
     .name = "kvm",
@@ -36,15 +32,6 @@ static int __init register_device(void) {
         result = misc_register(&device);
     }
     return result;
-}
-
-static int __init check_level(void) {
-    const u64 available = untrap_core_check_extension(UNTRAP_CAP_LEVELS);
-
-    if (untrap_level < 0) return 0;
-    if (untrap_level <= 4 && (untrap_levels_up_to(untrap_level) & ~available) == 0) return 0;
-    pr_err("untrap: there is no level %d here\n", untrap_level);
-    return -EINVAL;
 }
 
 static void free_memory(void) {
@@ -70,7 +57,7 @@ static int __init untrap_init(void) {
         pr_err("untrap: this host is not one that untrap runs on (%d)\n", result);
         goto free_vectors;
     }
-    result = check_level();
+    result = untrap_patch_limits_check();
     if (!result) result = untrap_stats_init();
     if (result) goto unload_core;
     untrap_debugfs_init();

@@ -51,6 +51,11 @@ const struct untrap_statistic untrap_statistics[] = {
     CORE(patched_sites, true),
     CORE(known_sites, false),
     CORE(left_alone_pages, true),
+    CORE(patches_installed, false),
+    CORE(patches_backed_out, false),
+    CORE(code_copy_bytes, true),
+    CORE(stubs, true),
+    CORE(stub_exits, false),
     CORE(host_instructions, false),
 };
 

@@ -20,6 +20,9 @@
 // args[0]: exits are told apart by guest instruction, in a table for this many of them; 0: they are not.
 #define UNTRAP_CAP_EXIT_SITES 0x55540005u
 
+// args[0]: bytes that copies of guest code and stubs may take; KVM_CHECK_EXTENSION answers the most.
+#define UNTRAP_CAP_PATCH_MEMORY 0x55540009u
+
 // An ioctl of the vCPU.
 struct untrap_stats {
     __u64 guest_instructions;

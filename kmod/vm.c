@@ -74,13 +74,7 @@ static struct untrap_vm* create(void) {
     if (!vm->core_memory || !vm->slots) goto fail;
     vm->core = untrap_core_vm_create(vm->core_memory);
     if (!vm->core) goto fail;
-    WARN_ON_ONCE(untrap_hot_sites_defaults(vm->core)); // every value is a valid one
-    if (untrap_level >= 0) {
-        const u64 levels[4] = {untrap_levels_up_to(untrap_level)};
-
-        // Loading has checked that they are there.
-        WARN_ON_ONCE(untrap_core_enable_cap(vm->core, UNTRAP_CAP_LEVELS, levels));
-    }
+    WARN_ON_ONCE(untrap_patch_limits_apply(vm->core)); // loading has checked them
 
     refcount_set(&vm->users, 1);
     mmgrab(current->mm);

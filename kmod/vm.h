@@ -101,10 +101,13 @@ static inline void untrap_vm_get(struct untrap_vm* vm) { refcount_inc(&vm->users
 
 // Parameters.
 extern bool untrap_exit_timing; // a new vCPU has exit timing on
-extern int untrap_level;        // patch levels of a new VM: up to this one; below 0: the core's default
 
-// Bit mask of the levels up to `level`, as UNTRAP_CAP_LEVELS takes it.
-static inline u64 untrap_levels_up_to(int level) { return ((2ull << level) - 1) & ~1ull; }
+// ---- patch_limits.c ------------------------------------------------------------------------------------------------
+
+// The module's parameters: -EINVAL, and a line that says which is wrong.
+int untrap_patch_limits_check(void);
+// For a new VM.
+int untrap_patch_limits_apply(struct untrap_core_vm* core);
 
 // ---- system.c ------------------------------------------------------------------------------------------------------
 
@@ -131,8 +134,6 @@ void untrap_vm_for_each(void (*call)(struct untrap_vm* vm, void* data), void* da
 
 // ---- hot_sites.c ---------------------------------------------------------------------------------------------------
 
-// What the module's parameters say, for a new VM. -EINVAL.
-int untrap_hot_sites_defaults(struct untrap_core_vm* core);
 int untrap_vm_set_known_sites(struct untrap_vm* vm, const struct untrap_hot_sites* request);
 int untrap_vcpu_get_hot_sites(struct untrap_vcpu* vcpu, void __user* argument);
 

@@ -40,6 +40,12 @@ inline constexpr std::uint32_t cap_untrap_hot_sites = 0x55540007u;
 // Not to be enabled: KVM_CHECK_EXTENSION says 1 where translations can be read and given (soft440).
 inline constexpr std::uint32_t cap_untrap_translations = 0x55540008u;
 
+// args[0]: bytes that native440 may take for patched copies of guest code and for stubs, from untrap_least_patch_memory
+// to what KVM_CHECK_EXTENSION answers; the default is a parameter of the module. What finds no room keeps its trap.
+// soft440 has none: its patches are in translations.
+inline constexpr std::uint32_t cap_untrap_patch_memory = 0x55540009u;
+inline constexpr std::uint64_t untrap_least_patch_memory = 4096;
+
 inline constexpr std::uint64_t untrap_clock_host = 0;
 inline constexpr std::uint64_t untrap_clock_guest = 1; // time is counted in retired guest instructions
 

@@ -29,7 +29,7 @@ CodeCopies::Block* CodeCopies::make(NativeHost& host, const Memslot& slot, std::
     shift = apart(real, shift);
     for (; shift >= page_shift; shift = smaller(shift)) {
         const std::uint64_t bytes = std::uint64_t{1} << shift;
-        if (bytes_ + bytes > limit_) continue;
+        if (!has_room(bytes)) continue;
         auto* const memory = static_cast<std::uint8_t*>(host.allocate(shift));
         if (memory == nullptr) continue;
         Block& block = blocks_[index];

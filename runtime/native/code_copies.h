@@ -48,10 +48,20 @@ class CodeCopies {
         std::uint8_t* word_at(std::uint64_t at) const { return copy + static_cast<unsigned>(at - real); }
     };
 
+    // What copies can take at most, however they lie: more needs no limit.
+    static constexpr std::uint64_t most_bytes = std::uint64_t{block_limit} << largest_shift;
+
     bool any() const { return used_ != 0; }
     std::uint64_t bytes() const { return bytes_; }
-    // Memory that copies may take, in bytes.
+    // Memory that copies, and what is set aside, may take together, in bytes.
     void limit(std::uint64_t bytes) { limit_ = bytes; }
+    // Memory that is no copy but counts like one; false if that were more than the limit.
+    bool set_aside(std::uint64_t bytes) {
+        if (!has_room(bytes)) return false;
+        aside_ += bytes;
+        return true;
+    }
+    void give_back(std::uint64_t bytes) { aside_ -= bytes; }
 
     Block* find(std::uint64_t real) {
         for (unsigned number = first_in(real); number != 0; number = blocks_[number - 1].next) {
@@ -82,6 +92,7 @@ class CodeCopies {
 
   private:
     static unsigned piece_of(const Block& block, unsigned page);
+    bool has_room(std::uint64_t bytes) const { return bytes_ + aside_ + bytes <= limit_; }
 
     // Blocks by the number of their megabyte, and how many there are in 16 of them: both by its low bits.
     static_assert(largest_shift == 20 && block_limit < 0xFF);
@@ -93,7 +104,7 @@ class CodeCopies {
 
     std::array<Block, block_limit> blocks_{};
     unsigned used_ = 0; // blocks from this number on are none
-    std::uint64_t bytes_ = 0, limit_ = std::uint64_t{32} << 20;
+    std::uint64_t bytes_ = 0, aside_ = 0, limit_ = most_bytes;
 };
 
 } // namespace untrap::runtime::native

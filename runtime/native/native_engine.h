@@ -42,10 +42,13 @@ class NativeEngine final : public Engine {
         return vector == HANDLER_LEFT ? handler_left() : other_exit(vector);
     }
 
-    // Patches there are, and those that were taken out again; their memory in bytes.
+    // Patches there are, and those that were taken out again; their memory in bytes; stubs among them, and exits that
+    // were taken from inside one.
     std::uint32_t patches_in() const { return patching_.installed; }
     std::uint64_t patches_out() const { return patching_.backed_out; }
     std::uint64_t copied_bytes() const { return patching_.copies.bytes(); }
+    std::uint32_t stubs() const { return patching_.arena.stubs(); }
+    std::uint64_t stub_exits() const { return patching_.stub_exits; }
     // Where the guest's kernel runs with one context for all PIDs, as long as it uses no mapping of one of them.
     bool one_kernel() const { return world_.kernel_pids == 0; }
 

@@ -102,6 +102,7 @@ void NativeEngine::leave_stub(unsigned& vector) {
     if (view.gpr < state.gpr.size()) state.gpr[view.gpr] = view.gpr_value;
     world_.cr = (world_.cr & ~view.cr_mask) | view.cr_value;
     from_stub_ = true;
+    ++patching_.stub_exits;
 }
 
 // A stub could not be fetched; the guest stands before its site again.
@@ -248,8 +249,12 @@ bool NativeEngine::start_arena(std::uint32_t site) {
         if (!place_is_free(ea, Patching::arena_shift) ||
             meets({.word0 = ea | TlbEntry::valid_bit | 0x30}, ppc::guest_page_ea, own_page_shift))
             continue;
+        if (!patching_.copies.set_aside(Patching::arena_bytes)) return false;
         patching_.arena_words = static_cast<std::uint32_t*>(host_.allocate(Patching::arena_shift));
-        if (patching_.arena_words == nullptr) return false;
+        if (patching_.arena_words == nullptr) {
+            patching_.copies.give_back(Patching::arena_bytes);
+            return false;
+        }
         patching_.arena_real = host_.real_of(patching_.arena_words);
         patching_.arena.start(ea, patching_.arena_words, patching_.restarts.data(), Patching::arena_granules);
         hardware::publish_code(patching_.arena_words, 1U << Patching::arena_shift);
@@ -343,7 +348,7 @@ NativeEngine::Installed NativeEngine::install(std::uint64_t real, std::uint32_t 
     const std::uint16_t number = patching_.free_site;
     Patching::Site& site = patching_.sites[number];
     patching_.free_site = site.next;
-    site = {real, original, stub, block->first_site[page]};
+    site = {real, original, stub, block->first_site[page], static_cast<std::uint8_t>(patch->level)};
     block->first_site[page] = number;
     ++patching_.installed;
     store_big_endian(block->word_at(real), 4, word);
@@ -369,8 +374,7 @@ void NativeEngine::back_out_page(CodeCopies::Block& block, unsigned page) {
     const std::uint32_t saved = hardware::irq_save();
     for (std::uint16_t number = block.first_site[page]; number != CodeCopies::no_site;) {
         Patching::Site& site = patching_.sites[number];
-        if ((traces_ & NativeHost::traces_patch) != 0)
-            host_.trace_patch(site.real, site.original, site.stub != 0 ? 2 : 1, false);
+        if ((traces_ & NativeHost::traces_patch) != 0) host_.trace_patch(site.real, site.original, site.level, false);
         vcpu_.patches.back_out(site.real, site.original);
         if (site.stub != 0) patching_.arena.remove(site.stub);
         const std::uint16_t next = site.next;
@@ -402,6 +406,7 @@ void NativeEngine::back_out_all() {
     world_.arena = world_.arena_bytes = 0;
     if (patching_.arena_words != nullptr) {
         host_.release(patching_.arena_words, Patching::arena_shift);
+        patching_.copies.give_back(Patching::arena_bytes);
         patching_.arena_words = nullptr;
         patching_.arena.start(0, nullptr, patching_.restarts.data(), 0);
         hardware::invalidate_instruction_cache();

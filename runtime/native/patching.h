@@ -12,13 +12,15 @@ namespace untrap::runtime::native {
 // What a VM's patches are made of; lies in the VM's memory, the engine works with it.
 struct Patching {
     static constexpr unsigned site_limit = 4096;
-    static constexpr unsigned arena_shift = 16, arena_granules = (1U << arena_shift) / ppc::StubArena::granule_bytes;
+    static constexpr unsigned arena_shift = 16, arena_bytes = 1U << arena_shift;
+    static constexpr unsigned arena_granules = arena_bytes / ppc::StubArena::granule_bytes;
 
     struct Site {
         std::uint64_t real = 0;
         std::uint32_t original = 0;
         std::uint32_t stub = 0; // 0: a word
         std::uint16_t next = CodeCopies::no_site;
+        std::uint8_t level = 0;
     };
 
     Patching() {
@@ -35,6 +37,7 @@ struct Patching {
     std::uint16_t free_site = 0;
     std::uint32_t installed = 0;
     std::uint64_t backed_out = 0;
+    std::uint64_t stub_exits = 0; // exits taken from inside a stub
 };
 
 } // namespace untrap::runtime::native

@@ -58,8 +58,7 @@ static uint8_t* read_statistics(int fd, size_t* bytes, const char* id_prefix) {
     return buffer;
 }
 
-// ~0 if there is none of this name.
-static uint64_t value_of(int fd, const char* id_prefix, const char* wanted) {
+uint64_t statistic(int fd, const char* id_prefix, const char* wanted) {
     size_t bytes;
     const uint8_t* file = read_statistics(fd, &bytes, id_prefix);
     struct kvm_stats_header header;
@@ -87,20 +86,20 @@ static void test_vcpu(void) {
     vm_open(&vm, 64 * KB);
     VM_LOAD(&vm, 0x1000, dcr);
     fd = (int)REQUIRE_SUCCESS(ioctl(vm.vcpu, KVM_GET_STATS_FD, 0));
-    CHECK_EQUAL(value_of(fd, "kvm-", "dcr_exits"), 0);
-    exits = value_of(fd, "kvm-", "sum_exits");
+    CHECK_EQUAL(statistic(fd, "kvm-", "dcr_exits"), 0);
+    exits = statistic(fd, "kvm-", "sum_exits");
     vm_start_at(&vm, 0x1000, 0, 0, 0);
     vm_run_to(&vm, KVM_EXIT_DCR);
     vm_run_to(&vm, KVM_EXIT_DCR);
     vm_run_to_done(&vm);
-    CHECK_EQUAL(value_of(fd, "kvm-", "dcr_exits"), 3);
-    CHECK(value_of(fd, "kvm-", "sum_exits") >= exits + 3);
+    CHECK_EQUAL(statistic(fd, "kvm-", "dcr_exits"), 3);
+    CHECK(statistic(fd, "kvm-", "sum_exits") >= exits + 3);
     CHECK(write(fd, &byte, 1) == -1);
     CHECK_ERROR(ioctl(fd, KVM_RUN, 0), ENOTTY);
     // Read in sequence, byte by byte, it is the same; and it outlives the other descriptors.
     CHECK_EQUAL(read(fd, &byte, 1), 1);
     vm_close(&vm);
-    CHECK_EQUAL(value_of(fd, "kvm-", "dcr_exits"), 3);
+    CHECK_EQUAL(statistic(fd, "kvm-", "dcr_exits"), 3);
 }
 
 static void test_vm(void) {
@@ -109,20 +108,17 @@ static void test_vm(void) {
 
     vm_open(&vm, 64 * KB);
     fd = (int)REQUIRE_SUCCESS(ioctl(vm.fd, KVM_GET_STATS_FD, 0));
-    CHECK_EQUAL(value_of(fd, "kvm-", "memory_slots"), 1);
-    CHECK_EQUAL(value_of(fd, "kvm-", "pinned_pages"), 16);
+    CHECK_EQUAL(statistic(fd, "kvm-", "memory_slots"), 1);
+    CHECK_EQUAL(statistic(fd, "kvm-", "pinned_pages"), 16);
     REQUIRE_SUCCESS(set_region(vm.fd, 0, 0, 0, 0, NULL));
-    CHECK_EQUAL(value_of(fd, "kvm-", "pinned_pages"), 0);
+    CHECK_EQUAL(statistic(fd, "kvm-", "pinned_pages"), 0);
     CHECK_ERROR(ioctl(vm.kvm, KVM_GET_STATS_FD, 0), ENOTTY);
 }
 
 // ---- debugfs and tracepoints
 // -----------------------------------------------------------------------------------------
 
-#define DEBUGFS "/sys/kernel/debug/kvm/"
-#define TRACING "/sys/kernel/tracing/"
-
-static char* read_text(const char* path) {
+char* read_text(const char* path) {
     static char text[262144];
     const int fd = (int)REQUIRE_SUCCESS(open(path, O_RDONLY));
     size_t length = 0;
@@ -135,7 +131,7 @@ static char* read_text(const char* path) {
     return text;
 }
 
-static void write_text(const char* path, const char* text) {
+void write_text(const char* path, const char* text) {
     const int fd = (int)REQUIRE_SUCCESS(open(path, O_WRONLY));
 
     REQUIRE_EQUAL(write(fd, text, strlen(text)), strlen(text));
@@ -152,9 +148,28 @@ static void run_dcr_guest(struct vm* vm) {
 
 // Sums over all VMs, and the exit timing of each vCPU, by the names that they had in the days of KVM for the 440.
 static void test_debugfs(void) {
-    static const char* const names[] = {"exits",    "mmio",   "dcr",      "sig",        "light", "itlb_r",
-                                        "itlb_v",   "dtlb_r", "dtlb_v",   "sysc",       "isi",   "dsi",
-                                        "inst_emu", "dec",    "ext_intr", "halt_wakeup"};
+    static const char* const names[] = {"exits",
+                                        "mmio",
+                                        "dcr",
+                                        "sig",
+                                        "light",
+                                        "itlb_r",
+                                        "itlb_v",
+                                        "dtlb_r",
+                                        "dtlb_v",
+                                        "sysc",
+                                        "isi",
+                                        "dsi",
+                                        "inst_emu",
+                                        "dec",
+                                        "ext_intr",
+                                        "halt_wakeup",
+                                        "patched_sites",
+                                        "patches_installed",
+                                        "patches_backed_out",
+                                        "code_copy_bytes",
+                                        "stubs",
+                                        "stub_exits"};
     char timing[100], path[100];
     const char* row;
     unsigned long count = 0;

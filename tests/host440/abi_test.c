@@ -17,5 +17,6 @@ int main(void) {
     abi_statistics();
     abi_exit_sites();
     abi_hot_sites();
+    abi_patching();
     return check_end();
 }

@@ -4,6 +4,7 @@
 // The parts of abi_test. Each runs its tests.
 
 #include <linux/kvm.h>
+#include <stdint.h>
 
 void abi_system(void);       // /dev/kvm, descriptors, what every ioctl has in common
 void abi_memory(void);       // slots
@@ -16,6 +17,14 @@ void abi_events(void);       // KVM_IRQFD, KVM_IOEVENTFD
 void abi_statistics(void);   // KVM_GET_STATS_FD
 void abi_exit_sites(void);   // UNTRAP_GET_EXIT_SITES
 void abi_hot_sites(void);    // UNTRAP_GET_HOT_SITES, UNTRAP_SET_KNOWN_SITES
+void abi_patching(void);     // UNTRAP_CAP_PATCH_MEMORY, what is told of patches
+
+// abi_statistics.c: a value of a statistics descriptor whose name begins so, ~0 if there is none; text of files.
+uint64_t statistic(int fd, const char* id_prefix, const char* name);
+char* read_text(const char* path);
+void write_text(const char* path, const char* text);
+#define DEBUGFS "/sys/kernel/debug/kvm/"
+#define TRACING "/sys/kernel/tracing/"
 
 // Seconds of the host's time for a test.
 #define TEST_SECONDS 20

@@ -350,15 +350,26 @@ static void test_nothing_left(void) { check_same_state(&before, 512); }
 
 static int unload(void) { return (int)syscall(SYS_delete_module, "untrap", O_NONBLOCK); }
 
-static int load(void) {
+static uint64_t code_copy_bytes(void) {
+    char text[32] = "";
+    const int fd = (int)REQUIRE_SUCCESS(open("/sys/kernel/debug/kvm/code_copy_bytes", O_RDONLY));
+
+    CHECK(read(fd, text, sizeof(text) - 1) > 0);
+    close(fd);
+    return strtoull(text, NULL, 10);
+}
+
+static int load_with(const char* arguments) {
     const int fd = open(module_file, O_RDONLY);
     int result;
 
     REQUIRE(fd >= 0);
-    result = (int)syscall(SYS_finit_module, fd, module_arguments, 0);
+    result = (int)syscall(SYS_finit_module, fd, arguments, 0);
     close(fd);
     return result;
 }
+
+static int load(void) { return load_with(module_arguments); }
 
 static void test_unload_refused(void) {
     struct vm vm;
@@ -393,19 +404,74 @@ static void test_unload_refused(void) {
     end_process(spinner);
 }
 
+// What was closed last may still be on its way.
+static void unload_at_last(void) {
+    unsigned attempt;
+
+    for (attempt = 0; unload() != 0; ++attempt) {
+        REQUIRE_EQUAL(errno, EWOULDBLOCK);
+        REQUIRE(attempt < 20);
+        sleep_ms(50);
+    }
+}
+
+// Bytes of code copies of a guest that runs patched code in each of 16 MB.
+static uint64_t copied_bytes(void) {
+    struct kvm_create_guest_memfd request;
+    struct vm vm;
+    unsigned place;
+    uint64_t bytes;
+    int file;
+
+    vm_open(&vm, 0);
+    memset(&request, 0, sizeof(request));
+    request.size = vm.memory_bytes = 16 * MB;
+    file = (int)REQUIRE_SUCCESS(ioctl(vm.kvm, KVM_CREATE_GUEST_MEMFD, &request));
+    vm.memory = mmap(NULL, request.size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    REQUIRE(vm.memory != MAP_FAILED);
+    REQUIRE_SUCCESS(set_region(vm.fd, 0, 0, 0, vm.memory_bytes, vm.memory));
+    for (place = 0; place != 16; ++place) {
+        VM_LOAD(&vm, place * MB + 0x1000, patched);
+        vm_start_at(&vm, place * MB + 0x1000, 0, 0, 100);
+        CHECK_EQUAL(vm_run_to_done(&vm), 0);
+    }
+    bytes = code_copy_bytes();
+    close(file);
+    vm_close(&vm);
+    return bytes;
+}
+
+// The module's parameters: what is none is refused, and what is one holds.
+static void test_parameters(void) {
+    static const char* const wrong[] = {
+        "patch_memory=0", "patch_memory=33",  "patch_memory=4294967295", "patch_memory=-1",    "patch_memory=much",
+        "level=5",        "level=2147483647", "hot_threshold=-1",        "patched_sites=many",
+    };
+    size_t i;
+
+    unload_at_last();
+    for (i = 0; i != sizeof(wrong) / sizeof(wrong[0]); ++i) {
+        CHECK_ERROR(load_with(wrong[i]), EINVAL);
+        CHECK(access("/dev/kvm", F_OK) != 0);
+    }
+    REQUIRE_SUCCESS(load_with("patch_memory=1"));
+    CHECK(copied_bytes() <= MB);
+    unload_at_last();
+    REQUIRE_SUCCESS(load_with("level=0"));
+    CHECK_EQUAL(copied_bytes(), 0);
+    unload_at_last();
+    REQUIRE_SUCCESS(load_with(""));
+    CHECK(copied_bytes() > MB);
+    unload_at_last();
+    REQUIRE_SUCCESS(load());
+}
+
 // Gone without a trace, and back, several times; then it works as before.
 static void test_reload(void) {
     unsigned i;
 
     for (i = 0; i != 5; ++i) {
-        // What was closed last may still be on its way.
-        unsigned attempt;
-
-        for (attempt = 0; unload() != 0; ++attempt) {
-            REQUIRE_EQUAL(errno, EWOULDBLOCK);
-            REQUIRE(attempt < 20);
-            sleep_ms(50);
-        }
+        unload_at_last();
         CHECK(access("/dev/kvm", F_OK) != 0);
         CHECK(access("/sys/kernel/debug/kvm", F_OK) != 0);
         REQUIRE_SUCCESS(load());
@@ -432,6 +498,7 @@ int main(int argc, char** argv) {
     check_test("nothing is left of those", 60, test_nothing_left);
     if (module_file != NULL) {
         check_test("unloading is refused while it is in use", 60, test_unload_refused);
+        check_test("parameters", 60, test_parameters);
         if (check_test("unloaded and loaded again", 60, test_reload)) {
             before = host_state();
             check_test("unloaded and loaded again, once more", 60, test_reload);

@@ -53,6 +53,18 @@ GUEST sum
 	b	.
 END sum
 
+GUEST patched
+	mtctr	%r5
+	li	%r7,0
+1:	mfspr	%r6,SPR_SPRG0
+	mtspr	SPR_SRR0,%r6
+	wrteei	0
+	add	%r7,%r7,%r6
+	bdnz	1b
+	DONE	%r7
+	b	.
+END patched
+
 GUEST load_word
 	lwz	%r4,0(%r3)
 	DONE	%r4

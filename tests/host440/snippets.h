@@ -33,5 +33,6 @@ SNIPPET(fp_sum);            // f2 += the double at r3, r5 times; to r3 + 8
 SNIPPET(all_registers);     // r5 times adds up r4, r6 … r31, CR, LR, XER, whose sum goes to DONE
 SNIPPET(debug);             // see snippets.S for what is where
 SNIPPET(program);           // IVOR6 leads to DCR_PROGRAM with SRR0, then SRR0 + 4; runs at r3
+SNIPPET(patched);           // r5 times: SPRG0 to r6, r6 to SRR0, interrupts off; the sum of r6 to DONE
 SNIPPET(special_registers); // SPRG0, CSRR0, IVPR, IVOR3, PID, SRR0, IAC1 to r10 … r16
 #undef SNIPPET

@@ -16,6 +16,7 @@ using namespace untrap::tests;
 using native::Machine;
 using native::ModelCpu;
 using runtime::RunExit;
+using runtime::native::CodeCopies;
 
 // What userspace saw at an exit.
 struct Seen {
@@ -192,7 +193,7 @@ TEST_CASE("a guest kernel does the same on a 440 as in the interpreter", "[kerne
     Random random = seeded_random(31);
     const std::uint64_t goal = instruction_goal(1'500'000);
     std::uint64_t executed = 0, kernels = 0, finished = 0, invalidations = 0;
-    std::uint64_t host_interrupts = 0, assembly = 0, handled = 0, left = 0;
+    std::uint64_t host_interrupts = 0, assembly = 0, handled = 0, left = 0, stub_exits = 0, traced = 0;
     while (executed < goal) {
         ModelCpu cpu(random, random.pick({16U, 24U, 40U, 62U}));
         runtime::native::ShadowTlb tlb;
@@ -210,13 +211,20 @@ TEST_CASE("a guest kernel does the same on a 440 as in the interpreter", "[kerne
             cpu.host_percent = random.pick({0U, 10U, 60U});
             cpu.assembly_paths = random.chance(70);
             twins.native->native().set_timing(random.chance(20));
-            twins.native->traces = random.chance(20) ? 7 : 0;
+            twins.native->traces = random.chance(20) ? 15 : 0;
+            const std::uint64_t patch_memory =
+                random.pick({4096U, 0x10000U, 0x14000U, 0x80000U, unsigned{CodeCopies::most_bytes}});
+            twins.native->limit_patch_memory(patch_memory);
+            twins.native->most_allocated = twins.native->allocated;
             twins.start(random, kernels++);
             while (twins.step()) {
             }
+            CHECK(twins.native->most_allocated <= patch_memory);
             executed += twins.native->executed;
             finished += twins.other.finished() ? 1 : 0;
         }
+        stub_exits += twins.native->native().stub_exits();
+        traced += twins.native->patches_traced;
         host_interrupts += cpu.host_interrupts;
         assembly += cpu.assembly_exits;
         handled += cpu.handlers_finished;
@@ -231,6 +239,8 @@ TEST_CASE("a guest kernel does the same on a 440 as in the interpreter", "[kerne
     CHECK(host_interrupts > 1000);
     CHECK(assembly > 1000);
     CHECK(invalidations > 0);
+    CHECK(stub_exits > 100);
+    CHECK(traced > 100);
 }
 
 TEST_CASE("two guests on one CPU do not notice each other", "[kernel]") {

@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <cstdio>
 #include <cstring>
@@ -61,9 +62,12 @@ void Machine::MachineHost::arm_timer(std::uint64_t until) {
 void* Machine::MachineHost::allocate(unsigned shift) {
     machine_.cpu_.expect_interrupts(true, "allocating memory");
     if (shift > machine_.largest_allocation) return nullptr;
+    machine_.allocated += std::uint64_t{1} << shift;
+    machine_.most_allocated = std::max(machine_.most_allocated, machine_.allocated);
     return machine_.cpu_.memory.allocate_own(shift, machine_.vm_);
 }
-void Machine::MachineHost::release(void* block, unsigned) {
+void Machine::MachineHost::release(void* block, unsigned shift) {
+    machine_.allocated -= std::uint64_t{1} << shift;
     machine_.cpu_.memory.release_own(static_cast<std::uint8_t*>(block));
 }
 std::uint64_t Machine::MachineHost::real_of(const void* linear) {
@@ -77,6 +81,20 @@ std::uint32_t Machine::MachineHost::linear(const void* memory, std::uint32_t byt
 void Machine::MachineHost::take_fpu() { machine_.cpu_.fpu_permission(true); }
 void Machine::MachineHost::give_fpu() { machine_.cpu_.fpu_permission(false); }
 void Machine::MachineHost::trace_entry(std::uint32_t, std::uint32_t, std::uint32_t) { ++machine_.traced; }
+void Machine::MachineHost::trace_patch(std::uint64_t real, std::uint32_t word, unsigned level, bool patched) {
+    ++machine_.traced;
+    if (patched) {
+        ++machine_.patches_traced;
+        CHECK((level == 1 || level == 2));
+        CHECK(machine_.traced_patches.emplace(real, level).second);
+        CHECK(machine_.vcpu_.patches.find(real, word) != nullptr);
+        return;
+    }
+    const auto patch = machine_.traced_patches.find(real);
+    REQUIRE(patch != machine_.traced_patches.end());
+    CHECK(patch->second == level);
+    machine_.traced_patches.erase(patch);
+}
 void Machine::MachineHost::trace_exit(unsigned, std::uint32_t, std::uint32_t) { ++machine_.traced; }
 void Machine::MachineHost::trace_tlb(unsigned, const std::uint32_t (&)[3], unsigned, bool) { ++machine_.traced; }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -60,6 +61,8 @@ class Machine {
     // Patch levels up to this one, from the next start on.
     void set_levels(unsigned levels, unsigned threshold);
     void set_level(unsigned level, unsigned threshold);
+    // Memory of copies and stubs, in bytes; nothing may be patched.
+    void limit_patch_memory(std::uint64_t bytes) { patching_->copies.limit(bytes); }
     runtime::Engine& engine() { return vcpu_.engine(); }
     ModelCpu& cpu() { return cpu_; }
     unsigned vm() const { return vm_; }
@@ -93,10 +96,14 @@ class Machine {
     std::uint64_t executed = 0;                   // instructions of the guest on the model
     std::uint64_t stop_after = ~std::uint64_t{0}; // instructions, after which the vCPU is stopped
     unsigned waits = 0;
-    bool used_state_page = false;     // by an access of its own
-    unsigned largest_allocation = 20; // log2 of the bytes that the host has in one piece
+    bool used_state_page = false;                    // by an access of its own
+    unsigned largest_allocation = 20;                // log2 of the bytes that the host has in one piece
+    std::uint64_t allocated = 0, most_allocated = 0; // bytes
     std::uint32_t traces = 0;
     std::uint64_t traced = 0;
+    // Level of each patch that is in, by its place, and how often one came: as far as patches are traced.
+    std::map<std::uint64_t, unsigned> traced_patches;
+    std::uint64_t patches_traced = 0;
     std::vector<std::string> warnings;
 
   private:
@@ -118,7 +125,7 @@ class Machine {
         void release(void* block, unsigned shift) override;
         std::uint64_t real_of(const void* linear) override;
         std::uint32_t linear(const void* memory, std::uint32_t bytes) override;
-        void trace_patch(std::uint64_t, std::uint32_t, unsigned, bool) override { ++machine_.traced; }
+        void trace_patch(std::uint64_t real, std::uint32_t word, unsigned level, bool patched) override;
         void trace_entry(std::uint32_t pc, std::uint32_t msr, std::uint32_t pid) override;
         void trace_exit(unsigned reason, std::uint32_t pc, std::uint32_t word) override;
         void trace_tlb(unsigned index, const std::uint32_t (&words)[3], unsigned pid, bool written) override;

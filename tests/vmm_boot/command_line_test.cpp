@@ -100,6 +100,8 @@ TEST_CASE("command line: levels") {
     run_refused({"--level", "1", "--levels", "1"}, "exclude each other");
     run_refused({"--mode", "trap", "--level", "1"}, "--mode trap and --level exclude each other");
     run_refused({"--mode", "trap", "--hot-threshold", "9"}, "exclude each other");
+    CHECK(run({"--patch-memory", "3"}).machine.patch_memory == std::uint64_t{3} << 20);
+    run_refused({"--mode", "trap", "--patch-memory", "9"}, "exclude each other");
 }
 
 TEST_CASE("command line: memory sizes") {
@@ -138,6 +140,8 @@ TEST_CASE("command line: what is refused") {
     run_refused({"--timeout", "1e300"}, "--timeout");
     run_refused({"--timeout", "soon"}, "--timeout");
     run_refused({"--hot-threshold", "0"}, "--hot-threshold");
+    for (const char* size : {"0", "1025", "-1", "1.5", "much", "18446744073709551615"})
+        run_refused({"--patch-memory", size}, "--patch-memory");
     refused({"ab", "-k", "k", "--mode", "trap"}, "--mode");
     refused({"run", "-k", "k", "--json", "x"}, "--json");
     refused({"scan"}, "vmlinux");

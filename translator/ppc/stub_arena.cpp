@@ -8,7 +8,7 @@ void StubArena::start(std::uint32_t ea, std::uint32_t* words, Restart* restarts,
     words_ = words;
     restarts_ = restarts;
     granules_ = granules;
-    used_ = next_ = 0;
+    used_ = stubs_ = next_ = 0;
     flaw_ = Flaw::none;
     for (unsigned word = 0; word < granules * granule_words; ++word) words_[word] = 0;
     for (unsigned granule = 0; granule < granules; ++granule) restarts_[granule] = {};
@@ -65,6 +65,7 @@ StubArena::Made StubArena::add(const plan::Patch& patch, std::uint32_t original,
         restarts_[first + index].continuation = static_cast<std::uint8_t>(index);
     }
     used_ += count;
+    ++stubs_;
     next_ = first + count;
     made.result = Result::made;
     return made;
@@ -78,6 +79,7 @@ bool StubArena::remove(std::uint32_t stub) {
     for (unsigned granule = first; granule < first + count; ++granule) restarts_[granule] = {};
     for (unsigned word = first * granule_words; word < (first + count) * granule_words; ++word) words_[word] = 0;
     used_ -= count;
+    --stubs_;
     return true;
 }
 

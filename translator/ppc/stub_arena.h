@@ -46,7 +46,8 @@ class StubArena {
 
     std::uint32_t ea() const { return ea_; }
     unsigned granules() const { return granules_; }
-    unsigned used() const { return used_; }
+    unsigned used() const { return used_; }   // granules
+    unsigned stubs() const { return stubs_; } // that are installed
     Flaw flaw() const { return flaw_; }
 
   private:
@@ -56,7 +57,7 @@ class StubArena {
     std::uint32_t ea_ = 0;
     std::uint32_t* words_ = nullptr;
     Restart* restarts_ = nullptr;
-    unsigned granules_ = 0, used_ = 0;
+    unsigned granules_ = 0, used_ = 0, stubs_ = 0;
     unsigned next_ = 0; // where the search for room begins
     Flaw flaw_ = Flaw::none;
 };

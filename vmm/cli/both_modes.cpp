@@ -35,6 +35,7 @@ Comparison comparison_of(const MachineOptions& patched) {
     comparison.trap_machine.patch = false;
     comparison.trap_machine.levels.reset();
     comparison.trap_machine.hot_threshold.reset();
+    comparison.trap_machine.patch_memory.reset();
     return comparison;
 }
 

@@ -21,7 +21,7 @@ constexpr std::string_view not_yet = "is not available yet in this version";
 // Values as they were typed; empty: not given.
 struct Typed {
     std::string kernel, initrd, append, memory, net, device_tree, host, mode, level, levels, clock, engine, threshold,
-        disable, site_cache, code_cache, console, until, timeout, statistics, json, html, flame, top;
+        disable, site_cache, code_cache, console, until, timeout, statistics, json, html, flame, top, patch_memory;
     std::vector<std::string> disks, marks;
     bool gdb = false, stopped = false, sites = false;
 };
@@ -40,6 +40,8 @@ void add_guest_options(CLI::App& command, Typed& typed) {
     command.add_option("--level", typed.level, "patch levels up to this one, 0 to 4")->default_str("highest");
     command.add_option("--levels", typed.levels, "exactly these patch levels, as 1,3");
     command.add_option("--hot-threshold,--threshold", typed.threshold, "traps of a site before it is patched");
+    command.add_option("--patch-memory", typed.patch_memory,
+                       "MiB that patched copies of guest code and stubs may take (kvm host)");
     command.add_option("--site-cache", typed.site_cache,
                        "file of sites that were hot in earlier runs, patched at once; rewritten at the end");
     command.add_option(
@@ -83,6 +85,8 @@ MachineOptions machine_options(const Typed& typed) {
     if (!typed.levels.empty()) machine.levels = level_mask(typed.levels);
     if (!typed.threshold.empty())
         machine.hot_threshold = whole_number("--hot-threshold", typed.threshold, 1, UINT32_MAX);
+    if (!typed.patch_memory.empty())
+        machine.patch_memory = whole_number("--patch-memory", typed.patch_memory, 1, 1024) << 20;
     if (!typed.disable.empty()) machine.disabled = disabled_optimisations(typed.disable);
     if (machine.disabled != 0 && machine.engine == EngineKind::interpreter)
         throw Error("--engine interpreter and --disable exclude each other");
@@ -112,6 +116,7 @@ RunCommand run_command(const Typed& typed) {
              std::initializer_list<std::pair<const char*, const std::string&>>{{"--level", typed.level},
                                                                                {"--levels", typed.levels},
                                                                                {"--hot-threshold", typed.threshold},
+                                                                               {"--patch-memory", typed.patch_memory},
                                                                                {"--site-cache", typed.site_cache}}) {
             if (!value.empty()) throw Error(fmt::format("--mode trap and {} exclude each other", name));
         }

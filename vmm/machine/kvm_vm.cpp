@@ -153,6 +153,13 @@ void KvmVm::configure(const MachineOptions& options, bool real_time_idle, bool w
     if (options.hot_threshold) {
         enable(abi::cap_untrap_threshold, *options.hot_threshold, 0, "setting --hot-threshold");
     }
+    if (options.patch_memory) {
+        const auto most = static_cast<std::uint64_t>(check_extension(abi::cap_untrap_patch_memory));
+        if (most == 0) throw Error(fmt::format("--patch-memory is not available on host {}", host_name()));
+        if (*options.patch_memory > most)
+            throw Error(fmt::format("--patch-memory: host {} has {} MiB at most", host_name(), most >> 20));
+        enable(abi::cap_untrap_patch_memory, *options.patch_memory, 0, "setting --patch-memory");
+    }
     // soft440 has the one frequency of the interface; a real 440 lets the guest read its own timebase.
     if (host_name() == "kvm") timebase_hz_ = host_timebase_hz();
 }

@@ -46,6 +46,7 @@ struct MachineOptions {
     std::string site_cache;                     // file of hot sites, read before and written after; empty: none
     std::string code_cache;                     // file of translations, likewise
     std::optional<std::uint64_t> hot_threshold; // traps before a site is patched; none: the host's choice
+    std::optional<std::uint64_t> patch_memory;  // bytes that native440's patches may take; likewise
 };
 
 // How one run is driven from outside.
