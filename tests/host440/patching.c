@@ -3,12 +3,15 @@
 // as it is, and print the same at each. What it prints in trap mode is shown as `# console: LINE`, to be compared with
 // the machine itself. Then it writes all over the place of the state page: it may harm itself, and nobody else.
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/kvm.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "client.h"
@@ -31,6 +34,8 @@ static uint8_t* space;
 static char console[4096];
 static size_t console_length;
 static unsigned level;
+// Places where the guest found stubs, and how often they were gone when it had mapped a page there.
+static unsigned places_of_stubs, stubs_gave_way;
 
 static uint32_t offered(void) {
     const int kvm = open_kvm();
@@ -60,6 +65,7 @@ static void begin(uint32_t argument) {
     VM_LOAD(&vm, 0, patching);
     vm_start_at(&vm, 0, argument, 0, 0);
     console_length = 0;
+    places_of_stubs = stubs_gave_way = 0;
     memset(console, 0, sizeof(console));
 }
 
@@ -71,6 +77,25 @@ static void check_canaries(void) {
     CHECK_EQUAL(bad, 0);
 }
 
+// Stubs that there are, from debugfs: this is the only VM.
+static unsigned long stubs(void) {
+    char text[32] = "";
+    const int fd = (int)REQUIRE_SUCCESS(open("/sys/kernel/debug/kvm/stubs", O_RDONLY));
+
+    CHECK(read(fd, text, sizeof(text) - 1) > 0);
+    close(fd);
+    return strtoul(text, NULL, 10);
+}
+
+static void place_of_stubs(uint8_t what) {
+    static bool there;
+    const bool now = stubs() != 0;
+
+    if (what == PATCHING_BEFORE && now) ++places_of_stubs;
+    if (what == PATCHING_MAPPED && there && !now) ++stubs_gave_way;
+    there = now;
+}
+
 static void device(void) {
     struct kvm_run* run = vm.run;
     const uint64_t offset = run->mmio.phys_addr - DEVICE_REAL;
@@ -80,6 +105,8 @@ static void device(void) {
     if (!run->mmio.is_write) {
         memset(run->mmio.data, 0, sizeof(run->mmio.data));
         if (offset == DEVICE_UART + 5) run->mmio.data[0] = 0x60;
+    } else if (offset == DEVICE_UART + 7) {
+        place_of_stubs(run->mmio.data[0]);
     } else if (offset == DEVICE_UART && console_length + 1 < sizeof(console)) {
         console[console_length++] = (char)run->mmio.data[0];
     }
@@ -120,7 +147,7 @@ static bool run_guest(unsigned seconds) {
 static void test_level(void) {
     struct stats stats;
 
-    begin(0);
+    begin(level == 0 ? 0 : PATCHING_IN_QEMU);
     if (!run_guest(30)) {
         const struct kvm_regs regs = vm_regs(&vm);
 
@@ -143,9 +170,12 @@ static void test_level(void) {
         CHECK(stats.patched_sites != 0);
     else
         CHECK_EQUAL(stats.patched_sites, 0);
+    // Four places that a page was mapped over, and the one that was left.
+    CHECK_EQUAL(places_of_stubs, level >= 2 ? 5 : 0);
+    CHECK_EQUAL(stubs_gave_way, level >= 2 ? 4 : 0);
     CHECK(a_guest_runs());
-    check_figures("%llu exits, %llu sites patched", (unsigned long long)stats.exits_total,
-                  (unsigned long long)stats.patched_sites);
+    check_figures("%llu exits, %llu sites patched, stubs gave way %u times", (unsigned long long)stats.exits_total,
+                  (unsigned long long)stats.patched_sites, stubs_gave_way);
 }
 
 static void test_scribbling(void) {

@@ -12,7 +12,7 @@
 
 static volatile uint32_t ticks, wrong_interrupts, wrong_at, misses, missed_at, stores_done;
 static volatile uint32_t window; // where the code runs: this address or 0 is added to its own
-static bool failed;
+static bool failed, in_qemu;
 
 extern char start[], etext[];
 
@@ -151,13 +151,16 @@ static uint32_t code_sum(void) {
     return sum;
 }
 
+static void learn_results(void) {
+    uint32_t round;
+
+    for (round = 0; round != ROUNDS; ++round) expected[round] = hot(round * 0x01234567u);
+}
+
 static uint32_t hot_code(uint32_t original) {
     uint32_t round, sum = 0;
 
-    for (round = 0; round != ROUNDS; ++round) {
-        expected[round] = hot(round * 0x01234567u);
-        sum = sum * 31 + expected[round];
-    }
+    for (round = 0; round != ROUNDS; ++round) sum = sum * 31 + expected[round];
     for (round = 0; round != 100 * ROUNDS; ++round) {
         const uint32_t got = hot(round % ROUNDS * 0x01234567u);
 
@@ -230,6 +233,40 @@ static uint32_t mapped_over(void) {
     return count;
 }
 
+static void tell(uint8_t what) { *(volatile uint8_t*)(uintptr_t)(UART + DEVICE_UART + 7) = what; }
+
+// Executable pages over the places that a hypervisor may have stubs at, one after the other, while the sites are hot:
+// the stubs move from one to the next. One place is left.
+static uint32_t mapped_over_stubs(void) {
+    static const uint32_t places[] = {0xFE800000u, 0xFF000000u, 0x01000000u, 0xFF800000u};
+    const unsigned count = sizeof(places) / sizeof(places[0]);
+    uint32_t i, round;
+
+    page[0] = MFSPRG(2);
+    page[1] = BLR;
+    flush((uintptr_t)page);
+    for (i = 0; i != count; ++i) {
+        const uint32_t ea = places[i];
+
+        tell(PATCHING_BEFORE);
+        write_tlb(20 + i, ea | TLB_VALID | TLB_4K, (uintptr_t)page, TLB_SUPERVISOR, 0);
+        tell(PATCHING_MAPPED);
+        mtspr(SPR_TCR, 0); // the handlers know but one window
+        mtspr(SPR_SPRG0 + 2, 0x22222222);
+        for (round = 0; round != 20; ++round) expect(call(ea) == 0x22222222, "a page over stubs", ea);
+        mtspr(SPR_TCR, 0x04400000);
+        expect(*(volatile uint32_t*)(uintptr_t)ea == MFSPRG(2), "a page over stubs, read", ea);
+        for (round = 0; round != 600; ++round)
+            expect(hot(round % ROUNDS * 0x01234567u) == expected[round % ROUNDS], "hot code without its stubs", ea);
+        expect(*(volatile uint32_t*)(uintptr_t)(ea + 4) == BLR, "a page over stubs, read again", ea);
+    }
+    tell(PATCHING_BEFORE);
+    for (i = 0; i != count; ++i) write_tlb(20 + i, 0, 0, 0, 0);
+    page[0] = page[1] = 0;
+    flush((uintptr_t)page);
+    return count;
+}
+
 // A page of its own at the end of the address space, where the hypervisor may have one.
 static uint32_t last_page(void) {
     static uint32_t own_page[1024] __attribute__((aligned(4096)));
@@ -296,7 +333,8 @@ static uint32_t probes(void) {
     // The kernel itself: whatever is beyond the first kilobyte of the last page misses.
     misses = 0;
     probe(0xFFFFF400u, 4, 768);
-    expect(misses == 2 * 768, "the kernel at unmapped addresses of the last page", misses);
+    expect(misses == 2 * 768 || (in_qemu && misses <= 2 * 768), "the kernel at unmapped addresses of the last page",
+           misses);
     return all;
 }
 
@@ -342,6 +380,7 @@ uint32_t guest_main(uint32_t argument, uint32_t second) {
     uint32_t i;
 
     (void)second;
+    in_qemu = argument == PATCHING_IN_QEMU;
     // Its own entries: the code and the serial port, and nothing else.
     mtspr(SPR_MMUCR, 0);
     __asm__ volatile("tlbwe %0,%3,1; tlbwe %1,%3,2; tlbwe %2,%3,0; isync" // it runs by this one
@@ -354,6 +393,8 @@ uint32_t guest_main(uint32_t argument, uint32_t second) {
     mtspr(SPR_DEC, 100000);
     mtspr(SPR_TCR, 0x04400000); // DIE, ARE
     mtmsr(mfmsr() | MSR_EE);
+    learn_results();
+    end_test("pages mapped over stubs", mapped_over_stubs());
     end_test("hot code", hot_code(original));
     end_test("rewritten code", rewritten());
     end_test("code mapped over everything", mapped_over());

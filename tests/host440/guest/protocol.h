@@ -21,8 +21,16 @@
 #define ISOLATION_READ_ONLY 0x01000000u // 64 KB that can only be read, each word its own real address
 #define ISOLATION_READ_ONLY_BYTES 0x10000u
 
+// Patching: a byte to the serial port's scratch register, which the machine itself keeps to itself: a page is about to
+// be mapped over a place of stubs; it is mapped.
+#define PATCHING_BEFORE 1
+#define PATCHING_MAPPED 2
+
 // Patching: the argument that makes it write over the end of the address space.
 #define PATCHING_SCRIBBLE 0x5C21BB1Eu
+// And the one that says that QEMU is the host of a patching hypervisor: its 440 has no pages below 4 KB, so a kernel
+// finds the rest of the state page's too.
+#define PATCHING_IN_QEMU 0x4B4B4B4Bu
 
 // Conversation: what DCR_SIGNAL asks for.
 #define SIGNAL_INTERRUPT_SOON 1 // level interrupt from another thread in 10 ms
