@@ -92,10 +92,7 @@ void NativeEngine::guard_code(std::uint32_t ea) {
         hardware::irq_restore(saved);
     } else if (const unsigned page = block->page_of(real); block->use[page] == Use::own) {
         const std::uint32_t saved = hardware::irq_save();
-        patching_.copies.refresh(*slot, *block, page);
-        hardware::publish_code(block->copy + (std::size_t{page} << CodeCopies::page_shift),
-                               1U << CodeCopies::page_shift);
-        change_use(*block, page, Use::copied);
+        copy_again(*block, page, *slot, Use::copied);
         hardware::irq_restore(saved);
     }
 }

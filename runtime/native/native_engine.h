@@ -94,6 +94,7 @@ class NativeEngine final : public Engine {
     bool system_call();
     bool tlb_miss(std::uint32_t ea, mmu::Access access);
     bool storage_interrupt(std::uint32_t ea);
+    int search_guest_tlb(std::uint32_t ea, mmu::Access access) const;
     bool deny(std::uint32_t ea, mmu::Access access);
     bool denied_access(std::uint32_t ea, mmu::Access access);
     void search_tlb(isa::Instruction insn);
@@ -132,7 +133,7 @@ class NativeEngine final : public Engine {
     bool takes_our_place(const mmu::TlbEntry& entry) const;
     bool place_is_free(std::uint32_t ea, unsigned shift) const;
     void change_use(CodeCopies::Block& block, unsigned page, CodeCopies::Use use);
-    void take_back(CodeCopies::Block& block, unsigned page, std::uint64_t real);
+    void copy_again(CodeCopies::Block& block, unsigned page, const Memslot& slot, CodeCopies::Use use);
     bool choose_memory(std::uint32_t ea, const mmu::TlbEntry& entry, std::uint64_t real, mmu::Access access,
                        unsigned& shift, View& view);
     bool wrong_view(std::uint32_t ea, mmu::Access access);

@@ -157,13 +157,11 @@ void NativeEngine::change_use(CodeCopies::Block& block, unsigned page, Use use) 
         handler_page_changed(block.real + (std::uint64_t{page} << CodeCopies::page_shift));
 }
 
-// A page whose data accesses are over: it is executed from its copy again.
-void NativeEngine::take_back(CodeCopies::Block& block, unsigned page, std::uint64_t real) {
-    const Memslot* const slot = vcpu_.memory.slot_of(real);
-    change_use(block, page, Use::copied); // nothing stores to it any more
-    patching_.copies.refresh(*slot, block, page);
+// An own page is executed from its copy again. Interrupts are off.
+void NativeEngine::copy_again(CodeCopies::Block& block, unsigned page, const Memslot& slot, Use use) {
+    change_use(block, page, use); // nothing stores to it any more
+    patching_.copies.refresh(slot, block, page);
     hardware::publish_code(block.copy + std::size_t{page} * page_bytes, page_bytes);
-    block.reads[page] = 0;
 }
 
 // Which memory an access to real, which guest TLB entry `entry` translates ea to, is to be done in. False: neither, it
@@ -189,8 +187,9 @@ bool NativeEngine::choose_memory(std::uint32_t ea, const TlbEntry& entry, std::u
         block->reads[page] = 0;
     } else if (use == Use::own && here && fetch && block->flips[page] < returns_limit &&
                ++block->reads[page] >= fetches_limit) {
-        take_back(*block, page, real);
+        copy_again(*block, page, *vcpu_.memory.slot_of(real), Use::copied);
         use = Use::copied;
+        block->reads[page] = 0;
     }
     if ((use == Use::patched || use == Use::mirrored) && access == Access::store) return false;
     if (use == Use::mirrored && here && fetch) {
@@ -221,8 +220,7 @@ bool NativeEngine::choose_memory(std::uint32_t ea, const TlbEntry& entry, std::u
 // A data access to a page that is mapped for execution alone, or a fetch from one that is not.
 bool NativeEngine::wrong_view(std::uint32_t ea, Access access) {
     const isa::StatePage& page = vcpu_.state.page;
-    const int index =
-        vcpu_.tlb.search(ea, (page.msr & (access == Access::fetch ? msr::is : msr::ds)) != 0 ? 1 : 0, page.pid);
+    const int index = search_guest_tlb(ea, access);
     if (index < 0) return false;
     const TlbEntry& entry = vcpu_.tlb.entry(static_cast<unsigned>(index));
     if (!mmu::GuestTlb::permits(entry, (page.msr & msr::pr) != 0, access)) return false;
@@ -340,11 +338,10 @@ NativeEngine::Installed NativeEngine::install(std::uint64_t real, std::uint32_t 
         drop_windows();
     }
     const unsigned page = block->page_of(real);
-    if (block->use[page] == Use::own) {
-        patching_.copies.refresh(*slot, *block, page);
-        hardware::publish_code(block->copy + std::size_t{page} * page_bytes, page_bytes);
-    }
-    if (block->use[page] != Use::patched) change_use(*block, page, Use::patched);
+    if (block->use[page] == Use::own)
+        copy_again(*block, page, *slot, Use::patched);
+    else if (block->use[page] != Use::patched)
+        change_use(*block, page, Use::patched);
     const std::uint16_t number = patching_.free_site;
     Patching::Site& site = patching_.sites[number];
     patching_.free_site = site.next;

@@ -311,11 +311,16 @@ bool NativeEngine::deny(std::uint32_t ea, Access access) {
     return true;
 }
 
+// The guest TLB entry for an access in the state that the guest is in, or -1.
+int NativeEngine::search_guest_tlb(std::uint32_t ea, Access access) const {
+    const isa::StatePage& page = vcpu_.state.page;
+    return vcpu_.tlb.search(ea, (page.msr & (access == Access::fetch ? msr::is : msr::ds)) != 0 ? 1 : 0, page.pid);
+}
+
 // A storage interrupt that may be nothing but the guest's own.
 bool NativeEngine::denied_access(std::uint32_t ea, Access access) {
     const isa::StatePage& page = vcpu_.state.page;
-    const int index =
-        vcpu_.tlb.search(ea, (page.msr & (access == Access::fetch ? msr::is : msr::ds)) != 0 ? 1 : 0, page.pid);
+    const int index = search_guest_tlb(ea, access);
     if (index < 0) return false;
     const TlbEntry& entry = vcpu_.tlb.entry(static_cast<unsigned>(index));
     return !mmu::GuestTlb::permits(entry, (page.msr & msr::pr) != 0, access) && deny(ea, access);

@@ -92,14 +92,6 @@ unsigned ShadowContexts::insert(const ShadowTlb::Mapping& mapping, unsigned spar
     return slot;
 }
 
-bool ShadowContexts::maps(unsigned index, std::uint32_t ea, std::uint32_t shadow_pid) const {
-    return slots_[index].any_of([&](unsigned slot) {
-        const ShadowTlb::Mapping& mapping = tlb_.mapping(slot);
-        const TlbEntry words{.word0 = mapping.word0};
-        return mapping.pid == shadow_pid && ((ea ^ mapping.word0) & words.page_mask() & 0xFFFFFC00) == 0;
-    });
-}
-
 void ShadowContexts::drop_process() {
     of_process.drain([&](unsigned slot) { tlb_.drop(*this, slot); });
 }

@@ -160,8 +160,6 @@ class ShadowContexts {
         return known != 0 ? known : tlb_.allocate_pid(*this, key);
     }
     std::uint8_t known_pid(std::uint16_t key) const { return pids_[key]; } // 0: it has none
-    // Whether this shadow PID is the context's.
-    bool is(std::uint16_t key, std::uint32_t shadow_pid) const { return pids_[key] == shadow_pid && shadow_pid != 0; }
     // The context of the shadow PID that the CPU ran this vCPU with.
     std::uint16_t key_of(std::uint32_t shadow_pid) const { return tlb_.key_of(shadow_pid); }
     // Of the table of shadow PIDs by key, one byte each, 0 for none yet: for the world switch.
@@ -201,9 +199,6 @@ class ShadowContexts {
     SlotSet of_process;
     void drop_process();
     bool uses_guest_entry(unsigned index) const { return !slots_[index].empty(); }
-    // Whether a mapping made from guest TLB entry `index` for this shadow PID is noted at ea. (The host may have taken
-    // it.)
-    bool maps(unsigned index, std::uint32_t ea, std::uint32_t shadow_pid) const;
     void drop_real(std::uint64_t real, std::uint64_t bytes) { tlb_.drop_real(*this, real, bytes); }
     // Everything goes, shadow PIDs too.
     void clear() { tlb_.release(*this); }

@@ -23,4 +23,9 @@ bool copies_summary_overflow(isa::Instruction insn);
 // For an instruction in a block of this mode.
 Effects effects_of(isa::Instruction insn, std::uint32_t mode);
 
+// Whether an access has its address from RA and a displacement.
+inline bool has_displacement(isa::Instruction insn) {
+    return insn.info().form == isa::Form::d_mem || insn.info().form == isa::Form::d_fmem;
+}
+
 } // namespace untrap::x64

@@ -15,8 +15,6 @@ namespace {
 constexpr std::uint32_t page_bytes = 1U << soft_tlb_page_shift;
 constexpr std::int32_t page_mask = ~static_cast<std::int32_t>(page_bytes - 1);
 
-bool has_displacement(Instruction insn) { return insn.info().form == Form::d_mem || insn.info().form == Form::d_fmem; }
-
 } // namespace
 
 void BlockWriter::effective_address(Instruction insn, const Gp& into, std::int32_t more) {

@@ -19,7 +19,6 @@ constexpr unsigned none = 32;
 
 std::uint32_t bits(std::int32_t value) { return static_cast<std::uint32_t>(value); }
 Symbol constant(std::uint32_t value) { return {Symbol::constant_root, static_cast<std::int32_t>(value), false, 0}; }
-bool has_displacement(Instruction insn) { return insn.info().form == Form::d_mem || insn.info().form == Form::d_fmem; }
 
 } // namespace
 

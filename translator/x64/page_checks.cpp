@@ -27,8 +27,6 @@ std::int32_t minus(std::int32_t a, std::int32_t b) {
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) - static_cast<std::uint32_t>(b));
 }
 
-bool has_displacement(Instruction insn) { return insn.info().form == Form::d_mem || insn.info().form == Form::d_fmem; }
-
 bool in_one_page(std::int64_t low, std::int64_t high) {
     return ((static_cast<std::uint32_t>(low) ^ static_cast<std::uint32_t>(high)) >> soft_tlb_page_shift) == 0;
 }
