@@ -76,6 +76,8 @@ untrap_core_vcpu* untrap_core_vcpu_create(void* memory, untrap_core_vm* vm, void
     vcpu->world.exit =
         static_cast<u32>(reinterpret_cast<std::uintptr_t>(untrap::runtime::native::in_copy(&untrap_world_exit)));
     vcpu->world.tlb_sets = static_cast<u32>(reinterpret_cast<std::uintptr_t>(vcpu->core.tlb.candidate_sets()));
+    vcpu->world.handler_blocks = vcpu->engine.handler_blocks();
+    vcpu->world.shadow_slots = untrap::runtime::native::shadow_tlb().mappings();
     vcpu->world.tlb_slots = static_cast<u32>(reinterpret_cast<std::uintptr_t>(vcpu->core.tlb.slots()));
     vm->vcpu = vcpu;
     return vcpu;
@@ -200,7 +202,7 @@ void untrap_core_statistics(untrap_core_vcpu* vcpu, struct untrap_core_statistic
         statistics->time_squares[reason] = times.reasons[reason].squares;
     }
     statistics->time_in_guest = times.guest;
-    statistics->shadow_refills = tlb.inserted;
+    statistics->shadow_refills = tlb.inserted + vcpu->world.replaced;
     statistics->shadow_drops = tlb.dropped;
     statistics->large_refills = tlb.large;
     statistics->shadow_pid_recycles = tlb.recycled;

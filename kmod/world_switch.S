@@ -26,6 +26,9 @@
 #define RFI_HIGH 0x4C00
 #define RFI_LOW 0x0064
 #define MSR_CE_BIT 14
+#define TLB_VALID_4K 0x210
+#define TLB_TS 0x100
+#define TLB_SR 1
 #define NO_PID -1		/* isa::CpuState::no_pid */
 
 	.text
@@ -360,27 +363,162 @@ untrap_world_handler_leave:
 	b	untrap_world_left
 
 /*
- * Such code is at its rfi. r5: what it wrote; likewise. A C++ function does it, from a copy in the vectors block and on a
- * stack there; what it does not do, the code leaves for. CTR is the guest's meanwhile: tests/core_cross sees to it that the
- * function does without it.
+ * Such code is at its rfi. r5: which words of an entry it wrote; likewise. It returns to the context that it came from, since
+ * the compiler takes no handler that writes SRR1 or PID: the CPU's PID and SRR1 are still right. What is usual is done here:
+ * a page of 4 KB for the address that missed, of memory that may be mapped without further ado, in place of the one mapping
+ * that was made from that entry before. For the rest there is NativeEngine::return_from_handler, a C++ function with the same
+ * outcome, run from a copy in the vectors block and on a stack there; what it does not do either, the code leaves for.
  */
 	.globl untrap_world_handler_finish
 untrap_world_handler_finish:
-	mflr	r6
-	lwz	r7,WORLD_HANDLER_RETURN(r4)
-	stw	r6,WORLD_HANDLER_BACK(r4)
-	mtlr	r7
-	stw	r0,WORLD_GPR(0)(r4)
-	stw	r1,WORLD_GPR(1)(r4)
-	mfcr	r6
-	mfxer	r7
 	stw	r8,WORLD_GPR(8)(r4)
 	stw	r9,WORLD_GPR(9)(r4)
 	stw	r10,WORLD_GPR(10)(r4)
 	stw	r11,WORLD_GPR(11)(r4)
 	stw	r12,WORLD_GPR(12)(r4)
+	mfcr	r6
+	cmpwi	r5,HANDLER_WORDS
 	stw	r6,WORLD_CR(r4)
-	stw	r7,WORLD_XER(r4)
+	bne	8f
+
+	/* r8, r9, r10: the words; r11: the number of the entry; r12: TID. */
+	lwz	r8,WORLD_HANDLER_TLB+8(r4)
+	lwz	r3,WORLD_HANDLER_MISSED(r4)
+	lwz	r9,WORLD_HANDLER_TLB+12(r4)
+	lwz	r10,WORLD_HANDLER_TLB+16(r4)
+	rlwinm	r3,r3,0,0,19
+	lbz	r11,WORLD_HANDLER_TLB+3(r4)
+	lbz	r12,WORLD_HANDLER_TLB+7(r4)
+	ori	r3,r3,TLB_VALID_4K
+	cmplw	r8,r3
+	lwz	r7,WORLD_SRR1(r4)
+	add	r3,r4,r11
+	bne	7f
+	lbz	r5,WORLD_LINKS(r3)	/* the slot of the CPU's TLB */
+	mtcrf	0x08,r7			/* MSR[PR] is bit 17 */
+	cmpwi	cr1,r12,0
+	cmplwi	r5,SHADOW_SLOTS
+	bge	7f
+	beq	cr1,1f
+	lbz	r3,WORLD_PID+3(r4)
+	bf	17,7f			/* the kernel uses memory of a process: that has to be noted */
+	cmpw	r12,r3
+	bne	7f
+1:	lwz	r6,WORLD_HANDLER_BLOCKS(r4)
+	rlwinm	r3,r9,32-20+3,32-3-8,31-3	/* MissHandlers::block */
+	rlwinm	r7,r9,0,28,11
+	lwzux	r3,r6,r3
+	cmplw	r3,r7
+	lwz	r6,4(r6)
+	bne	7f
+
+	/* From here on it is done. r6, r7: the mapping's words 1 and 2. */
+	rlwinm	r7,r10,3,26,28		/* permissions of supervisor state, as those of problem state */
+	bf	17,2f
+	rlwinm	r7,r10,0,26,28
+2:	lbz	r3,WORLD_SHADOW_PID+3(r4)
+	rlwimi	r6,r9,0,12,19
+	rlwimi	r7,r10,0,23,24		/* E and G */
+	mtspr	SPRN_MMUCR,r3
+	ori	r7,r7,TLB_SR
+	ori	r8,r8,TLB_TS
+	tlbwe	r8,r5,0
+	tlbwe	r6,r5,1
+	tlbwe	r7,r5,2
+	lwz	r3,WORLD_SHADOW_SLOTS(r4)
+	slwi	r5,r5,SHADOW_SLOT_SHIFT
+	stwux	r8,r3,r5
+	stw	r6,4(r3)
+	stw	r7,8(r3)
+	lbz	r6,WORLD_SHADOW_PID+3(r4)
+	lwz	r7,WORLD_REPLACED(r4)
+	stb	r6,12(r3)
+	addi	r7,r7,1
+	stw	r7,WORLD_REPLACED(r4)
+
+	/* The guest TLB, as GuestTlb::replace_small. */
+	lwz	r3,WORLD_TLB_SLOTS(r4)
+	rlwinm	r5,r11,TLB_SLOT_SHIFT,26-TLB_SLOT_SHIFT,31-TLB_SLOT_SHIFT
+	rlwinm	r8,r8,0,24,22		/* without TS */
+	stwux	r8,r3,r5
+	rlwinm	r9,r9,0,28,21
+	andi.	r10,r10,TLB_WORD2
+	stw	r9,4(r3)
+	stw	r10,8(r3)
+	stb	r12,12(r3)
+	rlwimi	r12,r8,0,0,19		/* the key: page number and TID; and which of its bits are compared */
+	li	r6,TLB_MATCH_ANY
+	beq	cr1,3f
+	li	r6,TLB_MATCH_TID
+3:	stw	r12,TLB_SLOT_MATCH(r3)
+	stw	r6,TLB_SLOT_MATCH+4(r3)
+	lwz	r5,TLB_SLOT_PLACE(r3)
+	rlwinm	r7,r8,12,1,7		/* number of the set, of the 256 MB, log2 of the bytes */
+	rlwimi	r7,r8,20,12,15
+	ori	r7,r7,12<<8
+	stw	r7,TLB_SLOT_PLACE(r3)
+	lwz	r3,WORLD_TLB_SETS(r4)
+	lis	r6,0x8000
+	lwz	r9,TLB_VERSION(r3)
+	clrlwi	r10,r11,27
+	addi	r9,r9,3
+	stw	r9,TLB_VERSION(r3)
+	srw	r6,r6,r10		/* the entry in its half of a set */
+	rlwinm	r11,r11,29,29,29
+	add	r3,r3,r11
+	rlwinm	r9,r5,8+3,21,28
+	lwzx	r10,r3,r9
+	andc	r10,r10,r6
+	stwx	r10,r3,r9
+	rlwinm	r9,r7,8+3,21,28
+	lwzx	r10,r3,r9
+	xor	r11,r5,r7
+	or	r10,r10,r6
+	andis.	r11,r11,0x00FF
+	stwx	r10,r3,r9
+	bne	5f
+4:	lwz	r3,WORLD_SRR0(r4)
+	lwz	r5,WORLD_SRR1(r4)
+	lwz	r6,WORLD_CR(r4)
+	lwz	r7,WORLD_LR(r4)
+	mtspr	SPRN_SRR0,r3
+	stw	r5,WORLD_MSR(r4)
+	mtcr	r6
+	mtlr	r7
+	lwz	r8,WORLD_GPR(8)(r4)
+	lwz	r9,WORLD_GPR(9)(r4)
+	lwz	r10,WORLD_GPR(10)(r4)
+	lwz	r11,WORLD_GPR(11)(r4)
+	lwz	r12,WORLD_GPR(12)(r4)
+	lwz	r3,WORLD_GPR(3)(r4)
+	lwz	r5,WORLD_GPR(5)(r4)
+	lwz	r6,WORLD_GPR(6)(r4)
+	lwz	r7,WORLD_GPR(7)(r4)
+	lwz	r4,WORLD_GPR(4)(r4)
+	rfi
+	/* Other 256 MB than before. */
+5:	addi	r3,r3,TLB_SEGMENTS
+	rlwinm	r9,r5,16+3,21,28
+	lwzx	r10,r3,r9
+	andc	r10,r10,r6
+	stwx	r10,r3,r9
+	rlwinm	r9,r7,16+3,21,28
+	lwzx	r10,r3,r9
+	or	r10,r10,r6
+	stwx	r10,r3,r9
+	b	4b
+
+7:	li	r5,HANDLER_WORDS
+8:	mflr	r6
+	lwz	r7,WORLD_HANDLER_RETURN(r4)
+	stw	r6,WORLD_HANDLER_BACK(r4)
+	mtlr	r7
+	stw	r0,WORLD_GPR(0)(r4)
+	stw	r1,WORLD_GPR(1)(r4)
+	mfxer	r6
+	mfctr	r7
+	stw	r6,WORLD_XER(r4)
+	stw	r7,WORLD_CTR(r4)
 	lwz	r1,WORLD_GUEST_IVPR(r4)
 	mr	r3,r4
 	addis	r1,r1,1
@@ -398,7 +536,9 @@ untrap_world_handler_finish:
 	lwz	r10,WORLD_GPR(10)(r4)
 	lwz	r11,WORLD_GPR(11)(r4)
 	lwz	r12,WORLD_GPR(12)(r4)
+	lwz	r7,WORLD_CTR(r4)
 	mtxer	r6
+	mtctr	r7
 	beq	6f
 	mtcr	r5
 	lwz	r5,WORLD_LR(r4)

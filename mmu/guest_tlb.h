@@ -3,6 +3,7 @@
 
 #include <array>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 
 #include "mmu/tlb_entry.h"
@@ -66,7 +67,10 @@ class GuestTlb {
     const EntrySet* candidate_sets() const { return sets_.data(); }
     // And what decides about a candidate: key and mask, at match_offset of 2^slot_shift bytes per entry.
     const void* slots() const { return slots_.data(); }
-    static constexpr unsigned slot_shift = 5, match_offset = 16;
+    static constexpr unsigned slot_shift = 5, match_offset = 16, place_offset = 24;
+    // From candidate_sets(): the sets by 256 MB, and what version() returns.
+    static constexpr std::size_t segments_offset();
+    static constexpr std::size_t version_offset();
 
     // The first entry that translates ea, or -1. Several matches are a programming error of the guest (the manual
     // leaves the result open); the lowest index wins here.
@@ -127,6 +131,7 @@ class GuestTlb {
         std::uint8_t set = set_of_nothing, segment = no_segment; // the sets that it is in
         std::uint8_t page_shift = 0;                             // 0: it is of no use
     };
+    static_assert(offsetof(Slot, set) == place_offset && offsetof(Slot, page_shift) == place_offset + 2);
     static_assert(sizeof(Slot) == 1U << slot_shift && sizeof(TlbEntry) == match_offset && set_of_nothing <= 0xFF);
 
     [[gnu::always_inline]] void move(unsigned index, Slot& slot, unsigned set, unsigned segment) {
@@ -150,5 +155,8 @@ class GuestTlb {
     std::uint32_t version_ = 0;
     bool had_tiny_ = false;
 };
+
+constexpr std::size_t GuestTlb::segments_offset() { return offsetof(GuestTlb, in_segment_) - offsetof(GuestTlb, sets_); }
+constexpr std::size_t GuestTlb::version_offset() { return offsetof(GuestTlb, version_) - offsetof(GuestTlb, sets_); }
 
 } // namespace untrap::mmu

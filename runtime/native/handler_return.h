@@ -44,7 +44,7 @@ template <typename WriteTlb>
         if (((word0 ^ (world_.handler_missed & page_mask) ^ (TlbEntry::valid_bit | 0x10)) & (page_mask | 0x3F0)) != 0)
             return false;
         if (tid != 0 && tid != guest_pid) return false;
-        if (contexts_.watched.has(index)) return false;
+        if (contexts_.watches(index)) return false;
         const MissHandlers::Block& block = handlers_.block(word1);
         if (block.tag != (word1 & MissHandlers::tag_mask)) return false;
         const std::uint32_t word2 = writes.words[2];

@@ -143,7 +143,7 @@ bool NativeEngine::compile_handler(unsigned which, std::uint32_t entry) {
         hardware::publish_code(program.words.data(), 4 * result.length);
         program.bytes = 4 * result.reach;
         program.entry = entry;
-        contexts_.watched.add(index);
+        contexts_.watch(index);
         world_.handler_code[which] = address_of(program.words.data());
         world_.handler_entry[which] = entry;
         ++handlers_.compiled;
@@ -164,7 +164,7 @@ void NativeEngine::drop_handler(unsigned which) {
 void NativeEngine::drop_handlers() {
     for (unsigned which = 0; which < MissHandlers::count; ++which) drop_handler(which);
     drop_windows();
-    contexts_.watched = {};
+    contexts_.watch_nothing();
 }
 
 void NativeEngine::drop_windows() {
@@ -211,7 +211,7 @@ bool NativeEngine::handler_left() {
 
 void NativeEngine::write_noted_words(unsigned index, std::uint32_t flags) {
     const ppc::TlbWrites& writes = world_.handler_tlb;
-    if (contexts_.uses_guest_entry(index) || contexts_.watched.has(index))
+    if (contexts_.uses_guest_entry(index) || contexts_.watches(index))
         tlb_entry_changed(index, vcpu_.tlb.entry(index));
     for (unsigned word = 0; word < 3; ++word)
         if ((flags >> word & 1) != 0) vcpu_.tlb.write_word(index, word, writes.words[word], writes.mmucr);
@@ -241,7 +241,7 @@ const TlbEntry* NativeEngine::window_entry(std::uint32_t ea, unsigned shift, Acc
         return nullptr;
     host = host_piece(entry.translate(ea), shift, access == Access::store);
     if (host == 0) return nullptr;
-    contexts_.watched.add(static_cast<unsigned>(found));
+    contexts_.watch(static_cast<unsigned>(found));
     return &entry;
 }
 

@@ -38,7 +38,7 @@ Trap again() {
 } // namespace
 
 NativeEngine::NativeEngine(Vcpu& vcpu, World& world, ShadowTlb& tlb, NativeHost& host, Patching& patching)
-    : vcpu_(vcpu), world_(world), host_(host), patching_(patching), contexts_(tlb) {
+    : vcpu_(vcpu), world_(world), host_(host), patching_(patching), contexts_(tlb, world.links) {
     world_.pids = contexts_.table_address();
 }
 
@@ -255,6 +255,8 @@ Trap NativeEngine::trap_of(unsigned vector) {
 }
 
 void NativeEngine::count_exits() {
+    contexts_.count_inserted(world_.replaced);
+    world_.replaced = 0;
     for (unsigned reason = 0; reason < exit_reason_count; ++reason) {
         if (world_.exits[reason] == 0) continue;
         vcpu_.exits.by_reason[reason] += world_.exits[reason];
@@ -271,7 +273,7 @@ void NativeEngine::tlb_entry_changed(unsigned index, const mmu::TlbEntry& before
     if ((traces_ & NativeHost::traces_tlb) != 0 && contexts_.uses_guest_entry(index))
         host_.trace_tlb(index, {before.word0, before.word1, before.word2}, before.tid, false);
     contexts_.drop_guest_entry(index);
-    if (contexts_.watched.has(index)) drop_handlers();
+    if (contexts_.watches(index)) drop_handlers();
     hardware::irq_restore(saved);
     if (takes_our_place(vcpu_.tlb.entry(index))) back_out_all();
 }

@@ -56,6 +56,9 @@ class NativeEngine final : public Engine {
     template <typename WriteTlb>
     bool return_from_handler(std::uint32_t flags, WriteTlb&& write_tlb);
     const MissHandlers& handlers() const { return handlers_; }
+    std::uint32_t handler_blocks() const {
+        return static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(handlers_.blocks.data()));
+    }
 
     // Exits counted here and not yet in Vcpu::exits.
     void count_exits();

@@ -113,7 +113,7 @@ bool NativeEngine::quick_exit(unsigned vector) {
 // Written over an entry that was never used, it costs no more than the write.
 [[gnu::always_inline]] inline bool NativeEngine::write_tlb_word(unsigned index, unsigned ws, std::uint32_t value) {
     if (ws == 0 && patched() && takes_our_place({.word0 = value})) return false;
-    if (contexts_.uses_guest_entry(index) || contexts_.watched.has(index))
+    if (contexts_.uses_guest_entry(index) || contexts_.watches(index))
         tlb_entry_changed(index, vcpu_.tlb.entry(index));
     vcpu_.tlb.write_word(index, ws, value, vcpu_.state.page.mmucr);
     return true;

@@ -89,6 +89,7 @@ void ShadowTlb::release(const ShadowContexts& owner) {
 unsigned ShadowContexts::insert(const ShadowTlb::Mapping& mapping, unsigned spare) {
     const unsigned slot = tlb_.insert(*this, mapping, spare);
     slots_[mapping.guest_index].add(slot);
+    link(mapping.guest_index);
     return slot;
 }
 
@@ -98,6 +99,7 @@ void ShadowContexts::drop_process() {
 
 void ShadowContexts::drop_slots(unsigned index) {
     slots_[index].drain([&](unsigned slot) { tlb_.drop(*this, slot); });
+    link(index);
 }
 
 } // namespace untrap::runtime::native

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "mmu/tlb_entry.h"
+#include "runtime/native/world_layout.h"
 
 namespace untrap::runtime::native {
 
@@ -103,13 +105,16 @@ class ShadowTlb {
 
     bool owned(const ShadowContexts& owner, unsigned slot) const { return entries_[slot].owner == &owner; }
     const Mapping& mapping(unsigned slot) const { return entries_[slot].mapping; }
+    // Address of the mapping of slot 0, for the world switch.
+    std::uint32_t mappings() const {
+        return static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&entries_[0].mapping));
+    }
 
     std::uint64_t inserted = 0, dropped = 0, large = 0, recycled = 0;
-    std::uint32_t replaced = 0; // inserted, by replace()
 
   private:
     friend class ShadowContexts;
-    struct alignas(32) Entry { // so that its place is a shift away
+    struct alignas(1U << SHADOW_SLOT_SHIFT) Entry { // so that its place is a shift away
         ShadowContexts* owner = nullptr;
         Mapping mapping{};
     };
@@ -129,6 +134,10 @@ class ShadowTlb {
         return next;
     }
     void forget(unsigned slot);
+
+    static_assert(offsetof(Entry, mapping) == SHADOW_SLOT_MAPPING || sizeof(void*) != 4);
+    static_assert(offsetof(Mapping, word0) == 0 && offsetof(Mapping, word1) == 4 && offsetof(Mapping, word2) == 8 &&
+                  offsetof(Mapping, pid) == 12);
 
     std::array<Entry, slot_count> entries_{};
     std::array<Pid, pid_count> pids_{};
@@ -152,7 +161,12 @@ class ShadowContexts {
         return static_cast<std::uint16_t>((pid & 0xFF) << 2 | (space ? 2U : 0U) | (problem_state ? 1U : 0U));
     }
 
-    explicit ShadowContexts(ShadowTlb& tlb) : tlb_(tlb) {}
+    // By guest TLB entry, for the world switch: the slot of its mapping, if it has exactly one and may be rewritten
+    // without anybody being told; else no_link.
+    using Links = std::array<std::uint8_t, 64>;
+    static constexpr std::uint8_t no_link = ShadowTlb::slot_count;
+
+    ShadowContexts(ShadowTlb& tlb, Links& links) : tlb_(tlb), links_(links) { links_.fill(no_link); }
 
     // The shadow PID of a context.
     std::uint8_t pid(std::uint16_t key) {
@@ -183,6 +197,7 @@ class ShadowContexts {
             tlb_.forget(slot);
             tlb_.entries_[slot].owner = this;
             from_entry.add(slot);
+            link(mapping.guest_index);
         } else {
             // The host may have it by now, as it may have any that insert() takes.
             slot = from_entry.only();
@@ -190,24 +205,42 @@ class ShadowContexts {
         }
         write(mapping, slot);
         tlb_.entries_[slot].mapping = mapping;
-        ++tlb_.replaced;
+        ++tlb_.inserted;
         return true;
     }
     // Guest TLB entries that something else depends on.
-    SlotSet watched;
+    void watch(unsigned index) {
+        watched_.add(index);
+        link(index);
+    }
+    bool watches(unsigned index) const { return watched_.has(index); }
+    void watch_nothing() {
+        watched_.drain([&](unsigned index) { link(index); });
+    }
     // Mappings of the process whose memory the kernel uses, in the kernel's context. They are to go together.
     SlotSet of_process;
     void drop_process();
     bool uses_guest_entry(unsigned index) const { return !slots_[index].empty(); }
     void drop_real(std::uint64_t real, std::uint64_t bytes) { tlb_.drop_real(*this, real, bytes); }
+    // Mappings that the world switch has written in place of others.
+    void count_inserted(std::uint32_t count) { tlb_.inserted += count; }
     // Everything goes, shadow PIDs too.
     void clear() { tlb_.release(*this); }
 
   private:
     friend class ShadowTlb;
     void drop_slots(unsigned index);
+    // Of what is mapped beside the guest's entries there are no links.
+    [[gnu::always_inline]] void link(unsigned index) {
+        if (index >= links_.size()) return;
+        const unsigned slot = watched_.has(index) ? SlotSet::slot_limit : slots_[index].only();
+        static_assert(no_link == SlotSet::slot_limit);
+        links_[index] = static_cast<std::uint8_t>(slot);
+    }
 
     ShadowTlb& tlb_;
+    Links& links_;
+    SlotSet watched_;
     std::array<std::uint8_t, key_count> pids_{};
     std::array<SlotSet, index_count> slots_{}; // by guest TLB index, and what is above those
 };
@@ -217,6 +250,7 @@ class ShadowContexts {
     Entry& entry = entries_[slot];
     if (entry.owner == nullptr) return;
     entry.owner->slots_[entry.mapping.guest_index].remove(slot);
+    entry.owner->link(entry.mapping.guest_index);
     entry.owner->of_process.remove(slot);
     entry.owner = nullptr;
 }

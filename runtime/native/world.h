@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "runtime/native/shadow_tlb.h"
 #include "runtime/native/world_layout.h"
 #include "runtime/vcpu.h"
 #include "translator/ppc/guest_page.h"
@@ -49,7 +50,11 @@ struct World {
     std::uint32_t handler_window = 0;                    // the address that no window was found for
     std::uint32_t handler_leave = 0, handler_finish = 0; // the exits of such code
     std::uint32_t handler_back = 0;                      // where it goes on if its rfi is not taken
-    std::uint32_t unused[944] = {};
+    std::uint32_t handler_blocks = 0;                    // address of MissHandlers::blocks
+    std::uint32_t shadow_slots = 0;                      // of the mapping of slot 0
+    ShadowContexts::Links links{};
+    std::uint32_t replaced = 0; // mappings that a handler's rfi wrote, not yet in ShadowTlb::inserted
+    std::uint32_t unused[925] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -89,6 +94,10 @@ UNTRAP_AT(handler_return, WORLD_HANDLER_RETURN);
 UNTRAP_AT(handler_tlb, WORLD_HANDLER_TLB);
 UNTRAP_AT(handler_window, WORLD_HANDLER_WINDOW);
 UNTRAP_AT(handler_back, WORLD_HANDLER_BACK);
+UNTRAP_AT(handler_blocks, WORLD_HANDLER_BLOCKS);
+UNTRAP_AT(shadow_slots, WORLD_SHADOW_SLOTS);
+UNTRAP_AT(links, WORLD_LINKS);
+UNTRAP_AT(replaced, WORLD_REPLACED);
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
 
@@ -131,6 +140,10 @@ static_assert(EXIT_ITLB_REAL == static_cast<unsigned>(ExitReason::itlb_real));
 static_assert(EXIT_DTLB_REAL == static_cast<unsigned>(ExitReason::dtlb_real));
 static_assert(word_of(ESR_DATA_HIGH, 0) == (isa::esr::st | isa::esr::fp));
 static_assert(TLB_SETS_PAGES == mmu::GuestTlb::page_sets && TLB_SET_BYTES == sizeof(mmu::GuestTlb::EntrySet));
+static_assert(HANDLER_WORDS == ppc::handler_exit::words && SHADOW_SLOTS == ShadowTlb::slot_count);
+static_assert(TLB_WORD2 == mmu::TlbEntry::word2_mask);
+static_assert(TLB_SLOT_PLACE == mmu::GuestTlb::place_offset && TLB_SEGMENTS == mmu::GuestTlb::segments_offset() &&
+              TLB_VERSION == mmu::GuestTlb::version_offset());
 static_assert(TLB_SLOT_SHIFT == mmu::GuestTlb::slot_shift && TLB_SLOT_MATCH == mmu::GuestTlb::match_offset);
 static_assert(EXIT_SYSCALL == static_cast<unsigned>(ExitReason::syscall));
 static_assert(EXIT_EMUL_RFI == static_cast<unsigned>(ExitReason::emul_rfi));

@@ -40,8 +40,15 @@
 #define WORLD_HANDLER_TLB 284
 #define WORLD_HANDLER_WINDOW 304
 #define WORLD_HANDLER_BACK 316
+#define WORLD_HANDLER_BLOCKS 320
+/* Of the shadow TLB's slots, and which of them the guest's entries have: ShadowContexts::Links. */
+#define WORLD_SHADOW_SLOTS 324
+#define WORLD_LINKS 328
+#define WORLD_REPLACED 392
 /* The number by which such a handler leaves to the C++ side, as an interrupt does. */
 #define HANDLER_LEFT 16
+/* ppc::handler_exit::words */
+#define HANDLER_WORDS 7
 /* The alignment of CpuState. */
 #define WORLD_BYTES 4096
 
@@ -83,6 +90,19 @@
 /* Its entries: log2 of their distance in bytes, and where in them a key and a mask say what they translate. */
 #define TLB_SLOT_SHIFT 5
 #define TLB_SLOT_MATCH 16
+/* Masks of what is compared in a page of 4 KB, for any PID and for one; what the 440 keeps of word 2. */
+#define TLB_MATCH_ANY -0xF00
+#define TLB_MATCH_TID -0xE01
+#define TLB_WORD2 0xFFBF
+/* Bytes of an entry for its place in the sets: the set, the 256 MB, log2 of the page's size. */
+#define TLB_SLOT_PLACE 24
+/* From the sets: those by 256 MB that all entries are in, and the counter of changes. */
+#define TLB_SEGMENTS (8 * 145)
+#define TLB_VERSION (TLB_SEGMENTS + 8 * 17)
+/* ShadowTlb::Entry: log2 of the bytes, and the mapping in it. */
+#define SHADOW_SLOTS 64
+#define SHADOW_SLOT_SHIFT 5
+#define SHADOW_SLOT_MAPPING 4
 /* Bits of ESR that a data TLB error has: ST and FP. */
 #define ESR_DATA_HIGH 0x0180
 /* Bits of a guest's MSR that survive a non-critical interrupt: CE, ME, DE. */

@@ -29,7 +29,8 @@ struct Model {
     explicit Model(unsigned slots, Random& random_in) : random(random_in), cpu(random, slots) {
         tlb.start(slots);
         runtime::native::hardware::irq_save();
-        for (auto& owner : owners) owner = std::make_unique<ShadowContexts>(tlb);
+        for (unsigned owner = 0; owner < 2; ++owner)
+            owners[owner] = std::make_unique<ShadowContexts>(tlb, links[owner]);
     }
 
     // No two mappings of one context overlap: each page is a number.
@@ -56,11 +57,24 @@ struct Model {
             REQUIRE(tlb.owned(*owners[what.owner], slot));
             REQUIRE(owners[what.owner]->uses_guest_entry(what.mapping.guest_index));
         }
+        for (unsigned owner = 0; owner < 2; ++owner) {
+            for (unsigned index = 0; index < 64; ++index) {
+                unsigned count = 0, slot_of = 0;
+                for (const auto& [slot, what] : expected) {
+                    if (what.owner != owner || what.mapping.guest_index != index) continue;
+                    ++count;
+                    slot_of = slot;
+                }
+                const bool one = count == 1 && !owners[owner]->watches(index);
+                REQUIRE(links[owner][index] == (one ? slot_of : ShadowContexts::no_link));
+            }
+        }
     }
 
     Random& random;
     ModelCpu cpu;
     ShadowTlb tlb;
+    ShadowContexts::Links links[2];
     std::unique_ptr<ShadowContexts> owners[2];
     std::map<unsigned, Expected> expected; // by slot
 };
@@ -102,6 +116,8 @@ TEST_CASE("the shadow TLB holds what was put in and nothing that was taken out",
                 break;
             }
             case 4:
+                if (random.chance(10)) model.owners[owner]->watch(random.below(64));
+                if (random.chance(2)) model.owners[owner]->watch_nothing();
                 if (!random.chance(2)) break;
                 model.owners[owner]->clear();
                 for (unsigned index = 0; index < 64; ++index) CHECK(!model.owners[owner]->uses_guest_entry(index));
