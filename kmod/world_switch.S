@@ -28,7 +28,9 @@
 #define MSR_CE_BIT 14
 #define TLB_VALID_4K 0x210
 #define TLB_TS 0x100
-#define TLB_SR 1
+#define TLB_SR 0x01
+#define TLB_UR 0x08
+#define TLB_UX 0x20
 #define NO_PID -1		/* isa::CpuState::no_pid */
 
 	.text
@@ -187,11 +189,105 @@ untrap_world_system_call:
 2:	decline	8
 
 /*
- * Goes to `decline` unless `where` (DEAR or SRR0), an address in r3, is not in the guest TLB. Most of the time neither the
- * set of its 4 KB page nor that of its 256 MB has an entry; else each of those is looked at. Also if the miss is that of the
- * handler's own first instruction, which gets nowhere: the run loop counts those.
+ * Writes a mapping over the next entry of the CPU's TLB, as ShadowContexts::insert. r8, r6, r7: its words; r11: the entry of
+ * the guest TLB that it comes from. r3, then: its slot; r5-r10 and r12 are used. Goes to `decline`, with nothing done that
+ * matters, where that entry is of another guest, or maps the page being executed.
  */
-	.macro	surely_missing interrupt where decline
+	.macro	place_mapping decline
+	lwz	r12,WORLD_SHADOW_SLOTS(r4)
+	lwz	r10,WORLD_EXECUTED_SLOT(r4)
+	lwz	r3,SHADOW_FREE(r12)
+	lwz	r5,SHADOW_FREE+4(r12)
+	or.	r9,r3,r5
+	beq	91f
+	/* One that was taken out. */
+	cntlzw	r9,r3
+	cmpwi	r3,0
+	bne	90f
+	cntlzw	r9,r5
+	addi	r9,r9,32
+90:	cmpw	r9,r10
+	beq	\decline
+	rlwinm	r5,r9,29,29,29
+	add	r5,r5,r12
+	lwz	r10,SHADOW_FREE(r5)
+	mr	r3,r9
+	lis	r12,0x8000
+	clrlwi	r9,r9,27
+	srw	r12,r12,r9
+	andc	r10,r10,r12
+	stw	r10,SHADOW_FREE(r5)
+	lwz	r12,WORLD_SHADOW_SLOTS(r4)
+	b	93f
+91:	lwz	r3,SHADOW_NEXT(r12)
+	lwz	r9,SHADOW_LIMIT(r12)
+	cmpw	r3,r10
+	addi	r5,r3,1
+	beq	\decline
+	cmpw	r5,r9
+	blt	92f
+	li	r5,0
+92:	stw	r5,SHADOW_NEXT(r12)
+93:	slwi	r9,r3,SHADOW_SLOT_SHIFT
+	add	r12,r12,r9
+	lwz	r10,-SHADOW_SLOT_MAPPING(r12)	/* whose it is: nobody's, or this guest's */
+	lwz	r5,WORLD_CONTEXTS(r4)
+	cmpwi	r10,0
+	cmpw	cr1,r10,r5
+	beq	94f
+	bne	cr1,\decline
+94:	lbz	r9,13(r12)			/* for which of its entries */
+	stw	r5,-SHADOW_SLOT_MAPPING(r12)
+	lbz	r5,WORLD_SHADOW_PID+3(r4)
+	stw	r8,0(r12)
+	stw	r6,4(r12)
+	stw	r7,8(r12)
+	stb	r5,12(r12)
+	stb	r11,13(r12)
+	mtspr	SPRN_MMUCR,r5
+	tlbwe	r8,r3,0
+	tlbwe	r6,r3,1
+	tlbwe	r7,r3,2
+	/* The sets and the links. r7: the slot in its half of a set. */
+	lwz	r12,WORLD_CONTEXT_SETS(r4)
+	rlwinm	r5,r3,29,29,29
+	lis	r7,0x8000
+	clrlwi	r8,r3,27
+	add	r12,r12,r5
+	srw	r7,r7,r8
+	beq	95f
+	slwi	r8,r9,3
+	lwzx	r10,r12,r8
+	add	r5,r4,r9
+	andc	r10,r10,r7
+	lbz	r9,WORLD_LINKS(r5)
+	stwx	r10,r12,r8
+	cmpw	r9,r3
+	li	r9,NO_LINK
+	bne	95f
+	stb	r9,WORLD_LINKS(r5)
+95:	slwi	r8,r11,3
+	lwzx	r10,r12,r8
+	add	r5,r4,r11
+	or	r10,r10,r7
+	lbz	r9,WORLD_LINKS(r5)
+	stwx	r10,r12,r8
+	cmpwi	r9,NO_LINK
+	mr	r9,r3
+	beq	96f
+	li	r9,OTHER_LINK
+96:	stb	r9,WORLD_LINKS(r5)
+	lwz	r9,WORLD_REPLACED(r4)
+	addi	r9,r9,1
+	stw	r9,WORLD_REPLACED(r4)
+	.endm
+
+/*
+ * Goes to `decline` unless `where` (DEAR or SRR0), an address in r3, is not in the guest TLB, or is in it and may be mapped
+ * right here. Most of the time neither the set of its 4 KB page nor that of its 256 MB has an entry; else each of those is
+ * looked at. Also if the miss is that of the handler's own first instruction, which gets nowhere: the run loop counts those.
+ */
+	.macro	surely_missing which interrupt where decline
 	lwz	r6,WORLD_TLB_SETS(r4)
 	rlwinm	r7,r3,32-12+3,32-3-7,31-3	/* page number modulo TLB_SETS_PAGES, in sets */
 	rlwinm	r3,r3,4+3,32-3-4,31-3		/* number of the 256 MB, in sets */
@@ -205,54 +301,143 @@ untrap_world_system_call:
 	or	r6,r6,r8
 	or	r7,r7,r3
 	or.	r8,r6,r7
-	bne	7f
-6:	lwz	r6,WORLD_IVPR(r4)
+	bne	20f
+10:	lwz	r6,WORLD_IVPR(r4)
 	lwz	r7,WORLD_IVOR(\interrupt)(r4)
 	mfspr	r3,SPRN_SRR0
 	or	r6,r6,r7
 	lwz	r8,WORLD_GPR(8)(r4)
 	cmpw	r3,r6
-	bne	9f
-8:	lwz	r8,WORLD_GPR(8)(r4)
+	bne	30f
 	b	\decline
-	/* Each candidate. r6, r7: the lower and the upper half of them; r8: what their keys are compared with. */
-7:	lwz	r3,WORLD_MSR(r4)
+11:	lwz	r8,WORLD_GPR(8)(r4)
+	b	\decline
+	/*
+	 * Each candidate. r6, r7: the lower and the upper half of them; r8: what their keys are compared with, by pages of
+	 * 4 KB; r10: where the half's slots begin; r11: the slot that was found, or 0.
+	 */
+20:	lwz	r3,WORLD_MSR(r4)
 	andi.	r3,r3,MSR_SPACES
-	bne	8b
+	bne	11b
 	stw	r9,WORLD_GPR(9)(r4)
 	stw	r10,WORLD_GPR(10)(r4)
+	stw	r11,WORLD_GPR(11)(r4)
+	stw	r12,WORLD_GPR(12)(r4)
 	mfspr	r3,\where
-	lwz	r9,WORLD_PID(r4)
+	lbz	r8,WORLD_PID+3(r4)
 	lwz	r10,WORLD_TLB_SLOTS(r4)
-	rlwinm	r8,r3,0,0,21
-	rlwimi	r8,r9,0,24,31
+	rlwimi	r8,r3,0,0,19
+	li	r11,0
 	cmpwi	r6,0
-	beq	4f
-3:	cntlzw	r3,r6
+	beq	22f
+21:	cntlzw	r3,r6
+	lis	r12,0x8000
 	slwi	r9,r3,TLB_SLOT_SHIFT
+	srw	r12,r12,r3
 	add	r9,r9,r10
-	stw	r3,WORLD_SCRATCH(r4)
 	lwz	r3,TLB_SLOT_MATCH(r9)
-	lwz	r9,TLB_SLOT_MATCH+4(r9)
+	andc	r6,r6,r12
+	lwz	r12,TLB_SLOT_MATCH+4(r9)
 	xor	r3,r3,r8
-	and.	r3,r3,r9
-	lwz	r3,WORLD_SCRATCH(r4)
-	beq	5f
-	lis	r9,0x8000
-	srw	r9,r9,r3
-	andc.	r6,r6,r9
-	bne	3b
-4:	mr.	r6,r7
+	rlwinm	r12,r12,0,23,19
+	and.	r3,r3,r12
+	beq	24f
+	cmpwi	r6,0
+	bne	21b
+22:	mr.	r6,r7
 	li	r7,0
 	addi	r10,r10,32<<TLB_SLOT_SHIFT
-	bne	3b
+	bne	21b
+	cmpwi	r11,0
+	bne	25f
 	lwz	r9,WORLD_GPR(9)(r4)
 	lwz	r10,WORLD_GPR(10)(r4)
-	b	6b
-5:	lwz	r9,WORLD_GPR(9)(r4)
+	lwz	r11,WORLD_GPR(11)(r4)
+	lwz	r12,WORLD_GPR(12)(r4)
+	b	10b
+24:	cmpwi	r11,0
+	mr	r11,r9
+	bne	28f			/* two: its own mistake, but the CPU must not have both */
+	cmpwi	r6,0
+	bne	21b
+	b	22b
+
+	/* A page of 4 KB that only the CPU's TLB lacks. */
+25:	lbz	r12,TLB_SLOT_PLACE+2(r11)
+	lwz	r9,WORLD_MSR(r4)
+	lbz	r10,12(r11)
+	lwz	r7,8(r11)
+	cmpwi	r12,12
+	mtcrf	0x08,r9			/* MSR[PR] is bit 17 */
+	cmpwi	cr1,r10,0
+	rlwinm	r3,r7,0,26,28
+	bne	28f
+	bt	17,26f
+	rlwinm	r3,r7,3,26,28
+	beq	cr1,26f
+	lwz	r9,WORLD_KERNEL_PIDS(r4)
+	cmpwi	r9,0
+	beq	28f			/* the kernel uses memory of a process: that has to be noted */
+26:	.if	\which == 0
+	mfspr	r9,SPRN_ESR
+	li	r10,TLB_UR
+	rlwinm	r9,r9,9,31,31		/* ESR[ST] */
+	slw	r10,r10,r9
+	and.	r10,r10,r3
+	.else
+	andi.	r10,r3,TLB_UX
+	.endif
+	lwz	r9,4(r11)
+	lwz	r12,WORLD_HANDLER_BLOCKS(r4)
+	beq	28f
+	rlwinm	r6,r9,32-20+3,32-3-8,31-3	/* MissHandlers::block */
+	rlwinm	r10,r9,0,28,11
+	lwzux	r6,r12,r6
+	rlwimi	r3,r7,0,23,24		/* E and G */
+	cmplw	r6,r10
+	lwz	r6,4(r12)
+	bne	28f
+	mfspr	r8,\where
+	lwz	r10,WORLD_TLB_SLOTS(r4)
+	rlwimi	r6,r9,0,12,19
+	rlwinm	r8,r8,0,0,19
+	ori	r7,r3,TLB_SR
+	subf	r11,r10,r11
+	ori	r8,r8,TLB_VALID_4K|TLB_TS
+	srwi	r11,r11,TLB_SLOT_SHIFT
+	stw	r5,WORLD_CR(r4)
+	place_mapping 27f
+	.if	\which == 0
+	lwz	r6,WORLD_EXITS+4*EXIT_DTLB_VIRT(r4)
+	lwz	r5,WORLD_CR(r4)
+	addi	r6,r6,1
+	stw	r6,WORLD_EXITS+4*EXIT_DTLB_VIRT(r4)
+	.else
+	stw	r3,WORLD_EXECUTED_SLOT(r4)
+	lwz	r6,WORLD_EXITS+4*EXIT_ITLB_VIRT(r4)
+	lwz	r5,WORLD_CR(r4)
+	addi	r6,r6,1
+	stw	r6,WORLD_EXITS+4*EXIT_ITLB_VIRT(r4)
+	.endif
+	mtcr	r5
+	lwz	r3,WORLD_GPR(3)(r4)
+	lwz	r5,WORLD_GPR(5)(r4)
+	lwz	r6,WORLD_GPR(6)(r4)
+	lwz	r7,WORLD_GPR(7)(r4)
+	lwz	r8,WORLD_GPR(8)(r4)
+	lwz	r9,WORLD_GPR(9)(r4)
 	lwz	r10,WORLD_GPR(10)(r4)
-	b	8b
-9:
+	lwz	r11,WORLD_GPR(11)(r4)
+	lwz	r12,WORLD_GPR(12)(r4)
+	mfspr	r4,SPRN_SPRG0
+	rfi
+27:	lwz	r5,WORLD_CR(r4)
+28:	lwz	r9,WORLD_GPR(9)(r4)
+	lwz	r10,WORLD_GPR(10)(r4)
+	lwz	r11,WORLD_GPR(11)(r4)
+	lwz	r12,WORLD_GPR(12)(r4)
+	b	11b
+30:
 	.endm
 
 /*
@@ -321,7 +506,7 @@ untrap_world_data_tlb_error:
 	xor	r6,r6,r3
 	rlwinm.	r6,r6,0,0,19
 	beq	2f
-	surely_missing 13 SPRN_DEAR 2f
+	surely_missing 0 13 SPRN_DEAR 2f
 	run_handler 0 EXIT_DTLB_REAL
 	/* Should the C++ side have to deliver it, it writes the same. */
 	mfspr	r6,SPRN_DEAR
@@ -342,7 +527,7 @@ untrap_world_instruction_tlb_error:
 	subf	r6,r6,r3
 	cmplw	r6,r7
 	blt	2f
-	surely_missing 14 SPRN_SRR0 2f
+	surely_missing 1 14 SPRN_SRR0 2f
 	run_handler 1 EXIT_ITLB_REAL
 	deliver	14 EXIT_ITLB_REAL 2f
 2:	decline	14
@@ -392,13 +577,14 @@ untrap_world_handler_finish:
 	ori	r3,r3,TLB_VALID_4K
 	cmplw	r8,r3
 	lwz	r7,WORLD_SRR1(r4)
+	clrlwi	r11,r11,26
 	add	r3,r4,r11
 	bne	7f
 	lbz	r5,WORLD_LINKS(r3)	/* the slot of the CPU's TLB */
 	mtcrf	0x08,r7			/* MSR[PR] is bit 17 */
 	cmpwi	cr1,r12,0
-	cmplwi	r5,SHADOW_SLOTS
-	bge	7f
+	cmplwi	cr5,r5,NO_LINK
+	bgt	cr5,7f
 	beq	cr1,1f
 	lbz	r3,WORLD_PID+3(r4)
 	bf	17,7f			/* the kernel uses memory of a process: that has to be noted */
@@ -419,9 +605,10 @@ untrap_world_handler_finish:
 2:	lbz	r3,WORLD_SHADOW_PID+3(r4)
 	rlwimi	r6,r9,0,12,19
 	rlwimi	r7,r10,0,23,24		/* E and G */
-	mtspr	SPRN_MMUCR,r3
 	ori	r7,r7,TLB_SR
 	ori	r8,r8,TLB_TS
+	beq	cr5,6f
+	mtspr	SPRN_MMUCR,r3
 	tlbwe	r8,r5,0
 	tlbwe	r6,r5,1
 	tlbwe	r7,r5,2
@@ -437,7 +624,7 @@ untrap_world_handler_finish:
 	stw	r7,WORLD_REPLACED(r4)
 
 	/* The guest TLB, as GuestTlb::replace_small. */
-	lwz	r3,WORLD_TLB_SLOTS(r4)
+30:	lwz	r3,WORLD_TLB_SLOTS(r4)
 	rlwinm	r5,r11,TLB_SLOT_SHIFT,26-TLB_SLOT_SHIFT,31-TLB_SLOT_SHIFT
 	rlwinm	r8,r8,0,24,22		/* without TS */
 	stwux	r8,r3,r5
@@ -507,6 +694,15 @@ untrap_world_handler_finish:
 	or	r10,r10,r6
 	stwx	r10,r3,r9
 	b	4b
+
+	/* There was no mapping of that entry. */
+6:	place_mapping 7f
+	lbz	r12,WORLD_HANDLER_TLB+7(r4)
+	lwz	r8,WORLD_HANDLER_TLB+8(r4)
+	lwz	r9,WORLD_HANDLER_TLB+12(r4)
+	lwz	r10,WORLD_HANDLER_TLB+16(r4)
+	cmpwi	cr1,r12,0
+	b	30b
 
 7:	li	r5,HANDLER_WORDS
 8:	mflr	r6

@@ -156,7 +156,9 @@ class GuestTlb {
     bool had_tiny_ = false;
 };
 
-constexpr std::size_t GuestTlb::segments_offset() { return offsetof(GuestTlb, in_segment_) - offsetof(GuestTlb, sets_); }
+constexpr std::size_t GuestTlb::segments_offset() {
+    return offsetof(GuestTlb, in_segment_) - offsetof(GuestTlb, sets_);
+}
 constexpr std::size_t GuestTlb::version_offset() { return offsetof(GuestTlb, version_) - offsetof(GuestTlb, sets_); }
 
 } // namespace untrap::mmu

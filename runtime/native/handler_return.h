@@ -36,7 +36,7 @@ template <typename WriteTlb>
         const ppc::TlbWrites& writes = world_.handler_tlb;
         if (flags != ppc::handler_exit::words) return false;
         const std::uint32_t word0 = writes.words[0], word1 = writes.words[1];
-        const unsigned index = writes.index;
+        const unsigned index = writes.index & (mmu::GuestTlb::entry_count - 1);
         const std::uint32_t tid = writes.mmucr & 0xFF;
         // A page of 4 KB in address space 0 for the address that missed, and no other for it. So is what follows: where
         // that address is not ours, the page is not.
@@ -54,10 +54,10 @@ template <typename WriteTlb>
                                          allowed | TlbEntry::sr | (word2 & (TlbEntry::attr_e | TlbEntry::attr_g)), pid,
                                          static_cast<std::uint8_t>(index)};
         unsigned slot = 0;
-        if (!contexts_.replace(mapping, executed_slot_, slot, write_tlb)) return false;
+        if (!contexts_.replace(mapping, world_.executed_slot, slot, write_tlb)) return false;
         // What is read anew need not be kept in registers meanwhile.
         asm volatile("" : : : "memory");
-        vcpu_.tlb.replace_small(writes.index, writes.words, writes.mmucr & 0xFF);
+        vcpu_.tlb.replace_small(index, writes.words, writes.mmucr & 0xFF);
         if (problem == 0 && tid != 0 && world_.kernel_pids == 0) [[unlikely]] { // as map() does
             contexts_.of_process.add(slot);
             world_.process_pid = state.live_pid = guest_pid;

@@ -211,8 +211,7 @@ bool NativeEngine::handler_left() {
 
 void NativeEngine::write_noted_words(unsigned index, std::uint32_t flags) {
     const ppc::TlbWrites& writes = world_.handler_tlb;
-    if (contexts_.uses_guest_entry(index) || contexts_.watches(index))
-        tlb_entry_changed(index, vcpu_.tlb.entry(index));
+    if (contexts_.uses_guest_entry(index) || contexts_.watches(index)) tlb_entry_changed(index, vcpu_.tlb.entry(index));
     for (unsigned word = 0; word < 3; ++word)
         if ((flags >> word & 1) != 0) vcpu_.tlb.write_word(index, word, writes.words[word], writes.mmucr);
 }

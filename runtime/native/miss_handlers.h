@@ -23,7 +23,7 @@ struct MissHandlers {
         std::uint32_t tag = no_tag, word1 = 0;
         static constexpr std::uint32_t no_tag = 0x10;
     };
-    static constexpr unsigned block_shift = 20, block_count = 256;
+    static constexpr unsigned block_shift = 20, block_count = 256, page_shift = 12;
     static constexpr std::uint32_t tag_mask = 0xFFF0000F;
     Block& block(std::uint32_t word1) { return blocks[word1 >> block_shift & (block_count - 1)]; }
 

@@ -40,6 +40,8 @@ Trap again() {
 NativeEngine::NativeEngine(Vcpu& vcpu, World& world, ShadowTlb& tlb, NativeHost& host, Patching& patching)
     : vcpu_(vcpu), world_(world), host_(host), patching_(patching), contexts_(tlb, world.links) {
     world_.pids = contexts_.table_address();
+    world_.contexts = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&contexts_));
+    world_.context_sets = contexts_.sets_address();
 }
 
 // -- registers

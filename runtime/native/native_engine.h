@@ -198,7 +198,6 @@ class NativeEngine final : public Engine {
     bool observed_ = false; // exits are timed, traced, or told apart by site
     bool exit_open_ = false, exit_was_quick_ = false;
     std::uint32_t traces_ = 0;
-    unsigned executed_slot_ = ShadowTlb::slot_count; // what the page being executed was last mapped by
     ShadowContexts contexts_;
     // Sites that stay traps, by the low bits of their address: how many instructions such an exit reaches over.
     struct Settled {

@@ -127,7 +127,7 @@ void NativeEngine::map_own(unsigned which) {
     }
     mapping.pid = static_cast<std::uint8_t>(world_.shadow_pid);
     mapping.guest_index = static_cast<std::uint8_t>(which);
-    contexts_.insert(mapping, executed_slot_);
+    contexts_.insert(mapping, world_.executed_slot);
 }
 
 bool NativeEngine::is_own_page(std::uint32_t ea) const {

@@ -113,8 +113,7 @@ bool NativeEngine::quick_exit(unsigned vector) {
 // Written over an entry that was never used, it costs no more than the write.
 [[gnu::always_inline]] inline bool NativeEngine::write_tlb_word(unsigned index, unsigned ws, std::uint32_t value) {
     if (ws == 0 && patched() && takes_our_place({.word0 = value})) return false;
-    if (contexts_.uses_guest_entry(index) || contexts_.watches(index))
-        tlb_entry_changed(index, vcpu_.tlb.entry(index));
+    if (contexts_.uses_guest_entry(index) || contexts_.watches(index)) tlb_entry_changed(index, vcpu_.tlb.entry(index));
     vcpu_.tlb.write_word(index, ws, value, vcpu_.state.page.mmucr);
     return true;
 }
@@ -387,9 +386,13 @@ bool NativeEngine::map(std::uint32_t ea, unsigned guest_index, Access access) {
     mapping.word2 = allowed | TlbEntry::sr | (entry.word2 & (TlbEntry::attr_e | TlbEntry::attr_g));
     mapping.pid = static_cast<std::uint8_t>(world_.shadow_pid);
     mapping.guest_index = static_cast<std::uint8_t>(guest_index);
+    // The world switch maps the next one of there.
+    if (entry.page_shift() == MissHandlers::page_shift &&
+        handlers_.block(entry.word1).tag != (entry.word1 & MissHandlers::tag_mask))
+        open_block(entry.word1);
     const bool fetch = access == Access::fetch;
-    const unsigned used = contexts_.insert(mapping, fetch ? ShadowTlb::slot_count : executed_slot_);
-    if (fetch) executed_slot_ = used;
+    const unsigned used = contexts_.insert(mapping, fetch ? ShadowTlb::slot_count : world_.executed_slot);
+    if (fetch) world_.executed_slot = used;
     // The kernel uses memory of a process: a PID that is written has to find it out of the way.
     if (entry.tid != 0 && one_kernel() && (context.msr & (msr::is | msr::pr)) == 0) {
         contexts_.of_process.add(used);

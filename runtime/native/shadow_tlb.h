@@ -136,6 +136,7 @@ class ShadowTlb {
     void forget(unsigned slot);
 
     static_assert(offsetof(Entry, mapping) == SHADOW_SLOT_MAPPING || sizeof(void*) != 4);
+    static_assert(offsetof(Mapping, guest_index) == 13);
     static_assert(offsetof(Mapping, word0) == 0 && offsetof(Mapping, word1) == 4 && offsetof(Mapping, word2) == 8 &&
                   offsetof(Mapping, pid) == 12);
 
@@ -145,7 +146,17 @@ class ShadowTlb {
     unsigned slots_ = 0;
     unsigned next_ = 0;
     unsigned next_pid_ = 1;
+    static constexpr bool is_laid_out();
 };
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Winvalid-offsetof" // no bases here: GCC knows the offsets
+constexpr bool ShadowTlb::is_laid_out() {
+    constexpr std::size_t first = offsetof(ShadowTlb, entries_) + offsetof(Entry, mapping);
+    return offsetof(ShadowTlb, free_) - first == SHADOW_FREE && offsetof(ShadowTlb, slots_) - first == SHADOW_LIMIT &&
+           offsetof(ShadowTlb, next_) - first == SHADOW_NEXT;
+}
+#pragma GCC diagnostic pop
 
 // One vCPU's part of the shadow TLB: its contexts and which slots hold what.
 //
@@ -161,12 +172,19 @@ class ShadowContexts {
         return static_cast<std::uint16_t>((pid & 0xFF) << 2 | (space ? 2U : 0U) | (problem_state ? 1U : 0U));
     }
 
-    // By guest TLB entry, for the world switch: the slot of its mapping, if it has exactly one and may be rewritten
-    // without anybody being told; else no_link.
-    using Links = std::array<std::uint8_t, 64>;
-    static constexpr std::uint8_t no_link = ShadowTlb::slot_count;
+    // By the numbers above, for the world switch: the slot of the one mapping that there is; no_link: there is none;
+    // other_link: several, or not one that may be rewritten without anybody being told. The world switch keeps them,
+    // too, but where it cannot tell it makes other_link of them.
+    using Links = std::array<std::uint8_t, (index_count + 3) / 4 * 4>;
+    static constexpr std::uint8_t no_link = ShadowTlb::slot_count, other_link = no_link + 1;
 
-    ShadowContexts(ShadowTlb& tlb, Links& links) : tlb_(tlb), links_(links) { links_.fill(no_link); }
+    ShadowContexts(ShadowTlb& tlb, Links& links) : tlb_(tlb), links_(links) {
+        for (unsigned index = 0; index < links_.size(); ++index) link(index);
+    }
+    // For the world switch: where the sets of slots are.
+    std::uint32_t sets_address() const {
+        return static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(slots_.data()));
+    }
 
     // The shadow PID of a context.
     std::uint8_t pid(std::uint16_t key) {
@@ -229,13 +247,18 @@ class ShadowContexts {
 
   private:
     friend class ShadowTlb;
+    static_assert(ShadowTlb::is_laid_out() || sizeof(void*) != 4);
     void drop_slots(unsigned index);
-    // Of what is mapped beside the guest's entries there are no links.
     [[gnu::always_inline]] void link(unsigned index) {
-        if (index >= links_.size()) return;
-        const unsigned slot = watched_.has(index) ? SlotSet::slot_limit : slots_[index].only();
-        static_assert(no_link == SlotSet::slot_limit);
-        links_[index] = static_cast<std::uint8_t>(slot);
+        std::uint8_t value = other_link;
+        if (index < own_page && !watched_.has(index)) {
+            const unsigned slot = slots_[index].only();
+            if (slot != SlotSet::slot_limit)
+                value = static_cast<std::uint8_t>(slot);
+            else if (slots_[index].empty())
+                value = no_link;
+        }
+        links_[index] = value;
     }
 
     ShadowTlb& tlb_;

@@ -53,8 +53,10 @@ struct World {
     std::uint32_t handler_blocks = 0;                    // address of MissHandlers::blocks
     std::uint32_t shadow_slots = 0;                      // of the mapping of slot 0
     ShadowContexts::Links links{};
-    std::uint32_t replaced = 0; // mappings that a handler's rfi wrote, not yet in ShadowTlb::inserted
-    std::uint32_t unused[925] = {};
+    std::uint32_t replaced = 0;                   // mappings that a handler's rfi wrote, not yet in ShadowTlb::inserted
+    std::uint32_t contexts = 0, context_sets = 0; // addresses of ShadowContexts and of its sets
+    std::uint32_t executed_slot = ShadowTlb::slot_count; // what the page being executed was last mapped by
+    std::uint32_t unused[921] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -98,6 +100,9 @@ UNTRAP_AT(handler_blocks, WORLD_HANDLER_BLOCKS);
 UNTRAP_AT(shadow_slots, WORLD_SHADOW_SLOTS);
 UNTRAP_AT(links, WORLD_LINKS);
 UNTRAP_AT(replaced, WORLD_REPLACED);
+UNTRAP_AT(contexts, WORLD_CONTEXTS);
+UNTRAP_AT(context_sets, WORLD_CONTEXT_SETS);
+UNTRAP_AT(executed_slot, WORLD_EXECUTED_SLOT);
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
 
@@ -136,11 +141,14 @@ static_assert(word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW) == (isa::msr::ce | 
 static_assert(word_of(SLOW_MSR_HIGH, SLOW_MSR_LOW) ==
               (isa::msr::we | isa::msr::de | isa::msr::dwe | isa::msr::is | isa::msr::ds));
 static_assert(word_of(DEFINED_MSR_HIGH, DEFINED_MSR_LOW) == isa::msr::defined);
+static_assert(EXIT_ITLB_VIRT == static_cast<unsigned>(ExitReason::itlb_virt));
+static_assert(EXIT_DTLB_VIRT == static_cast<unsigned>(ExitReason::dtlb_virt));
 static_assert(EXIT_ITLB_REAL == static_cast<unsigned>(ExitReason::itlb_real));
 static_assert(EXIT_DTLB_REAL == static_cast<unsigned>(ExitReason::dtlb_real));
 static_assert(word_of(ESR_DATA_HIGH, 0) == (isa::esr::st | isa::esr::fp));
 static_assert(TLB_SETS_PAGES == mmu::GuestTlb::page_sets && TLB_SET_BYTES == sizeof(mmu::GuestTlb::EntrySet));
-static_assert(HANDLER_WORDS == ppc::handler_exit::words && SHADOW_SLOTS == ShadowTlb::slot_count);
+static_assert(HANDLER_WORDS == ppc::handler_exit::words && SHADOW_SLOTS == ShadowTlb::slot_count &&
+              NO_LINK == ShadowContexts::no_link && OTHER_LINK == ShadowContexts::other_link);
 static_assert(TLB_WORD2 == mmu::TlbEntry::word2_mask);
 static_assert(TLB_SLOT_PLACE == mmu::GuestTlb::place_offset && TLB_SEGMENTS == mmu::GuestTlb::segments_offset() &&
               TLB_VERSION == mmu::GuestTlb::version_offset());

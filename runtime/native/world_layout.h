@@ -44,7 +44,11 @@
 /* Of the shadow TLB's slots, and which of them the guest's entries have: ShadowContexts::Links. */
 #define WORLD_SHADOW_SLOTS 324
 #define WORLD_LINKS 328
-#define WORLD_REPLACED 392
+#define WORLD_REPLACED 396
+/* ShadowContexts, its sets of slots by guest TLB entry, and the slot of the page being executed. */
+#define WORLD_CONTEXTS 400
+#define WORLD_CONTEXT_SETS 404
+#define WORLD_EXECUTED_SLOT 408
 /* The number by which such a handler leaves to the C++ side, as an interrupt does. */
 #define HANDLER_LEFT 16
 /* ppc::handler_exit::words */
@@ -74,6 +78,8 @@
 
 /* Exit reasons counted in assembly: numbers of enum class ExitReason. */
 #define EXIT_ITLB_REAL 3
+#define EXIT_ITLB_VIRT 4
+#define EXIT_DTLB_VIRT 6
 #define EXIT_DTLB_REAL 5
 #define EXIT_SYSCALL 7
 #define EXIT_EMUL_RFI 18
@@ -103,6 +109,13 @@
 #define SHADOW_SLOTS 64
 #define SHADOW_SLOT_SHIFT 5
 #define SHADOW_SLOT_MAPPING 4
+/* In ShadowTlb, from the mapping of slot 0 on: what is free, how many slots guests have, which one is next. */
+#define SHADOW_FREE 4092
+#define SHADOW_LIMIT 4100
+#define SHADOW_NEXT 4104
+/* ShadowContexts::Links of what has no mapping, and of what is not for the world switch. */
+#define NO_LINK 64
+#define OTHER_LINK 65
 /* Bits of ESR that a data TLB error has: ST and FP. */
 #define ESR_DATA_HIGH 0x0180
 /* Bits of a guest's MSR that survive a non-critical interrupt: CE, ME, DE. */

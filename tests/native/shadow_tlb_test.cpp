@@ -65,8 +65,11 @@ struct Model {
                     ++count;
                     slot_of = slot;
                 }
-                const bool one = count == 1 && !owners[owner]->watches(index);
-                REQUIRE(links[owner][index] == (one ? slot_of : ShadowContexts::no_link));
+                const bool other = count > 1 || owners[owner]->watches(index);
+                const unsigned link = other        ? ShadowContexts::other_link
+                                      : count == 1 ? slot_of
+                                                   : ShadowContexts::no_link;
+                REQUIRE(links[owner][index] == link);
             }
         }
     }
