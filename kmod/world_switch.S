@@ -283,11 +283,69 @@ untrap_world_system_call:
 	.endm
 
 /*
+ * Level 4: goes to the code of the guest's own handler for this miss, if there is any and nothing is out of the ordinary;
+ * else on with nothing done. Guest r8 is saved. translator/ppc/handler.h says how the code finds the guest, and that it ends
+ * at one of the two exits below. That the guest's own handler still begins where that of the code did is the C++ side's to
+ * see: no IVPR or IVOR is written without it.
+ */
+	.macro	run_handler which reason
+	lwz	r6,WORLD_HANDLER_CODE(\which)(r4)
+	cmpwi	r6,0
+	beq	5f
+	.if	\which == 0
+	mfspr	r7,SPRN_DEAR
+	lwz	r3,WORLD_ARENA(r4)	/* the guest may want to map pages that are ours */
+	lwz	r8,WORLD_ARENA_BYTES(r4)
+	subf	r3,r3,r7
+	cmplw	r3,r8
+	blt	5f
+	.else
+	mfspr	r7,SPRN_SRR0
+	lwz	r3,WORLD_OWN_PAGE(r4)
+	xor	r3,r3,r7
+	rlwinm.	r3,r3,0,0,19
+	beq	5f
+	.endif
+	lwz	r3,WORLD_MSR(r4)
+	andi.	r8,r3,MSR_SPACES
+	bne	5f
+	stw	r7,WORLD_HANDLER_MISSED(r4)
+	.if	\which == 0
+	mfspr	r8,SPRN_ESR
+	stw	r7,WORLD_DEAR_PAGE(r4)
+	andis.	r8,r8,ESR_DATA_HIGH
+	mfspr	r7,SPRN_SRR0
+	stw	r8,WORLD_ESR_PAGE(r4)
+	.endif
+	stw	r7,WORLD_SRR0(r4)
+	stw	r3,WORLD_SRR1(r4)
+	lis	r8,SURVIVING_MSR_HIGH
+	ori	r8,r8,SURVIVING_MSR_LOW
+	lwz	r7,WORLD_EXITS+4*\reason(r4)
+	and	r3,r3,r8
+	li	r8,0
+	stw	r3,WORLD_MSR(r4)
+	stw	r8,WORLD_RESERVE_VALID(r4)
+	addi	r7,r7,1
+	mfspr	r3,SPRN_SPRG0
+	stw	r7,WORLD_EXITS+4*\reason(r4)
+	mflr	r8
+	stw	r3,WORLD_GPR(4)(r4)
+	mtlr	r6
+	stw	r8,WORLD_LR(r4)
+	stw	r5,WORLD_CR(r4)
+	lwz	r8,WORLD_GPR(8)(r4)
+	mtcr	r5
+	blr
+5:
+	.endm
+
+/*
  * Goes to `decline` unless `where` (DEAR or SRR0), an address in r3, is not in the guest TLB, or is in it and may be mapped
  * right here. Most of the time neither the set of its 4 KB page nor that of its 256 MB has an entry; else each of those is
  * looked at. Also if the miss is that of the handler's own first instruction, which gets nowhere: the run loop counts those.
  */
-	.macro	surely_missing which interrupt where decline
+	.macro	surely_missing which interrupt reason where decline
 	lwz	r6,WORLD_TLB_SETS(r4)
 	rlwinm	r7,r3,32-12+3,32-3-7,31-3	/* page number modulo TLB_SETS_PAGES, in sets */
 	rlwinm	r3,r3,4+3,32-3-4,31-3		/* number of the 256 MB, in sets */
@@ -302,7 +360,8 @@ untrap_world_system_call:
 	or	r7,r7,r3
 	or.	r8,r6,r7
 	bne	20f
-10:	lwz	r6,WORLD_IVPR(r4)
+10:	run_handler \which \reason
+	lwz	r6,WORLD_IVPR(r4)
 	lwz	r7,WORLD_IVOR(\interrupt)(r4)
 	mfspr	r3,SPRN_SRR0
 	or	r6,r6,r7
@@ -440,63 +499,6 @@ untrap_world_system_call:
 30:
 	.endm
 
-/*
- * Level 4: goes to the code of the guest's own handler for this miss, if there is any and nothing is out of the ordinary;
- * else on with nothing done. r3: SRR0, r6: where the guest's handler begins. translator/ppc/handler.h says how the code
- * finds the guest, and that it ends at one of the two exits below.
- */
-	.macro	run_handler which reason
-	lwz	r7,WORLD_HANDLER_ENTRY(\which)(r4)
-	cmpw	r6,r7
-	bne	5f
-	.if	\which == 0
-	mfspr	r7,SPRN_DEAR
-	lwz	r6,WORLD_ARENA(r4)	/* the guest may want to map pages that are ours */
-	stw	r7,WORLD_HANDLER_MISSED(r4)
-	subf	r7,r6,r7
-	lwz	r6,WORLD_ARENA_BYTES(r4)
-	cmplw	r7,r6
-	blt	5f
-	.else
-	lwz	r6,WORLD_OWN_PAGE(r4)
-	stw	r3,WORLD_HANDLER_MISSED(r4)
-	xor	r6,r6,r3
-	rlwinm.	r6,r6,0,0,19
-	beq	5f
-	.endif
-	lwz	r6,WORLD_MSR(r4)
-	andi.	r7,r6,MSR_SPACES
-	bne	5f
-	stw	r3,WORLD_SRR0(r4)
-	stw	r6,WORLD_SRR1(r4)
-	lis	r7,SURVIVING_MSR_HIGH
-	ori	r7,r7,SURVIVING_MSR_LOW
-	and	r6,r6,r7
-	stw	r6,WORLD_MSR(r4)
-	.if	\which == 0
-	mfspr	r6,SPRN_ESR
-	lwz	r7,WORLD_HANDLER_MISSED(r4)
-	andis.	r6,r6,ESR_DATA_HIGH
-	stw	r7,WORLD_DEAR_PAGE(r4)
-	stw	r6,WORLD_ESR_PAGE(r4)
-	.endif
-	li	r6,0
-	lwz	r7,WORLD_EXITS+4*\reason(r4)
-	stw	r6,WORLD_RESERVE_VALID(r4)
-	addi	r7,r7,1
-	stw	r7,WORLD_EXITS+4*\reason(r4)
-	mfspr	r6,SPRN_SPRG0
-	mflr	r7
-	stw	r6,WORLD_GPR(4)(r4)
-	stw	r7,WORLD_LR(r4)
-	lwz	r6,WORLD_HANDLER_CODE(\which)(r4)
-	stw	r5,WORLD_CR(r4)
-	mtlr	r6
-	mtcr	r5
-	blr
-5:
-	.endm
-
 	.globl untrap_world_data_tlb_error
 untrap_world_data_tlb_error:
 	begin
@@ -506,8 +508,7 @@ untrap_world_data_tlb_error:
 	xor	r6,r6,r3
 	rlwinm.	r6,r6,0,0,19
 	beq	2f
-	surely_missing 0 13 SPRN_DEAR 2f
-	run_handler 0 EXIT_DTLB_REAL
+	surely_missing 0 13 EXIT_DTLB_REAL SPRN_DEAR 2f
 	/* Should the C++ side have to deliver it, it writes the same. */
 	mfspr	r6,SPRN_DEAR
 	mfspr	r7,SPRN_ESR
@@ -527,8 +528,7 @@ untrap_world_instruction_tlb_error:
 	subf	r6,r6,r3
 	cmplw	r6,r7
 	blt	2f
-	surely_missing 1 14 SPRN_SRR0 2f
-	run_handler 1 EXIT_ITLB_REAL
+	surely_missing 1 14 EXIT_ITLB_REAL SPRN_SRR0 2f
 	deliver	14 EXIT_ITLB_REAL 2f
 2:	decline	14
 

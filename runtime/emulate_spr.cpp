@@ -63,7 +63,13 @@ Emulator::SprAccess Emulator::write_spr(unsigned number, std::uint32_t value) {
         break;
     case spr::mcsr: state.mcsr &= ~value; break;
     case spr::dbdr: vcpu_.debug_data_ = value; break;
-    default: return SprAccess::unknown; // PVR, PIR, RSTCFG and the cache read-out registers can only be read
+    case spr::ivpr: state.ivpr = value & 0xFFFF0000; break;
+    default:
+        if (number >= spr::ivor0 && number <= spr::ivor15) {
+            state.ivor[number - spr::ivor0] = value & 0x0000FFF0;
+            break;
+        }
+        return SprAccess::unknown; // PVR, PIR, RSTCFG and the cache read-out registers can only be read
     }
     vcpu_.update_pending();
     vcpu_.disturb(); // deadlines may be others now

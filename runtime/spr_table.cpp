@@ -49,8 +49,10 @@ constexpr Table build() {
     plain(table, spr::esr, offsetof(CpuState, page.esr), all);
     plain(table, spr::pid, offsetof(CpuState, page.pid), 0xFF);
     plain(table, spr::mmucr, offsetof(CpuState, page.mmucr), isa::mmucr::writable);
-    plain(table, spr::ivpr, offsetof(CpuState, ivpr), 0xFFFF0000);
-    plain(table, spr::ivor0, spr::ivor15, offsetof(CpuState, ivor), 0x0000FFF0);
+    // Compiled handlers depend on these: engines do not write them by themselves.
+    read_only(table, spr::ivpr, offsetof(CpuState, ivpr));
+    for (unsigned number = spr::ivor0; number <= spr::ivor15; ++number)
+        read_only(table, number, offsetof(CpuState, ivor) + 4 * (number - spr::ivor0));
     plain(table, spr::dbcr1, offsetof(CpuState, dbcr1), all);
     plain(table, spr::iac1, spr::iac4, offsetof(CpuState, iac), instruction_address);
     plain(table, spr::dac1, spr::dac2, offsetof(CpuState, dac), all);

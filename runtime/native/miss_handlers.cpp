@@ -57,12 +57,12 @@ void NativeEngine::consider_handlers() {
         const std::uint32_t entry =
             vcpu_.state.ivpr | vcpu_.state.ivor[static_cast<unsigned>(MissHandlers::interrupt(which))];
         if (program.entry == entry) continue;
+        drop_handler(which);
         const auto reason = which == 0 ? ExitReason::dtlb_real : ExitReason::itlb_real;
         const std::uint64_t misses =
             vcpu_.exits.by_reason[static_cast<unsigned>(reason)] + world_.exits[static_cast<unsigned>(reason)];
         const std::uint64_t hot = threshold_factor * vcpu_.patches.threshold();
         if (misses < hot || misses < program.not_before) continue;
-        drop_handler(which);
         if (compile_handler(which, entry)) continue;
         program.not_before = misses + (hot << (program.tries < most_doublings ? program.tries : most_doublings));
         ++program.tries;
@@ -132,7 +132,8 @@ bool NativeEngine::compile_handler(unsigned which, std::uint32_t entry) {
     const std::uint32_t saved = hardware::irq_save();
     unsigned index = 0;
     const unsigned count = read_handler(entry, index, program.real);
-    const ppc::HandlerPlace place = handler_place();
+    ppc::HandlerPlace place = handler_place();
+    place.code = address_of(program.words.data());
     ppc::CompiledHandler result;
     bool good = count != 0 && ppc::compile_handler(handlers_.guest_code.data(), count, entry, place, handlers_.work,
                                                    program.words.data(), result);
@@ -145,7 +146,6 @@ bool NativeEngine::compile_handler(unsigned which, std::uint32_t entry) {
         program.entry = entry;
         contexts_.watch(index);
         world_.handler_code[which] = address_of(program.words.data());
-        world_.handler_entry[which] = entry;
         ++handlers_.compiled;
     }
     hardware::irq_restore(saved);
@@ -157,7 +157,7 @@ void NativeEngine::drop_handler(unsigned which) {
     MissHandlers::Program& program = handlers_.programs[which];
     if (program.entry == none) return;
     program.entry = none;
-    world_.handler_entry[which] = none;
+    world_.handler_code[which] = 0;
     ++handlers_.dropped;
 }
 

@@ -152,7 +152,7 @@ class NativeEngine final : public Engine {
 
     // miss_handlers.cpp
     ppc::HandlerPlace handler_place() const;
-    bool handlers_in_use() const { return world_.handler_entry[0] != 1 || world_.handler_entry[1] != 1; }
+    bool handlers_in_use() const { return (world_.handler_code[0] | world_.handler_code[1]) != 0; }
     void consider_handlers();
     void guard_code(std::uint32_t ea);
     unsigned read_handler(std::uint32_t entry, unsigned& index, std::uint64_t& real);

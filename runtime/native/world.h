@@ -39,12 +39,10 @@ struct World {
     // is the copy of it that the guest's stubs read, and that the guest may have written.
     std::uint32_t process_pid = isa::CpuState::no_pid;
     std::uint32_t tlb_slots = 0; // address of the guest TLB's entries
-    std::uint32_t scratch = 0;   // of the assembly
-    std::uint32_t reserved[5] = {};
+    std::uint32_t reserved[6] = {};
     std::uint32_t exits[32] = {}; // by ExitReason, not yet in Vcpu::exits
-    // Where the guest's TLB-miss handlers for data and for instructions begin that there is code for, 1 for none, and
-    // that code; the address that missed; ppc::handler_exit; the function that takes their rfi.
-    std::uint32_t handler_entry[2] = {1, 1}, handler_code[2] = {};
+    // The code of the guest's TLB-miss handlers for data and for instructions, 0 where there is none; the address that missed; ppc::handler_exit; the function that takes their rfi.
+    std::uint32_t more[2] = {}, handler_code[2] = {};
     std::uint32_t handler_missed = 0, handler_flags = 0, handler_return = 0;
     ppc::TlbWrites handler_tlb;
     std::uint32_t handler_window = 0;                    // the address that no window was found for
@@ -86,9 +84,8 @@ UNTRAP_AT(arena, WORLD_ARENA);
 UNTRAP_AT(arena_bytes, WORLD_ARENA_BYTES);
 UNTRAP_AT(process_pid, WORLD_PROCESS_PID);
 UNTRAP_AT(tlb_slots, WORLD_TLB_SLOTS);
-UNTRAP_AT(scratch, WORLD_SCRATCH);
 UNTRAP_AT(exits, WORLD_EXITS);
-UNTRAP_AT(handler_entry, WORLD_HANDLER_ENTRY(0));
+UNTRAP_AT(handler_code, WORLD_HANDLER_CODE(0));
 UNTRAP_AT(handler_code, WORLD_HANDLER_CODE(0));
 UNTRAP_AT(handler_missed, WORLD_HANDLER_MISSED);
 UNTRAP_AT(handler_flags, WORLD_HANDLER_FLAGS);

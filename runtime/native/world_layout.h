@@ -29,10 +29,8 @@
 #define WORLD_ARENA_BYTES 92
 #define WORLD_PROCESS_PID 96
 #define WORLD_TLB_SLOTS 100
-#define WORLD_SCRATCH 104
 #define WORLD_EXITS 128
 /* Compiled TLB-miss handlers, those for data and for instructions. */
-#define WORLD_HANDLER_ENTRY(n) (256 + 4 * (n))
 #define WORLD_HANDLER_CODE(n) (264 + 4 * (n))
 #define WORLD_HANDLER_MISSED 272
 #define WORLD_HANDLER_FLAGS 276

@@ -685,7 +685,10 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
     isa::StatePage& page = state.page;
     const unsigned which = left.vector == Interrupt::data_tlb_error ? 0 : 1;
     const std::uint32_t missed = which == 0 ? left.dear : state.pc;
-    if (world.handler_entry[which] != (state.ivpr | state.ivor[static_cast<unsigned>(left.vector)])) return Ran::no;
+    if (world.handler_code[which] == 0) return Ran::no;
+    if (machine.native().handlers().programs[which].entry !=
+        (state.ivpr | state.ivor[static_cast<unsigned>(left.vector)]))
+        violation("the code is that of another handler");
     if ((missed & 0xFFFFF000) == (world.own_page & 0xFFFFF000) || missed - world.arena < world.arena_bytes)
         return Ran::no;
     if ((page.msr & (msr::is | msr::ds)) != 0) return Ran::no;

@@ -15,11 +15,12 @@ using isa::Trap;
 using isa::TrapKind;
 using ppc::Windows;
 
-ppc::HandlerPlace HandlerModel::place() {
+ppc::HandlerPlace HandlerModel::place() const {
     ppc::HandlerPlace place;
     place.leave = leave_ea;
     place.finish = finish_ea;
     place.windows = windows_ea;
+    place.code = near_exit ? code_ea : 0;
     place.gpr = offsetof(Record, gpr);
     place.lr = offsetof(Record, lr);
     place.cr = offsetof(Record, cr);
@@ -35,6 +36,7 @@ HandlerModel::HandlerModel() : windows(std::make_unique<Windows>()) {
 
 void HandlerModel::start(Random& random, const std::vector<std::uint32_t>& handler) {
     handler_ = handler;
+    near_exit = random.chance(50);
     runtime::Vcpu& vcpu = reference.vcpu;
     vcpu.reset();
     for (unsigned index = 0; index < mmu::GuestTlb::entry_count; ++index) vcpu.set_tlb_entry(index, {});

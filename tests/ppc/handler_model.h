@@ -20,7 +20,7 @@ namespace untrap::tests::ppc440 {
 class HandlerModel final : public interp::Storage {
   public:
     static constexpr std::uint32_t code_ea = 0xA0000000, record_ea = 0xD0000000, windows_ea = 0xD0012FF8,
-                                   memory_ea = 0xE0000000, leave_ea = 0xD0020000, finish_ea = 0xD0020100;
+                                   memory_ea = 0xE0000000, leave_ea = 0xD0020000, finish_ea = 0xA1000100;
     // Where the guest finds its memory: what a TLB entry for everything maps, and a smaller one, little-endian.
     static constexpr std::uint32_t guest_ea = 0xC0000000, other_ea = 0x90000000;
     static constexpr std::uint32_t entry = guest_ea + 0x11E00, data_real = 0x40000, data_bytes = 0x4000;
@@ -32,7 +32,8 @@ class HandlerModel final : public interp::Storage {
         std::uint32_t gpr[32] = {};
         isa::StatePage page;
     };
-    static ppc::HandlerPlace place();
+    ppc::HandlerPlace place() const;
+    bool near_exit = false; // the way to an rfi's exit is that of one branch
 
     HandlerModel();
     // What both the reference and the host begin with.

@@ -66,6 +66,9 @@ constexpr unsigned field_mask(unsigned field) { return 0x80U >> field; }
 constexpr std::uint32_t mtcrf(unsigned fields, unsigned rs) { return 31U << 26 | rs << 21 | fields << 12 | 144U << 1; }
 // Displacements in bytes from the branch itself.
 constexpr std::uint32_t b(std::uint32_t displacement) { return 18U << 26 | (displacement & 0x03FFFFFC); }
+constexpr std::uint32_t bl(std::uint32_t displacement) { return b(displacement) | 1; }
+// Whether such a branch gets there.
+constexpr bool within_reach(std::uint32_t displacement) { return displacement + 0x02000000 < 0x04000000; }
 constexpr std::uint32_t bc(unsigned how, unsigned cr_bit, std::uint32_t displacement) {
     return 16U << 26 | how << 21 | cr_bit << 16 | (displacement & 0xFFFC);
 }

@@ -218,6 +218,13 @@ class Compiler {
         put(encode::mtspr(spr::lr, 6));
         put(how);
     }
+    void to_finish() {
+        const std::uint32_t distance = place_.finish - (place_.code + 4 * length_);
+        if (encode::within_reach(distance))
+            put(encode::bl(distance));
+        else
+            exit_to(place_.finish, encode::blrl);
+    }
     void restore_field() {
         load_record(6, place_.cr);
         put(encode::mtcrf(encode::field_mask(field_), 6));
@@ -272,7 +279,7 @@ class Compiler {
         case Kind::rfi:
             restore_field();
             put(encode::addi(5, 0, static_cast<std::int32_t>(flags())));
-            exit_to(place_.finish, encode::blrl);
+            to_finish();
             leave(pc(), flags());
             break;
         }

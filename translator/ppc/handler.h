@@ -46,6 +46,7 @@ struct HandlerPlace {
     std::uint32_t leave = 0;   // the guest goes on at r3, by itself; r5: HandlerExit
     std::uint32_t finish = 0;  // an rfi; r5: HandlerExit. Returns to LR, with r4 and r8-r31 as they were, to decline it
     std::uint32_t windows = 0; // struct Windows
+    std::uint32_t code = 0;    // the code itself
     // In the record, bytes from its base: the guest's GPRs, LR and CR words, isa::StatePage, TlbWrites, and where to
     // put the address that no window was found for.
     std::int16_t gpr = 0, lr = 0, cr = 0, page = 0, tlb = 0, missed = 0;

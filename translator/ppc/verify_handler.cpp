@@ -49,7 +49,10 @@ class Verifier {
         if (const unsigned taken = checked_access(at)) return taken;
         const Instruction insn = isa::decode(words_[at]);
         switch (insn.op) {
-        case Op::b: goes_on = false; return insn.aa() || insn.lk() ? none(HandlerFlaw::branch) : 1;
+        case Op::b:
+            goes_on = insn.lk();
+            if (insn.aa() || (insn.lk() && !is_finish(at, insn))) return none(HandlerFlaw::branch);
+            return 1;
         case Op::bc: return insn.aa() || insn.lk() || (insn.bo() & 0x14) != 4 ? none(HandlerFlaw::branch) : 1;
         case Op::lwz: return may_load(insn) ? 1 : none(HandlerFlaw::storage);
         case Op::stw: return may_store(insn) ? 1 : none(HandlerFlaw::storage);
@@ -94,6 +97,10 @@ class Verifier {
             if ((word & ~(31U << 21)) == (access.indexed | 5U << 16 | 6U << 11) && data != record) return last + 1 - at;
         }
         return 0;
+    }
+
+    bool is_finish(unsigned at, Instruction insn) const {
+        return place_.code + 4 * at + static_cast<std::uint32_t>(insn.li()) == place_.finish;
     }
 
     // lis r6; ori r6; mtlr r6; blr or blrl.
@@ -144,7 +151,7 @@ class Verifier {
     bool branch_fits(unsigned at) const {
         Instruction insn = isa::decode(words_[at]);
         if (const unsigned taken = checked_access(at); taken != 0) insn = isa::decode(words_[at += 6]);
-        if (insn.op != Op::b && insn.op != Op::bc) return true;
+        if ((insn.op != Op::b && insn.op != Op::bc) || insn.lk()) return true; // bl: it is the exit
         if (!leads_forward(at, insn)) return false;
         return begins(at + static_cast<unsigned>((insn.op == Op::b ? insn.li() : insn.bd()) / 4));
     }
