@@ -41,7 +41,8 @@ struct World {
     std::uint32_t tlb_slots = 0; // address of the guest TLB's entries
     std::uint32_t reserved[6] = {};
     std::uint32_t exits[32] = {}; // by ExitReason, not yet in Vcpu::exits
-    // The code of the guest's TLB-miss handlers for data and for instructions, 0 where there is none; the address that missed; ppc::handler_exit; the function that takes their rfi.
+    // The code of the guest's TLB-miss handlers for data and for instructions, 0 where there is none; the address that
+    // missed; ppc::handler_exit; the function that takes their rfi.
     std::uint32_t more[2] = {}, handler_code[2] = {};
     std::uint32_t handler_missed = 0, handler_flags = 0, handler_return = 0;
     ppc::TlbWrites handler_tlb;
