@@ -203,7 +203,7 @@ void untrap_core_statistics(untrap_core_vcpu* vcpu, struct untrap_core_statistic
     }
     statistics->time_in_guest = times.guest;
     statistics->shadow_refills = tlb.inserted + vcpu->world.replaced;
-    statistics->shadow_drops = tlb.dropped;
+    statistics->shadow_drops = tlb.dropped + vcpu->world.dropped;
     statistics->large_refills = tlb.large;
     statistics->shadow_pid_recycles = tlb.recycled;
     statistics->patched_sites = vcpu->vm.patches.patched_sites();

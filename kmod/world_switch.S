@@ -30,7 +30,15 @@
 #define TLB_TS 0x100
 #define TLB_SR 0x01
 #define TLB_UR 0x08
+#define TLB_UW 0x10
 #define TLB_UX 0x20
+#define TLB_E 0x80
+/* mtspr PID, and bc if_set, as CR0 or another field tells "equal" */
+#define MTPID_HIGH 0x7C10
+#define MTPID_LOW 0x0BA6
+#define BEQ_HIGH 0x4182
+/* A bit of CR that is free while a miss is looked at. */
+#define NOTED 26
 #define NO_PID -1		/* isa::CpuState::no_pid */
 
 	.text
@@ -341,6 +349,180 @@ untrap_world_system_call:
 	.endm
 
 /*
+ * The guest's kernel, which has one context for all PIDs, uses memory of a process: NativeEngine::access_for_kernel. A
+ * single access, and what follows it directly in the same page, is made here. Where there have been long rows of them, and
+ * where the process has other mappings already, the page is mapped: `map`, with NOTED set, and from there to 50.
+ * r11: the guest's slot, r7: its word 2; r3: permissions as problem state has them; r5: CR.
+ */
+	.macro	kernel_access map decline mapped
+	lwz	r9,WORLD_PROCESS_PID(r4)
+	lbz	r10,WORLD_PID+3(r4)
+	cmpwi	r9,NO_PID
+	crset	NOTED
+	cmplw	cr1,r9,r10
+	beq	41f
+	beq	cr1,\map
+	b	\decline
+41:	mfspr	r8,SPRN_DEAR
+	mfspr	r9,SPRN_SRR0
+	lwz	r6,WORLD_ACCESSED_EA(r4)
+	lwz	r10,WORLD_ACCESSED_PC(r4)
+	subf.	r6,r6,r8
+	subf	r10,r10,r9
+	beq	42f
+	addi	r6,r6,NEARBY_DATA
+	cmplwi	r6,2*NEARBY_DATA
+	addi	r10,r10,NEARBY_CODE
+	bgt	42f
+	cmplwi	r10,2*NEARBY_CODE
+	ble	\decline		/* a row, it seems */
+42:	lwz	r6,WORLD_LONG_RUNS(r4)
+	rlwinm	r10,r9,3-2,32-3-6,31-3	/* by the low bits of PC */
+	lwzux	r10,r6,r10
+	stw	r8,WORLD_ACCESSED_EA(r4)
+	cmplw	r10,r9
+	li	r10,0
+	stw	r9,WORLD_ACCESSED_PC(r4)
+	stw	r9,WORLD_ACCESS_BEGIN(r4)
+	stw	r10,WORLD_ACCESS_RUN(r4)
+	bne	43f
+	lwz	r10,4(r6)
+	cmpwi	r10,0
+	addi	r10,r10,-1
+	beq	43f
+	stw	r10,4(r6)
+	b	\map
+43:	lwz	r9,4(r11)
+	lwz	r12,WORLD_HANDLER_BLOCKS(r4)
+	andi.	r10,r7,TLB_E
+	rlwinm	r6,r9,32-20+4,32-4-8,31-4	/* MissHandlers::block */
+	rlwinm	r10,r9,0,28,11
+	bne	\decline
+	lwzux	r6,r12,r6
+	cmplw	r6,r10
+	lwz	r6,8(r12)
+	bne	\decline
+	cmpwi	r6,0
+	mfspr	r10,SPRN_SPRG0
+	beq	\decline
+	stw	r0,WORLD_GPR(0)(r4)
+	stw	r1,WORLD_GPR(1)(r4)
+	stw	r2,WORLD_GPR(2)(r4)
+	stw	r10,WORLD_GPR(4)(r4)
+	stmw	r13,WORLD_GPR(13)(r4)
+	/* r6: the byte for the host, r8: its EA, r13: PC, r16: accesses made; of each: r9: instruction, r12: RT, r18: EA */
+	rlwimi	r6,r9,0,12,19
+	mfspr	r13,SPRN_SRR0
+	mfmsr	r14
+	li	r16,0
+	ori	r15,r14,MSR_DS_BIT
+44:	mtmsr	r15		/* as for a program interrupt, below */
+	isync
+	lwz	r9,0(r13)
+	mtmsr	r14
+	isync
+	rlwinm.	r10,r9,32-14,25,29	/* RA */
+	rlwinm	r12,r9,32-19,25,29
+	beq	48f
+	add	r10,r10,r4
+	lwz	r10,WORLD_GPR(0)(r10)
+	extsh	r18,r9
+	add	r12,r12,r4
+	add	r18,r18,r10
+	cmpwi	r16,0
+	xor	r10,r18,r8
+	bne	45f
+	cmpwi	r10,0
+	bne	48f
+45:	rlwinm.	r10,r10,0,0,19
+	srwi	r10,r9,26
+	bne	48f
+	rlwimi	r6,r18,0,20,31
+	andi.	r17,r3,TLB_UR
+	cmpwi	cr1,r10,32		/* lwz */
+	cmpwi	cr6,r10,36		/* stw */
+	beq	cr1,61f
+	beq	cr6,62f
+	cmpwi	cr1,r10,34		/* lbz */
+	cmpwi	cr6,r10,38		/* stb */
+	beq	cr1,63f
+	beq	cr6,64f
+	cmpwi	cr1,r10,40		/* lhz */
+	cmpwi	cr6,r10,44		/* sth */
+	beq	cr1,65f
+	beq	cr6,66f
+48:	cmpwi	r16,0
+	bne	49f
+	lmw	r13,WORLD_GPR(13)(r4)
+	b	\decline
+61:	beq	48b
+	andi.	r10,r18,3
+	bne	48b
+	lwz	r10,0(r6)
+	b	46f
+63:	beq	48b
+	lbz	r10,0(r6)
+	b	46f
+65:	beq	48b
+	andi.	r10,r18,1
+	bne	48b
+	lhz	r10,0(r6)
+46:	stw	r10,WORLD_GPR(0)(r12)
+	b	47f
+62:	andi.	r17,r3,TLB_UW
+	lwz	r10,WORLD_GPR(0)(r12)
+	beq	48b
+	andi.	r17,r18,3
+	bne	48b
+	stw	r10,0(r6)
+	b	47f
+64:	andi.	r17,r3,TLB_UW
+	lwz	r10,WORLD_GPR(0)(r12)
+	beq	48b
+	stb	r10,0(r6)
+	b	47f
+66:	andi.	r17,r3,TLB_UW
+	lwz	r10,WORLD_GPR(0)(r12)
+	beq	48b
+	andi.	r17,r18,1
+	bne	48b
+	sth	r10,0(r6)
+47:	stw	r18,WORLD_ACCESSED_EA(r4)
+	stw	r13,WORLD_ACCESSED_PC(r4)
+	addi	r13,r13,4
+	addi	r16,r16,1
+	andi.	r10,r13,0xFFC		/* the next page may be unmapped */
+	cmpwi	cr1,r16,ROW_LIMIT
+	beq	49f
+	blt	cr1,44b
+49:	lwz	r6,WORLD_EXITS+4*EXIT_DTLB_VIRT(r4)
+	mtspr	SPRN_SRR0,r13
+	addi	r6,r6,1
+	stw	r6,WORLD_EXITS+4*EXIT_DTLB_VIRT(r4)
+	mtcr	r5
+	lwz	r0,WORLD_GPR(0)(r4)
+	lwz	r1,WORLD_GPR(1)(r4)
+	lwz	r2,WORLD_GPR(2)(r4)
+	lwz	r3,WORLD_GPR(3)(r4)
+	lmw	r5,WORLD_GPR(5)(r4)
+	lwz	r4,WORLD_GPR(4)(r4)
+	rfi
+	/* Mapped in slot r3: it goes when PID is written. */
+50:	lwz	r6,WORLD_OF_PROCESS(r4)
+	rlwinm	r7,r3,29,29,29
+	lis	r8,0x8000
+	clrlwi	r9,r3,27
+	lwzux	r10,r6,r7
+	srw	r8,r8,r9
+	lbz	r9,WORLD_PID+3(r4)
+	or	r10,r10,r8
+	stw	r9,WORLD_PROCESS_PID(r4)
+	stw	r10,0(r6)
+	stw	r9,WORLD_LIVE_PID(r4)
+	b	\mapped
+	.endm
+
+/*
  * Goes to `decline` unless `where` (DEAR or SRR0), an address in r3, is not in the guest TLB, or is in it and may be mapped
  * right here. Most of the time neither the set of its 4 KB page nor that of its 256 MB has an entry; else each of those is
  * looked at. Also if the miss is that of the handler's own first instruction, which gets nowhere: the run loop counts those.
@@ -436,8 +618,9 @@ untrap_world_system_call:
 	beq	cr1,26f
 	lwz	r9,WORLD_KERNEL_PIDS(r4)
 	cmpwi	r9,0
-	beq	28f			/* the kernel uses memory of a process: that has to be noted */
-26:	.if	\which == 0
+	beq	40f
+26:	crclr	NOTED
+27:	.if	\which == 0
 	mfspr	r9,SPRN_ESR
 	li	r10,TLB_UR
 	rlwinm	r9,r9,9,31,31		/* ESR[ST] */
@@ -449,7 +632,7 @@ untrap_world_system_call:
 	lwz	r9,4(r11)
 	lwz	r12,WORLD_HANDLER_BLOCKS(r4)
 	beq	28f
-	rlwinm	r6,r9,32-20+3,32-3-8,31-3	/* MissHandlers::block */
+	rlwinm	r6,r9,32-20+4,32-4-8,31-4	/* MissHandlers::block */
 	rlwinm	r10,r9,0,28,11
 	lwzux	r6,r12,r6
 	rlwimi	r3,r7,0,23,24		/* E and G */
@@ -465,9 +648,10 @@ untrap_world_system_call:
 	ori	r8,r8,TLB_VALID_4K|TLB_TS
 	srwi	r11,r11,TLB_SLOT_SHIFT
 	stw	r5,WORLD_CR(r4)
-	place_mapping 27f
+	place_mapping 29f
 	.if	\which == 0
-	lwz	r6,WORLD_EXITS+4*EXIT_DTLB_VIRT(r4)
+	bt	NOTED,50f
+31:	lwz	r6,WORLD_EXITS+4*EXIT_DTLB_VIRT(r4)
 	lwz	r5,WORLD_CR(r4)
 	addi	r6,r6,1
 	stw	r6,WORLD_EXITS+4*EXIT_DTLB_VIRT(r4)
@@ -490,12 +674,17 @@ untrap_world_system_call:
 	lwz	r12,WORLD_GPR(12)(r4)
 	mfspr	r4,SPRN_SPRG0
 	rfi
-27:	lwz	r5,WORLD_CR(r4)
+29:	lwz	r5,WORLD_CR(r4)
 28:	lwz	r9,WORLD_GPR(9)(r4)
 	lwz	r10,WORLD_GPR(10)(r4)
 	lwz	r11,WORLD_GPR(11)(r4)
 	lwz	r12,WORLD_GPR(12)(r4)
 	b	11b
+40:	.if	\which == 0
+	kernel_access 27b 28b 31b
+	.else
+	b	28b
+	.endif
 30:
 	.endm
 
@@ -591,7 +780,7 @@ untrap_world_handler_finish:
 	cmpw	r12,r3
 	bne	7f
 1:	lwz	r6,WORLD_HANDLER_BLOCKS(r4)
-	rlwinm	r3,r9,32-20+3,32-3-8,31-3	/* MissHandlers::block */
+	rlwinm	r3,r9,32-20+4,32-4-8,31-4	/* MissHandlers::block */
 	rlwinm	r7,r9,0,28,11
 	lwzux	r3,r6,r3
 	cmplw	r3,r7
@@ -777,7 +966,7 @@ untrap_world_program:
 	stw	r5,WORLD_WORD(r4)
 	xoris	r3,r5,RFI_HIGH
 	cmplwi	r3,RFI_LOW
-	bne	3f
+	bne	50f
 	/* r6: CR. An rfi: of a guest in supervisor state? */
 	lwz	r5,WORLD_MSR(r4)
 	lwz	r3,WORLD_QUICK(r4)
@@ -826,6 +1015,131 @@ untrap_world_program:
 	li	r5,0
 	stw	r5,WORLD_RESERVE_VALID(r4)
 	finish	EXIT_EMUL_RFI r6
+	/*
+	 * A stub that writes PID while a process has mappings in the kernel's context? They go, and the stub goes on where it
+	 * had gone on without any: the branch before says where (translator/ppc/stub.cpp).
+	 */
+50:	rlwinm	r3,r5,0,11,5		/* whatever RS is */
+	xoris	r3,r3,MTPID_HIGH
+	cmplwi	r3,MTPID_LOW
+	bne	3f
+	mfspr	r5,SPRN_SRR0
+	lwz	r3,WORLD_ARENA(r4)
+	subf	r3,r3,r5
+	lwz	r5,WORLD_ARENA_BYTES(r4)
+	cmplw	r3,r5
+	lwz	r5,WORLD_PROCESS_PID(r4)
+	bge	3f
+	cmpwi	r5,NO_PID
+	lwz	r5,WORLD_QUICK(r4)
+	beq	3f
+	cmpwi	r5,0
+	lwz	r5,WORLD_MSR(r4)
+	beq	3f
+	andi.	r5,r5,MSR_SPACES|MSR_PR_BIT
+	cmpwi	cr1,r3,0		/* no stub begins with it */
+	bne	3f
+	beq	cr1,3f
+	mfspr	r5,SPRN_SRR0
+	mfmsr	r3
+	stw	r7,WORLD_GPR(7)(r4)
+	ori	r7,r3,MSR_DS_BIT
+	mtmsr	r7
+	isync
+	lwz	r7,-4(r5)
+	mtmsr	r3
+	isync
+	rlwinm	r3,r7,0,0,15		/* whatever the field is */
+	rlwinm	r3,r3,0,14,10
+	xoris	r3,r3,BEQ_HIGH
+	cmpwi	r3,0
+	extsh	r7,r7
+	bne	59f
+	clrrwi	r7,r7,2
+	addi	r7,r7,-4
+	add	r7,r7,r5		/* back into its line */
+	stw	r8,WORLD_GPR(8)(r4)
+	stw	r9,WORLD_GPR(9)(r4)
+	stw	r10,WORLD_GPR(10)(r4)
+	mtspr	SPRN_SRR0,r7
+	stw	r11,WORLD_GPR(11)(r4)
+	stw	r12,WORLD_GPR(12)(r4)
+	stw	r0,WORLD_GPR(0)(r4)
+	/* ShadowContexts::drop_process. r11: slots of this half that are left, r10: the number of its first. */
+	lwz	r12,WORLD_OF_PROCESS(r4)
+	li	r10,0
+51:	lwz	r11,0(r12)
+	b	55f
+52:	cntlzw	r9,r11
+	lis	r8,0x8000
+	srw	r8,r8,r9
+	lwz	r5,WORLD_SHADOW_SLOTS(r4)
+	andc	r11,r11,r8
+	add	r9,r9,r10
+	slwi	r7,r9,SHADOW_SLOT_SHIFT
+	add	r7,r7,r5
+	lwz	r5,-SHADOW_SLOT_MAPPING(r7)
+	lwz	r3,WORLD_CONTEXTS(r4)
+	cmplw	r5,r3
+	bne	55f
+	tlbre	r3,r9,0
+	mfspr	r5,SPRN_MMUCR
+	lwz	r0,0(r7)
+	cmplw	r3,r0
+	lbz	r0,12(r7)
+	clrlwi	r5,r5,24
+	cmplw	cr1,r5,r0
+	bne	53f			/* the host has taken it */
+	bne	cr1,53f
+	li	r0,0
+	tlbwe	r0,r9,0
+	lwz	r5,WORLD_SHADOW_SLOTS(r4)
+	rlwinm	r3,r10,29,29,29
+	add	r5,r5,r3
+	lwz	r3,SHADOW_FREE(r5)
+	or	r3,r3,r8
+	stw	r3,SHADOW_FREE(r5)
+53:	lbz	r5,13(r7)
+	li	r0,0
+	stw	r0,-SHADOW_SLOT_MAPPING(r7)
+	lwz	r3,WORLD_CONTEXT_SETS(r4)
+	slwi	r0,r5,3
+	add	r3,r3,r0
+	rlwinm	r0,r10,29,29,29
+	lwzx	r7,r3,r0
+	andc	r7,r7,r8
+	stwx	r7,r3,r0
+	add	r5,r5,r4
+	lbz	r3,WORLD_LINKS(r5)
+	cmplw	r3,r9
+	li	r3,NO_LINK
+	bne	54f
+	stb	r3,WORLD_LINKS(r5)
+54:	lwz	r3,WORLD_DROPPED(r4)
+	addi	r3,r3,1
+	stw	r3,WORLD_DROPPED(r4)
+55:	cmpwi	r11,0
+	bne	52b
+	cmpwi	r10,0
+	stw	r11,0(r12)
+	addi	r12,r12,4
+	li	r10,32
+	beq	51b
+	li	r3,NO_PID
+	stw	r3,WORLD_PROCESS_PID(r4)
+	stw	r3,WORLD_LIVE_PID(r4)
+	lwz	r3,WORLD_STUB_EXITS(r4)
+	addi	r3,r3,1
+	stw	r3,WORLD_STUB_EXITS(r4)
+	lwz	r0,WORLD_GPR(0)(r4)
+	lwz	r7,WORLD_GPR(7)(r4)
+	lwz	r8,WORLD_GPR(8)(r4)
+	lwz	r9,WORLD_GPR(9)(r4)
+	lwz	r10,WORLD_GPR(10)(r4)
+	lwz	r11,WORLD_GPR(11)(r4)
+	lwz	r12,WORLD_GPR(12)(r4)
+	finish	EXIT_DTLB_VIRT r6
+59:	lwz	r7,WORLD_GPR(7)(r4)
 3:	mtcr	r6
 	lwz	r5,WORLD_GPR(5)(r4)
 	lwz	r6,WORLD_GPR(6)(r4)

@@ -16,20 +16,20 @@ namespace {
 constexpr unsigned page_shift = Memslot::page_shift;
 constexpr std::uint32_t offset_mask = (1U << page_shift) - 1;
 // Accesses beside each other, one exit each, before the page is mapped; instructions in a row that one exit makes.
-constexpr unsigned run_limit = 1, row_limit = 4;
+constexpr unsigned run_limit = 1, row_limit = ROW_LIMIT;
 // Where that happened the page is mapped at once so many times.
 constexpr unsigned believed = 32;
 // As far apart as that they are beside each other.
-constexpr std::uint32_t nearby = 32, near_code = 64;
+constexpr std::uint32_t nearby = NEARBY_DATA, near_code = NEARBY_CODE;
 
 } // namespace
 
 // Whether an access belongs to the same row as the last one, as far as can be told: PID may have been written between
 // them without an exit. It is near in the data and near in the code, but not back at the beginning of both.
 bool NativeEngine::continues_row(std::uint32_t ea, std::uint32_t pc) const {
-    const std::uint32_t distance = ea - accessed_ea_, step = pc - accessed_pc_;
+    const std::uint32_t distance = ea - world_.accessed_ea, step = pc - world_.accessed_pc;
     if (distance == 0 || distance + nearby > 2 * nearby || step + near_code > 2 * near_code) return false;
-    return pc != access_begin_ || static_cast<std::int32_t>(distance) > 0;
+    return pc != world_.access_begin || static_cast<std::int32_t>(distance) > 0;
 }
 
 // The access to ea that missed, and what follows it directly in the same page. False, with nothing done: the page is
@@ -37,17 +37,17 @@ bool NativeEngine::continues_row(std::uint32_t ea, std::uint32_t pc) const {
 bool NativeEngine::access_for_kernel(std::uint32_t ea, const TlbEntry& entry, Access access) {
     if (!quick_ || world_.process_pid != isa::CpuState::no_pid) return false;
     const std::uint32_t begin = vcpu_.state.pc;
-    access_run_ = continues_row(ea, begin) ? access_run_ + 1 : 0;
-    accessed_ea_ = ea;
-    accessed_pc_ = begin;
-    if (access_run_ == 0) access_begin_ = begin;
-    LongRun& known = long_runs_[access_begin_ >> 2 & (long_runs - 1)];
-    if (access_run_ == 0 && known.pc == begin && known.left != 0) {
+    world_.access_run = continues_row(ea, begin) ? world_.access_run + 1 : 0;
+    world_.accessed_ea = ea;
+    world_.accessed_pc = begin;
+    if (world_.access_run == 0) world_.access_begin = begin;
+    LongRun& known = long_runs_[world_.access_begin >> 2 & (long_runs - 1)];
+    if (world_.access_run == 0 && known.pc == begin && known.left != 0) {
         --known.left;
         return false;
     }
-    if (access_run_ >= run_limit) {
-        known = {access_begin_, believed};
+    if (world_.access_run >= run_limit) {
+        known = {world_.access_begin, believed};
         return false;
     }
     if (entry.little_endian() || entry.page_shift() < page_shift) return false;
@@ -78,8 +78,8 @@ bool NativeEngine::access_for_kernel(std::uint32_t ea, const TlbEntry& entry, Ac
         else
             value = static_cast<std::uint32_t>(load_big_endian(page + (at & offset_mask), shape.size));
         interp::complete_access(shape, insn, at, value, state);
-        accessed_ea_ = at;
-        accessed_pc_ = state.pc - 4;
+        world_.accessed_ea = at;
+        world_.accessed_pc = state.pc - 4;
     }
     if (made == 0) return false;
     count(ExitReason::dtlb_virt);

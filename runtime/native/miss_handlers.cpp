@@ -283,7 +283,8 @@ void NativeEngine::open_block(std::uint32_t word1) {
     if (slot == nullptr || slot->frames == nullptr || slot->read_only || slot->dirty != nullptr) return;
     const std::uint32_t frame = slot->frames[(real - slot->base) >> Memslot::page_shift];
     if ((frame & 0xFF) < shift || patching_.copies.apart(real, shift) < shift) return;
-    handlers_.block(word1) = {word1 & MissHandlers::tag_mask, (frame >> 8 << 12) | frame >> 28};
+    handlers_.block(word1) = {word1 & MissHandlers::tag_mask, (frame >> 8 << 12) | frame >> 28,
+                              host_piece(real, shift, true)};
 }
 
 } // namespace untrap::runtime::native

@@ -42,6 +42,8 @@ NativeEngine::NativeEngine(Vcpu& vcpu, World& world, ShadowTlb& tlb, NativeHost&
     world_.pids = contexts_.table_address();
     world_.contexts = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&contexts_));
     world_.context_sets = contexts_.sets_address();
+    world_.of_process = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&contexts_.of_process));
+    world_.long_runs = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(long_runs_.data()));
 }
 
 // -- registers
@@ -257,8 +259,9 @@ Trap NativeEngine::trap_of(unsigned vector) {
 }
 
 void NativeEngine::count_exits() {
-    contexts_.count_inserted(world_.replaced);
-    world_.replaced = 0;
+    contexts_.count(world_.replaced, world_.dropped);
+    patching_.stub_exits += world_.stub_exits;
+    world_.replaced = world_.dropped = world_.stub_exits = 0;
     for (unsigned reason = 0; reason < exit_reason_count; ++reason) {
         if (world_.exits[reason] == 0) continue;
         vcpu_.exits.by_reason[reason] += world_.exits[reason];

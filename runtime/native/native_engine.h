@@ -48,7 +48,7 @@ class NativeEngine final : public Engine {
     std::uint64_t patches_out() const { return patching_.backed_out; }
     std::uint64_t copied_bytes() const { return patching_.copies.bytes(); }
     std::uint32_t stubs() const { return patching_.arena.stubs(); }
-    std::uint64_t stub_exits() const { return patching_.stub_exits; }
+    std::uint64_t stub_exits() const { return patching_.stub_exits + world_.stub_exits; }
     // Where the guest's kernel runs with one context for all PIDs, as long as it uses no mapping of one of them.
     bool one_kernel() const { return world_.kernel_pids == 0; }
 
@@ -207,13 +207,12 @@ class NativeEngine final : public Engine {
     std::array<Settled, settled_count> settled_{};
     ExitSites::Where left_at_{};
     std::uint32_t entered_ = 0, left_ = 0, left_pc_ = 0, left_word_ = 0; // ticks, and where the guest was
-    // kernel_access.cpp: the last access, how many in a row, where the row began; and by the low bits of such a place
-    // where rows were long, and how often to believe that.
-    std::uint32_t accessed_ea_ = 0, accessed_pc_ = 0, access_run_ = 0, access_begin_ = 0;
+    // kernel_access.cpp: by the low bits of a place where rows of accesses were long, and how often to believe that.
     struct LongRun {
         std::uint32_t pc = 1, left = 0;
     };
-    static constexpr unsigned long_runs = 64;
+    static constexpr unsigned long_runs = LONG_RUNS;
+    static_assert(sizeof(LongRun) == 8);
     std::array<LongRun, long_runs> long_runs_{};
     std::uint64_t armed_for_ = 0; // the deadline that the host timer is set to
     Times times_{};

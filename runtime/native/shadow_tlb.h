@@ -240,8 +240,11 @@ class ShadowContexts {
     void drop_process();
     bool uses_guest_entry(unsigned index) const { return !slots_[index].empty(); }
     void drop_real(std::uint64_t real, std::uint64_t bytes) { tlb_.drop_real(*this, real, bytes); }
-    // Mappings that the world switch has written in place of others.
-    void count_inserted(std::uint32_t count) { tlb_.inserted += count; }
+    // Mappings that the world switch has written and dropped.
+    void count(std::uint32_t written, std::uint32_t dropped) {
+        tlb_.inserted += written;
+        tlb_.dropped += dropped;
+    }
     // Everything goes, shadow PIDs too.
     void clear() { tlb_.release(*this); }
 

@@ -55,7 +55,12 @@ struct World {
     std::uint32_t replaced = 0;                   // mappings that a handler's rfi wrote, not yet in ShadowTlb::inserted
     std::uint32_t contexts = 0, context_sets = 0; // addresses of ShadowContexts and of its sets
     std::uint32_t executed_slot = ShadowTlb::slot_count; // what the page being executed was last mapped by
-    std::uint32_t unused[921] = {};
+    std::uint32_t of_process = 0;                        // address of ShadowContexts::of_process
+    // kernel_access.cpp: where it began to look at once for more than one access (a table), the last access, how many
+    // in a row, where the row began.
+    std::uint32_t long_runs = 0, accessed_ea = 0, accessed_pc = 0, access_run = 0, access_begin = 0;
+    std::uint32_t dropped = 0, stub_exits = 0; // not yet in ShadowTlb::dropped, Patching::stub_exits
+    std::uint32_t unused[913] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -101,6 +106,14 @@ UNTRAP_AT(replaced, WORLD_REPLACED);
 UNTRAP_AT(contexts, WORLD_CONTEXTS);
 UNTRAP_AT(context_sets, WORLD_CONTEXT_SETS);
 UNTRAP_AT(executed_slot, WORLD_EXECUTED_SLOT);
+UNTRAP_AT(of_process, WORLD_OF_PROCESS);
+UNTRAP_AT(long_runs, WORLD_LONG_RUNS);
+UNTRAP_AT(accessed_ea, WORLD_ACCESSED_EA);
+UNTRAP_AT(accessed_pc, WORLD_ACCESSED_PC);
+UNTRAP_AT(access_run, WORLD_ACCESS_RUN);
+UNTRAP_AT(access_begin, WORLD_ACCESS_BEGIN);
+UNTRAP_AT(dropped, WORLD_DROPPED);
+UNTRAP_AT(stub_exits, WORLD_STUB_EXITS);
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
 
@@ -115,6 +128,7 @@ UNTRAP_STATE_AT(pc, WORLD_PC);
 UNTRAP_STATE_AT(lr, WORLD_LR);
 UNTRAP_STATE_AT(ctr, WORLD_CTR);
 UNTRAP_STATE_AT(reserve_valid, WORLD_RESERVE_VALID);
+UNTRAP_STATE_AT(live_pid, WORLD_LIVE_PID);
 UNTRAP_STATE_AT(ivpr, WORLD_IVPR);
 UNTRAP_STATE_AT(ivor, WORLD_IVOR(0));
 UNTRAP_PAGE_AT(msr, WORLD_MSR);

@@ -47,6 +47,20 @@
 #define WORLD_CONTEXTS 400
 #define WORLD_CONTEXT_SETS 404
 #define WORLD_EXECUTED_SLOT 408
+/* The slots that map memory of a process for the kernel, and NativeEngine's account of the kernel's accesses to it. */
+#define WORLD_OF_PROCESS 412
+#define WORLD_LONG_RUNS 416
+#define WORLD_ACCESSED_EA 420
+#define WORLD_ACCESSED_PC 424
+#define WORLD_ACCESS_RUN 428
+#define WORLD_ACCESS_BEGIN 432
+#define WORLD_DROPPED 436
+#define WORLD_STUB_EXITS 440
+/* Rows of the kernel's accesses to a process: entries of the table; see kernel_access.cpp. */
+#define LONG_RUNS 64
+#define ROW_LIMIT 4
+#define NEARBY_DATA 32
+#define NEARBY_CODE 64
 /* The number by which such a handler leaves to the C++ side, as an interrupt does. */
 #define HANDLER_LEFT 16
 /* ppc::handler_exit::words */
@@ -71,6 +85,7 @@
 #define WORLD_DEAR_PAGE (WORLD_PAGE + 32)
 #define WORLD_ESR_PAGE (WORLD_PAGE + 36)
 #define WORLD_PID (WORLD_PAGE + 40)
+#define WORLD_LIVE_PID (WORLD_PAGE + 112)
 /* SPRG4-7, which a guest reads without a trap under their user numbers. */
 #define WORLD_SPRG4 (WORLD_PAGE + 64)
 
