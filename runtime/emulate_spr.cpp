@@ -63,13 +63,7 @@ Emulator::SprAccess Emulator::write_spr(unsigned number, std::uint32_t value) {
         break;
     case spr::mcsr: state.mcsr &= ~value; break;
     case spr::dbdr: vcpu_.debug_data_ = value; break;
-    case spr::ivpr: state.ivpr = value & 0xFFFF0000; break;
-    default:
-        if (number >= spr::ivor0 && number <= spr::ivor15) {
-            state.ivor[number - spr::ivor0] = value & 0x0000FFF0;
-            break;
-        }
-        return SprAccess::unknown; // PVR, PIR, RSTCFG and the cache read-out registers can only be read
+    default: return SprAccess::unknown; // PVR, PIR, RSTCFG and the cache read-out registers can only be read
     }
     vcpu_.update_pending();
     vcpu_.disturb(); // deadlines may be others now
@@ -90,7 +84,7 @@ Emulator::Outcome Emulator::move_from_spr(Instruction insn) {
 Emulator::Outcome Emulator::move_to_spr(Instruction insn) {
     isa::CpuState& state = vcpu_.state;
     const std::uint32_t value = state.gpr[insn.rs()];
-    if (const SprRow& row = spr_row(insn.spr()); row.plain_write) {
+    if (const SprRow& row = spr_row(insn.spr()); row.plain_write()) {
         spr_word(state, row) = value & row.mask;
         next();
         return Outcome::completed;

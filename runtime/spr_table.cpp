@@ -26,14 +26,14 @@ using Table = std::array<SprRow, spr_count>;
 // Registers first … last, which follow each other in CpuState.
 constexpr void plain(Table& table, unsigned first, unsigned last, std::size_t offset, std::uint32_t mask) {
     for (unsigned number = first; number <= last; ++number)
-        table[number] = {static_cast<std::uint16_t>(offset + 4 * (number - first)), true, true, mask};
+        table[number] = {static_cast<std::uint16_t>(offset + 4 * (number - first)), true, SprRow::Write::plain, mask};
 }
 constexpr void plain(Table& table, unsigned number, std::size_t offset, std::uint32_t mask) {
     plain(table, number, number, offset, mask);
 }
 // Writing does something else, or is not possible.
 constexpr void read_only(Table& table, unsigned number, std::size_t offset) {
-    table[number] = {static_cast<std::uint16_t>(offset), true, false, 0};
+    table[number] = {static_cast<std::uint16_t>(offset), true, SprRow::Write::special, 0};
 }
 
 constexpr Table build() {
@@ -49,10 +49,8 @@ constexpr Table build() {
     plain(table, spr::esr, offsetof(CpuState, page.esr), all);
     plain(table, spr::pid, offsetof(CpuState, page.pid), 0xFF);
     plain(table, spr::mmucr, offsetof(CpuState, page.mmucr), isa::mmucr::writable);
-    // Compiled handlers depend on these: engines do not write them by themselves.
-    read_only(table, spr::ivpr, offsetof(CpuState, ivpr));
-    for (unsigned number = spr::ivor0; number <= spr::ivor15; ++number)
-        read_only(table, number, offsetof(CpuState, ivor) + 4 * (number - spr::ivor0));
+    plain(table, spr::ivpr, offsetof(CpuState, ivpr), 0xFFFF0000);
+    plain(table, spr::ivor0, spr::ivor15, offsetof(CpuState, ivor), 0x0000FFF0);
     plain(table, spr::dbcr1, offsetof(CpuState, dbcr1), all);
     plain(table, spr::iac1, spr::iac4, offsetof(CpuState, iac), instruction_address);
     plain(table, spr::dac1, spr::dac2, offsetof(CpuState, dac), all);
@@ -73,6 +71,8 @@ constexpr Table build() {
     read_only(table, spr::dbcr2, offsetof(CpuState, dbcr2));
     read_only(table, spr::mcsr, offsetof(CpuState, mcsr));
     read_only(table, spr::rstcfg, offsetof(CpuState, rstcfg));
+    table[spr::pid].write = table[spr::ivpr].write = SprRow::Write::followed;
+    for (unsigned number = spr::ivor0; number <= spr::ivor15; ++number) table[number].write = SprRow::Write::followed;
     return table;
 }
 

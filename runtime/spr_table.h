@@ -11,11 +11,17 @@ namespace untrap::runtime {
 // How a privileged special-purpose register is accessed. Most are plain storage, which needs no more than this row;
 // for the others, and those that do not exist, the row says no and Emulator decides.
 struct SprRow {
+    // followed: mtspr stores to the word, under the mask, as for plain; an engine may keep what depends on it.
+    enum class Write : std::uint8_t { special, plain, followed };
+
     std::uint16_t offset = 0; // of the register's word in isa::CpuState
     bool plain_read = false;  // mfspr reads that word
-    bool plain_write = false; // mtspr stores to that word, under the mask
+    Write write = Write::special;
     std::uint32_t mask = 0;
+
+    bool plain_write() const { return write != Write::special; }
 };
+static_assert(sizeof(SprRow) == 8);
 
 inline constexpr unsigned spr_count = 1024;
 extern const std::array<SprRow, spr_count> spr_table; // by SPR number

@@ -91,6 +91,7 @@ class NativeEngine final : public Engine {
     bool program_interrupt();
     bool emulate_quickly(std::uint32_t word);
     bool write_spr(unsigned number, std::uint32_t value);
+    void follow_spr(unsigned number);
     bool write_msr(std::uint32_t value);
     bool write_tlb_word(unsigned index, unsigned ws, std::uint32_t value);
     bool return_from_interrupt();

@@ -86,12 +86,21 @@ bool NativeEngine::quick_exit(unsigned vector) {
 // -- emulation
 // ---------------------------------------------------------------------------------------------------------
 
+// A register was written that more depends on.
+void NativeEngine::follow_spr(unsigned number) {
+    if (number == spr::pid)
+        select_context();
+    else if (handlers_in_use()) // IVPR or an IVOR: what was compiled is no handler any more
+        drop_handlers();
+}
+
 [[gnu::always_inline]] inline bool NativeEngine::write_spr(unsigned number, std::uint32_t value) {
     isa::CpuState& state = vcpu_.state;
     const SprRow& row = spr_row(number);
-    if (!row.plain_write) return false;
+    if (!row.plain_write()) return false;
     spr_word(state, row) = value & row.mask;
-    if (number == spr::pid) select_context();
+    if (row.write == SprRow::Write::followed) [[unlikely]]
+        follow_spr(number);
     return true;
 }
 

@@ -153,6 +153,7 @@ static_assert(word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW) == (isa::msr::ce | 
 static_assert(word_of(SLOW_MSR_HIGH, SLOW_MSR_LOW) ==
               (isa::msr::we | isa::msr::de | isa::msr::dwe | isa::msr::is | isa::msr::ds));
 static_assert(word_of(DEFINED_MSR_HIGH, DEFINED_MSR_LOW) == isa::msr::defined);
+static_assert(EXIT_DSI == static_cast<unsigned>(ExitReason::dsi));
 static_assert(EXIT_ITLB_VIRT == static_cast<unsigned>(ExitReason::itlb_virt));
 static_assert(EXIT_DTLB_VIRT == static_cast<unsigned>(ExitReason::dtlb_virt));
 static_assert(EXIT_ITLB_REAL == static_cast<unsigned>(ExitReason::itlb_real));

@@ -95,6 +95,7 @@
 #define EXIT_DTLB_VIRT 6
 #define EXIT_DTLB_REAL 5
 #define EXIT_SYSCALL 7
+#define EXIT_DSI 9
 #define EXIT_EMUL_RFI 18
 
 /*

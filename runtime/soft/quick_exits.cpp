@@ -29,7 +29,7 @@ bool is_plain(Instruction insn) {
     case Op::tlbsx:
     case Op::tlbsync: return true;
     case Op::mfspr: return spr_row(insn.spr()).plain_read;
-    case Op::mtspr: return spr_row(insn.spr()).plain_write;
+    case Op::mtspr: return spr_row(insn.spr()).plain_write();
     default: return false;
     }
 }
