@@ -49,7 +49,7 @@ Emulator::Outcome Emulator::execute(Instruction insn) {
     case Op::mtmsr: write_msr(rt); break;
     case Op::wrtee: write_msr((page.msr & ~msr::ee) | (rt & msr::ee)); break;
     case Op::wrteei: write_msr((page.msr & ~msr::ee) | (insn.e() ? msr::ee : 0)); break;
-    case Op::rfi: return_to(page.srr0, page.srr1); return Outcome::completed;
+    case Op::rfi: return_from_interrupt(); return Outcome::completed;
     case Op::rfci: return_to(page.csrr0, page.csrr1); return Outcome::completed;
     case Op::rfmci: return_to(page.mcsrr0, page.mcsrr1); return Outcome::completed;
     case Op::tlbre: tlb_read(insn); break;
@@ -79,6 +79,8 @@ void Emulator::next() {
 }
 
 void Emulator::write_msr(std::uint32_t value) { vcpu_.set_msr(value); }
+
+void Emulator::return_from_interrupt() { return_to(vcpu_.state.page.srr0, vcpu_.state.page.srr1); }
 
 void Emulator::return_to(std::uint32_t address, std::uint32_t new_msr) {
     isa::CpuState& state = vcpu_.state;

@@ -24,6 +24,8 @@ class Emulator {
 
     // The reason under which the exit for this instruction is counted; to be asked before it executes.
     ExitReason reason(isa::Instruction instruction) const;
+    // rfi.
+    void return_from_interrupt();
     // Executes the privileged instruction at state.pc, in supervisor state.
     Outcome execute(isa::Instruction instruction);
     // Ends an mfdcr or mtdcr once userspace has done the access.

@@ -24,9 +24,10 @@ std::uint32_t data_access_esr(Vcpu& vcpu, const Trap& trap) {
     std::uint32_t word = trap.word;
     Trap ignored;
     if (word == 0 && !vcpu.storage.fetch(vcpu.state.pc, word, ignored)) return value;
-    // But for the indexed forms, the primary opcode tells.
+    // But for the indexed forms, the primary opcode tells; theirs have the first bit of the extended opcode set.
     const unsigned primary = word >> 26;
-    if (primary == 31 ? isa::decode(word).has(isa::flag::fp) : primary >= 48 && primary < 56) value |= esr::fp;
+    if (primary == 31 ? (word & 0x400) != 0 && isa::decode(word).has(isa::flag::fp) : primary >= 48 && primary < 56)
+        value |= esr::fp;
     return value;
 }
 

@@ -2,6 +2,7 @@
 #include "runtime/soft/jit_engine.h"
 
 #include <stdexcept>
+#include <utility>
 
 #include "runtime/known_sites.h"
 #include "runtime/vcpu.h"
@@ -70,8 +71,13 @@ constexpr std::uint32_t costly =
 JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations optimisations, std::uint32_t plain_runs)
     : vcpu_(vcpu), emulator_(vcpu), optimisations_(optimisations), cache_(cache_bytes),
       plain_(optimisations.disabled() | costly), plain_runs_(plain_runs) {
-    const x64::Helpers helpers{&JitEngine::interpret, &JitEngine::access, &JitEngine::reach, &JitEngine::switch_context,
-                               &JitEngine::write_tlb};
+    const bool in_place = optimises(Optimisation::quick_exits) && optimises(Optimisation::exits_in_place);
+    const x64::Helpers helpers{.interpret = &JitEngine::interpret,
+                               .access = &JitEngine::access,
+                               .reach = &JitEngine::reach,
+                               .switch_context = &JitEngine::switch_context,
+                               .go_on = in_place ? &JitEngine::go_on : nullptr,
+                               .write_tlb = &JitEngine::write_tlb};
     const x64::FpHost fp_host = x64::FpHost::detect(optimisations);
     const std::size_t used = x64::emit_thunks(helpers, fp_host, cache_.cursor(), cache_.room(), enter_, thunks_);
     if (used == 0) throw std::runtime_error("generated code could not be set up");
@@ -189,7 +195,8 @@ bool JitEngine::reach(void* engine, std::uint32_t word, std::uint32_t left, std:
     return false;
 }
 
-JitEngine::Filled JitEngine::fill(std::uint32_t ea, bool store, bool counted) {
+// In one piece: it runs twice for each TLB miss of the guest.
+[[gnu::flatten]] JitEngine::Filled JitEngine::fill(std::uint32_t ea, bool store, bool counted) {
     const x64::SoftTlbEntry& present = selected_->data->entries[x64::soft_tlb_index(ea)];
     const std::uint32_t page = ea & page_mask;
     if ((store ? present.write_tag : present.read_tag) == page) return Filled::no; // misaligned, or not the TLB's fault
@@ -254,7 +261,7 @@ Trap JitEngine::run_until_trap(std::uint64_t budget) {
     // Whether the guest goes on after this; if not, answer is for the run loop.
     const auto goes_on = [&](const Trap& trap) {
         state.retired = state.engine_slots[x64::slot_target] - left;
-        if (!quick_ || !quick_exit(trap)) {
+        if (!quick_ || std::exchange(declined_, false) || !quick_exit(trap)) {
             answer = trap;
             return false;
         }
@@ -316,6 +323,8 @@ Trap JitEngine::run_until_trap(std::uint64_t budget) {
             *reinterpret_cast<std::uint32_t*>(state.engine_slots[x64::slot_exit_info]) = plain_runs_;
             hot = true;
             continue;
+        case x64::ExitKind::resumed: in_guest_ = false; continue;
+        case x64::ExitKind::disturbed: return {};
         case x64::ExitKind::helper_trap:
             if (!goes_on(trap_)) return answer;
             continue;

@@ -48,6 +48,7 @@ class JitEngine final : public Engine {
     static bool access(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     static bool reach(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     static void switch_context(void* engine);
+    static x64::Resumption go_on(void* engine, std::uint32_t kind);
     static bool write_tlb(void* engine, std::uint32_t index, std::uint32_t control, std::uint32_t value);
 
     bool execute(std::uint32_t word, std::uint32_t left);
@@ -84,6 +85,8 @@ class JitEngine final : public Engine {
     // -- exits handled here (quick_exits.cpp)
     // Whether it was handled; nothing has changed if not. state is exact.
     bool quick_exit(const isa::Trap& trap);
+    bool quick_exit(x64::ExitKind kind);
+    void deliver_data_miss();
     bool quick_emulation(std::uint32_t word);
     bool settled(std::uint32_t word);
     bool settled_tlbwe();
@@ -122,6 +125,7 @@ class JitEngine final : public Engine {
     } missed_;
     bool own_supervisor_code_ = false; // some process has pages that supervisor code runs in
     bool quick_ = false;               // exits may be handled here
+    bool declined_ = false;            // go_on() found that this one may not
     bool in_guest_ = false;            // guest code has run since run() was entered
     std::uint64_t refills_ = 0;
     x64::BlockSource source_;

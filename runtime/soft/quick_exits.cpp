@@ -49,10 +49,62 @@ bool JitEngine::quick_exit(const Trap& trap) {
     }
 }
 
+// The most frequent exit, with all that it calls in one piece.
+[[gnu::flatten]] void JitEngine::deliver_data_miss() {
+    Trap trap = trap_;
+    trap.kind = TrapKind::data_miss;
+    vcpu_.storage.clear_log();
+    interrupts::reflect(vcpu_, trap, false);
+}
+
+bool JitEngine::quick_exit(x64::ExitKind kind) {
+    isa::CpuState& state = vcpu_.state;
+    Trap trap;
+    switch (kind) {
+    case x64::ExitKind::helper_trap:
+        if (trap_.kind != TrapKind::data_miss) return quick_exit(trap_);
+        deliver_data_miss();
+        return true;
+    case x64::ExitKind::privileged:
+        return !state.problem_state() &&
+               quick_emulation(static_cast<std::uint32_t>(state.engine_slots[x64::slot_exit_info]));
+    case x64::ExitKind::system_call: trap.kind = TrapKind::system_call; break;
+    case x64::ExitKind::fp_unavailable: trap.kind = TrapKind::fp_unavailable; break;
+    default: return false;
+    }
+    return quick_exit(trap);
+}
+
+// What run_until_trap would do, where it comes back to generated code at once.
+x64::Resumption JitEngine::go_on(void* engine, std::uint32_t kind_number) {
+    auto& self = *static_cast<JitEngine*>(engine);
+    Vcpu& vcpu = self.vcpu_;
+    isa::CpuState& state = vcpu.state;
+    const auto kind = static_cast<x64::ExitKind>(kind_number);
+    const auto leave = [](x64::ExitKind why) { return x64::Resumption{nullptr, static_cast<std::uint64_t>(why)}; };
+    if (!self.quick_ || kind == x64::ExitKind::hot) return leave(kind);
+    const std::uint64_t target = state.engine_slots[x64::slot_target];
+    state.retired = target - state.engine_slots[x64::slot_budget];
+    if (!self.quick_exit(kind)) {
+        self.declined_ = true;
+        return leave(kind);
+    }
+    const std::uint64_t left = target - state.retired;
+    state.engine_slots[x64::slot_budget] = left;
+    if (!vcpu.undisturbed()) return leave(x64::ExitKind::disturbed);
+    vcpu.close_exit();
+    if (left == 0) return leave(x64::ExitKind::resumed);
+    self.select_context();
+    self.insert_after_miss();
+    const x64::JumpCacheEntry& known = (*self.selected_->jumps)[x64::jump_cache_index(state.pc)];
+    if (known.ea != state.pc) return leave(x64::ExitKind::resumed);
+    return {known.code, 0};
+}
+
 bool JitEngine::quick_emulation(std::uint32_t word) {
     if (word == isa::match_of(Op::rfi) && vcpu_.in_handler()) {
         vcpu_.storage.clear_log();
-        emulator_.execute({word, Op::rfi});
+        emulator_.return_from_interrupt();
         return true;
     }
     const Instruction insn = isa::decode(word);

@@ -91,6 +91,12 @@ struct Thunks {
     FpThunks fp;
 };
 
+// Where generated code goes on behind an exit; nullptr: it is left for this reason.
+struct Resumption {
+    const std::uint8_t* code;
+    std::uint64_t kind; // ExitKind
+};
+
 // Functions behind the thunks. engine is slot_engine. interpret, access and reach return false to leave generated code
 // with ExitKind::helper_trap; CpuState then is exact.
 struct Helpers {
@@ -98,6 +104,9 @@ struct Helpers {
     bool (*access)(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     bool (*reach)(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     void (*switch_context)(void* engine);
+    // The exit may be handled without leaving. All guest state is at home, before and after. nullptr: generated code is
+    // left, whichever it is.
+    Resumption (*go_on)(void* engine, std::uint32_t kind);
     // tlbwe of word control & 3; control >> 8: instructions of the block not completed. False: not here.
     bool (*write_tlb)(void* engine, std::uint32_t index, std::uint32_t control, std::uint32_t value);
 };

@@ -117,6 +117,8 @@ enum class ExitKind : std::uint32_t {
     fp_unavailable, // pc, info: word
     trap_condition, // pc, info: word
     hot,            // pc: a block that has run often; info: address of the counter that tells
+    resumed,        // Helpers::go_on handled the exit; pc: where to go on, not known to generated code
+    disturbed,      // Helpers::go_on handled the exit, and the run loop has something to do
 };
 
 constexpr std::int32_t gpr_offset(unsigned index) {

@@ -78,12 +78,34 @@ std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint
     save_guest_registers(a);
     a.mov(x86::qword_ptr(state_reg, slot_offset(slot_budget)), budget_reg);
     a.mov(x86::qword_ptr(state_reg, slot_offset(slot_exit_info)), x86::rdx);
-    Label leave = a.newLabel();
+    Label leave = a.newLabel(), go_on = a.newLabel();
+    if (helpers.go_on != nullptr) {
+        a.cmp(x86::eax, static_cast<std::uint32_t>(ExitKind::privileged));
+        a.jae(go_on);
+    }
     a.bind(leave);
     a.mov(x86::rsp, x86::qword_ptr(state_reg, slot_offset(slot_stack)));
     a.add(x86::rsp, frame_padding);
     for (std::size_t i = std::size(saved_registers); i-- > 0;) a.pop(x86::gpq(saved_registers[i]));
     a.ret();
+
+    if (helpers.go_on != nullptr) {
+        a.align(AlignMode::kCode, 16);
+        a.bind(go_on);
+        a.mov(x86::rsp, x86::qword_ptr(state_reg, slot_offset(slot_stack)));
+        a.mov(x86::esi, x86::eax);
+        a.mov(x86::rdi, x86::qword_ptr(state_reg, slot_offset(slot_engine)));
+        a.mov(x86::rax, reinterpret_cast<std::uint64_t>(helpers.go_on));
+        a.call(x86::rax);
+        a.mov(x86::rcx, x86::rax);
+        a.mov(x86::eax, x86::edx);
+        a.test(x86::rcx, x86::rcx);
+        a.jz(leave);
+        a.mov(budget_reg, x86::qword_ptr(state_reg, slot_offset(slot_budget)));
+        load_guest_registers(a);
+        empty_return_stack(a);
+        a.jmp(x86::rcx);
+    }
 
     // Helper calls, as every way to C++ code: all guest state goes home, so that the helper sees and may change it.
     auto emit_helper = [&](bool (*function)(void*, std::uint32_t, std::uint32_t, std::uint32_t)) {
@@ -110,7 +132,7 @@ std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint
     a.align(AlignMode::kCode, 16);
     thunks.trapped = here();
     a.mov(x86::eax, static_cast<std::uint32_t>(ExitKind::helper_trap));
-    a.jmp(leave);
+    a.jmp(helpers.go_on != nullptr ? go_on : leave);
     thunks.interpret = emit_helper(helpers.interpret);
     thunks.access = emit_helper(helpers.access);
     thunks.reach = emit_helper(helpers.reach);
