@@ -86,6 +86,33 @@ TEST_CASE("UART without FIFOs takes one byte at a time") {
     CHECK_FALSE(rig.irq);
 }
 
+TEST_CASE("UART has FIFOs of 64 bytes where they are asked for with the divisor latch open") {
+    Rig rig;
+    rig.put(iir, 0x21); // without it they stay short
+    CHECK(rig.get(iir) == 0xc1);
+    rig.put(lcr, 0x83);
+    rig.put(iir, 0xa1); // trigger 32
+    CHECK(rig.get(iir) == 0xe1);
+    rig.put(lcr, 0x03);
+    rig.put(iir, 0x81); // they stay long
+    CHECK(rig.get(iir) == 0xe1);
+    rig.put(ier, 1);
+    rig.type(std::string(31, 'a'));
+    CHECK(rig.get(iir) == 0xec);
+    rig.type("b");
+    CHECK(rig.get(iir) == 0xe4);
+    rig.put(mcr, 0x10);
+    for (unsigned i = 0; i < 32; ++i) rig.put(data, 'c');
+    CHECK((rig.get(lsr) & 2) == 0);
+    rig.put(data, 'd');
+    CHECK((rig.get(lsr) & 2) != 0); // the 65th byte
+    rig.put(lcr, 0x83);
+    rig.put(iir, 0x01);
+    CHECK(rig.get(iir) == 0xc1);
+    rig.put(lcr, 0x03);
+    CHECK((rig.get(lsr) & 1) == 0);
+}
+
 TEST_CASE("UART FIFO control clears, also when FIFOs are switched") {
     Rig rig;
     rig.put(iir, 0x01);

@@ -14,12 +14,12 @@ constexpr std::uint8_t received = 0x01, transmitter = 0x02, line_status = 0x04, 
 }
 namespace id {
 constexpr std::uint8_t modem_status = 0x00, none = 0x01, transmitter = 0x02, received = 0x04, line_status = 0x06,
-                       timeout = 0x0c, fifos_enabled = 0xc0;
+                       timeout = 0x0c, long_fifos = 0x20, fifos_enabled = 0xc0;
 }
 namespace fifo {
-constexpr std::uint8_t enabled = 0x01, clear_receiver = 0x02, kept = 0xc9;
+constexpr std::uint8_t enabled = 0x01, clear_receiver = 0x02, are_long = 0x20, kept = 0xc9;
 constexpr unsigned trigger_shift = 6;
-constexpr std::array<unsigned, 4> trigger_levels{1, 4, 8, 14};
+constexpr std::array<unsigned, 4> trigger_levels{1, 4, 8, 14}, long_trigger_levels{1, 16, 32, 56};
 } // namespace fifo
 namespace line {
 constexpr std::uint8_t divisor_access = 0x80, eight_bits = 0x03;
@@ -87,7 +87,8 @@ std::uint8_t Uart16550::read_register(unsigned reg) {
             transmit_pending_ = false;
             update_irq();
         }
-        return low_byte(source | (fifo_control_ & fifo::enabled ? id::fifos_enabled : 0u));
+        return low_byte(source | (fifo_control_ & fifo::enabled ? id::fifos_enabled : 0u) |
+                        (fifo_control_ & fifo::are_long ? id::long_fifos : 0u));
     }
     case lcr: return line_control_;
     case mcr: return modem_control_;
@@ -138,7 +139,7 @@ void Uart16550::write_register(unsigned reg, std::uint8_t value) {
 std::uint8_t Uart16550::read_receiver() {
     if (fifo_count_ == 0) return 0;
     const std::uint8_t value = fifo_[fifo_head_];
-    fifo_head_ = (fifo_head_ + 1) % fifo_size;
+    fifo_head_ = (fifo_head_ + 1) % long_fifo;
     --fifo_count_;
     refill();
     update_irq();
@@ -154,13 +155,17 @@ void Uart16550::write_transmitter(std::uint8_t value) {
 }
 
 void Uart16550::write_fifo_control(std::uint8_t value) {
-    const bool toggled = ((value ^ fifo_control_) & fifo::enabled) != 0;
+    // How long they are is settled with the divisor latch open.
+    std::uint8_t kept = value & fifo::enabled ? value & fifo::kept : 0;
+    if (kept != 0)
+        kept |= ((line_control_ & line::divisor_access) != 0 ? value : fifo_control_) & fifo::are_long;
+    const bool toggled = ((kept ^ fifo_control_) & (fifo::enabled | fifo::are_long)) != 0;
     const bool clear = (value & fifo::enabled) && (value & fifo::clear_receiver);
     if (toggled || clear) {
         fifo_head_ = fifo_count_ = 0;
         line_errors_ = 0;
     }
-    fifo_control_ = value & fifo::enabled ? value & fifo::kept : 0;
+    fifo_control_ = kept;
     refill();
 }
 
@@ -172,22 +177,27 @@ void Uart16550::write_modem_control(std::uint8_t value) {
 
 bool Uart16550::loopback() const { return (modem_control_ & modem::loop) != 0; }
 
+unsigned Uart16550::capacity() const {
+    if ((fifo_control_ & fifo::enabled) == 0) return 1;
+    return (fifo_control_ & fifo::are_long) != 0 ? long_fifo : short_fifo;
+}
+
 void Uart16550::push_fifo(std::uint8_t value) {
-    const unsigned capacity = fifo_control_ & fifo::enabled ? fifo_size : 1;
-    if (fifo_count_ >= capacity) {
+    const unsigned room = capacity();
+    if (fifo_count_ >= room) {
         line_errors_ |= line::overrun;
         // With FIFOs the shift register is lost, without them the holding register is overwritten.
-        if (capacity == 1) fifo_[fifo_head_] = value;
+        if (room == 1) fifo_[fifo_head_] = value;
         return;
     }
-    fifo_[(fifo_head_ + fifo_count_) % fifo_size] = value;
+    fifo_[(fifo_head_ + fifo_count_) % long_fifo] = value;
     ++fifo_count_;
 }
 
 // In loopback the receiver is cut off from the line; what arrives waits.
 void Uart16550::refill() {
-    const unsigned capacity = fifo_control_ & fifo::enabled ? fifo_size : 1;
-    while (!loopback() && fifo_count_ < capacity && !backlog_.empty()) {
+    const unsigned room = capacity();
+    while (!loopback() && fifo_count_ < room && !backlog_.empty()) {
         push_fifo(backlog_.front());
         backlog_.pop_front();
     }
@@ -197,7 +207,8 @@ std::uint8_t Uart16550::interrupt_id() const {
     if ((interrupt_enable_ & enable::line_status) && line_errors_) return id::line_status;
     if ((interrupt_enable_ & enable::received) && fifo_count_) {
         const bool fifos = (fifo_control_ & fifo::enabled) != 0;
-        const unsigned trigger = fifo::trigger_levels[fifo_control_ >> fifo::trigger_shift];
+        const auto& levels = (fifo_control_ & fifo::are_long) != 0 ? fifo::long_trigger_levels : fifo::trigger_levels;
+        const unsigned trigger = levels[fifo_control_ >> fifo::trigger_shift];
         return fifos && fifo_count_ < trigger ? id::timeout : id::received;
     }
     if ((interrupt_enable_ & enable::transmitter) && transmit_pending_) return id::transmitter;

@@ -12,7 +12,7 @@
 
 namespace untrap::vmm {
 
-/// 16550A UART, eight byte registers. The line is infinitely fast: a byte written to THR has left when the store ends,
+/// The UART of a 440EP, eight byte registers: a 16550A, and a 16750 to who asks for FIFOs of 64 bytes. The line is infinitely fast: a byte written to THR has left when the store ends,
 /// and received bytes move into the receiver as soon as there is room, so the character timeout is due at once.
 /// Accesses wider than a byte take consecutive registers, most significant byte first.
 class Uart16550 final : public MmioDevice, public CharInput {
@@ -29,7 +29,7 @@ class Uart16550 final : public MmioDevice, public CharInput {
     std::size_t pending() const { return fifo_count_ + backlog_.size(); }
 
   private:
-    static constexpr unsigned fifo_size = 16;
+    static constexpr unsigned short_fifo = 16, long_fifo = 64;
 
     std::uint8_t read_register(unsigned reg);
     void write_register(unsigned reg, std::uint8_t value);
@@ -39,6 +39,7 @@ class Uart16550 final : public MmioDevice, public CharInput {
     void write_modem_control(std::uint8_t value);
     void push_fifo(std::uint8_t value);
     void refill();
+    unsigned capacity() const;
     std::uint8_t interrupt_id() const;
     std::uint8_t modem_status_lines() const;
     void update_modem_status();
@@ -60,7 +61,7 @@ class Uart16550 final : public MmioDevice, public CharInput {
     std::uint8_t divisor_high_ = 0;
     bool transmit_pending_ = false; // THRE interrupt armed
 
-    std::array<std::uint8_t, fifo_size> fifo_{};
+    std::array<std::uint8_t, long_fifo> fifo_{};
     unsigned fifo_head_ = 0;
     unsigned fifo_count_ = 0;
     std::deque<std::uint8_t> backlog_;
