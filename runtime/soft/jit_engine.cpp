@@ -60,17 +60,11 @@ PlainAccess plain_access(std::uint32_t word) {
 // 256 KB: a boot asks for some 50 000 places.
 constexpr std::size_t asked_for_words = 32768;
 
-// What a plain translation leaves out.
-constexpr std::uint32_t costly =
-    x64::Optimisations::bit(Optimisation::paths) | x64::Optimisations::bit(Optimisation::loops) |
-    x64::Optimisations::bit(Optimisation::page_checks) | x64::Optimisations::bit(Optimisation::fp_page_checks) |
-    x64::Optimisations::bit(Optimisation::page_windows);
-
 } // namespace
 
 JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations optimisations, std::uint32_t plain_runs)
     : vcpu_(vcpu), emulator_(vcpu), optimisations_(optimisations), cache_(cache_bytes),
-      plain_(optimisations.disabled() | costly), plain_runs_(plain_runs) {
+      plain_(x64::plain(optimisations)), plain_runs_(plain_runs) {
     const bool in_place = optimises(Optimisation::quick_exits) && optimises(Optimisation::exits_in_place);
     const x64::Helpers helpers{.interpret = &JitEngine::interpret,
                                .access = &JitEngine::access,

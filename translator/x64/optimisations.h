@@ -45,6 +45,15 @@ class Optimisations {
     std::uint32_t disabled_ = 0;
 };
 
+// The same without what costs much time to make: for code that may not run often.
+constexpr Optimisations plain(Optimisations all) {
+    constexpr std::uint32_t costly = Optimisations::bit(Optimisation::paths) | Optimisations::bit(Optimisation::loops) |
+                                     Optimisations::bit(Optimisation::page_checks) |
+                                     Optimisations::bit(Optimisation::fp_page_checks) |
+                                     Optimisations::bit(Optimisation::page_windows);
+    return Optimisations(all.disabled() | costly);
+}
+
 // KVM_CHECK_EXTENSION answers the set as a positive int.
 static_assert(optimisation_table.size() <= 31);
 
