@@ -54,4 +54,31 @@ void BlockTable::grow() {
         if (slot.block != nullptr) insert(slot.key, slot.block);
 }
 
+void StaleTable::clear() {
+    slots_.assign(least_slots, Slot{});
+    mask_ = least_slots - 1;
+    occupied_ = blocks_ = 0;
+}
+
+void StaleTable::insert(std::uint64_t content, Block* block) {
+    if (2 * (occupied_ + 1) > slots_.size()) grow();
+    std::size_t index = content;
+    while (slots_[index & mask_].state == State::used) ++index;
+    Slot& slot = slots_[index & mask_];
+    if (slot.state == State::empty) ++occupied_;
+    slot = {content, block, State::used};
+    ++blocks_;
+}
+
+void StaleTable::grow() {
+    const std::vector<Slot> before = std::move(slots_);
+    std::size_t size = least_slots;
+    while (size < 4 * (blocks_ + 1)) size *= 2;
+    slots_.assign(size, Slot{});
+    mask_ = size - 1;
+    occupied_ = blocks_ = 0;
+    for (const Slot& slot : before)
+        if (slot.state == State::used) insert(slot.content, slot.block);
+}
+
 } // namespace untrap::runtime::soft

@@ -52,4 +52,42 @@ class BlockTable {
     std::size_t blocks_ = 0;
 };
 
+// Blocks that no longer stand for code, by the hash of what they are made from, which several may share. A table for
+// the same reason: with the translations of another VM at hand every block comes from here.
+class StaleTable {
+  public:
+    StaleTable() { clear(); }
+
+    void insert(std::uint64_t content, Block* block);
+    // Takes out one that is fit for use, or says nullptr.
+    template <typename Test>
+    Block* take(std::uint64_t content, Test&& fits) {
+        for (std::size_t index = content;; ++index) {
+            Slot& slot = slots_[index & mask_];
+            if (slot.state == State::empty) return nullptr;
+            if (slot.content != content || slot.state == State::erased || !fits(*slot.block)) continue;
+            slot.state = State::erased;
+            --blocks_;
+            return slot.block;
+        }
+    }
+    void clear();
+
+  private:
+    enum class State : std::uint8_t { empty, used, erased };
+    struct Slot {
+        std::uint64_t content = 0;
+        Block* block = nullptr;
+        State state = State::empty;
+    };
+    static constexpr std::size_t least_slots = std::size_t{1} << 10;
+
+    void grow();
+
+    std::vector<Slot> slots_;
+    std::size_t mask_ = 0;
+    std::size_t occupied_ = 0; // slots that are not empty, the erased ones included
+    std::size_t blocks_ = 0;
+};
+
 } // namespace untrap::runtime::soft

@@ -23,18 +23,13 @@ CodeCache::~CodeCache() { munmap(base_, mapped_bytes()); }
 void CodeCache::commit(std::size_t bytes) { used_ = std::min(bytes_, (used_ + bytes + 15) & ~std::size_t{15}); }
 
 Block* CodeCache::revive(std::uint64_t content, std::uint32_t ea, std::uint32_t mode, std::uint64_t real) {
-    const auto [first, last] = stale_.equal_range(content);
-    for (auto it = first; it != last; ++it) {
-        Block& block = *it->second;
-        if (block.ea != ea || block.mode != mode) continue;
-        stale_.erase(it);
-        block.first = block.first - block.real + real;
-        block.real = real;
-        std::memcpy(block.code, block.entry_bytes.data(), block.entry_bytes.size());
-        publish(block);
-        return &block;
-    }
-    return nullptr;
+    Block* block = stale_.take(content, [&](const Block& other) { return other.ea == ea && other.mode == mode; });
+    if (block == nullptr) return nullptr;
+    block->first = block->first - block->real + real;
+    block->real = real;
+    std::memcpy(block->code, block->entry_bytes.data(), block->entry_bytes.size());
+    publish(*block);
+    return block;
 }
 
 Block& CodeCache::allocate() {
@@ -93,7 +88,7 @@ void CodeCache::retire(Block& block) {
     x64::set_jump(block.code, block.reentry);
     while (!block.incoming.empty()) unlink(*block.incoming.back());
     for (std::uint32_t i = 0; i < block.link_count; ++i) unlink(links_[block.first_link + i]);
-    stale_.emplace(block.content, &block);
+    stale_.insert(block.content, &block);
 }
 
 template <typename Test>

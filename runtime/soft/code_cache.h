@@ -113,7 +113,7 @@ class CodeCache {
     std::deque<Block> blocks_;
     std::deque<x64::ExitLink> links_;
     BlockTable live_;
-    std::unordered_multimap<std::uint64_t, Block*> stale_;
+    StaleTable stale_;
     std::unordered_map<std::uint64_t, CodePage> pages_;
     std::array<std::vector<x64::ExitLink*>, 64> links_by_entry_;
     std::uint64_t translated_ = 0, epoch_ = 0;

@@ -236,8 +236,8 @@ class BlockWriter {
     bool context_switched_ = false;
     asmjit::Label resume_; // where slow_access comes back
 
-    std::array<Effects, max_block_instructions> effects_;
-    std::array<PageCheck, max_block_instructions> page_checks_;
+    PerInstruction<Effects> effects_;
+    PerInstruction<PageCheck> page_checks_;
     // The slot whose host address rcx still holds from the instruction before.
     static constexpr std::uint8_t no_slot = 0xFF;
     std::uint8_t slot_in_rcx_ = no_slot;
@@ -247,7 +247,7 @@ class BlockWriter {
         bool known = false;
         std::int32_t value = 0;
     };
-    std::array<Constant, max_block_instructions> constants_; // results
+    PerInstruction<Constant> constants_; // results
     void find_constants();
     std::array<Compare, 8> cr_{};
     // Host registers of guest registers and CTR, or not_pinned.

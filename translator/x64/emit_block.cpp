@@ -600,7 +600,7 @@ void BlockWriter::instruction(Instruction insn, const plan::Patch& patch) {
 
 // Results that are the same whenever the block runs.
 void BlockWriter::find_constants() {
-    constants_.fill({});
+    constants_.reset();
     if (!optimises(Optimisation::constants)) return;
     KnownValues values;
     for (unsigned i = 0; i < source_.length; ++i) {

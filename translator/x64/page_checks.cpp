@@ -42,7 +42,7 @@ struct Group {
 
 class Planner {
   public:
-    Planner(const BlockSource& source, PageCheckRules rules, std::array<PageCheck, max_block_instructions>& checks)
+    Planner(const BlockSource& source, PageCheckRules rules, PerInstruction<PageCheck>& checks)
         : source_(source), rules_(rules), checks_(checks) {}
     void plan();
 
@@ -58,7 +58,7 @@ class Planner {
 
     const BlockSource& source_;
     const PageCheckRules rules_;
-    std::array<PageCheck, max_block_instructions>& checks_;
+    PerInstruction<PageCheck>& checks_;
     // What a loop accesses by registers that it leaves alone or moves on in small steps, and what they are made into.
     struct Stream {
         std::uint32_t from = 0;
@@ -68,8 +68,8 @@ class Planner {
     std::array<Stream, 8> streams_;
     unsigned stream_count_ = 0;
     std::uint32_t wild_in_loop_ = ~0U, wild_in_block_ = ~0U; // registers that change otherwise
-    std::array<Group, max_block_instructions> groups_;
-    std::array<unsigned, max_block_instructions> group_of_;
+    PerInstruction<Group> groups_;
+    PerInstruction<unsigned> group_of_;
     unsigned group_count_ = 0;
 };
 
@@ -233,10 +233,9 @@ void Planner::plan() {
 
 } // namespace
 
-void plan_page_checks(const BlockSource& source, PageCheckRules rules,
-                      std::array<PageCheck, max_block_instructions>& checks) {
+void plan_page_checks(const BlockSource& source, PageCheckRules rules, PerInstruction<PageCheck>& checks) {
     if (!rules.share && !rules.windows) {
-        checks.fill({});
+        checks.reset();
         return;
     }
     Planner(source, rules, checks).plan();

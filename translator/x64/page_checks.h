@@ -6,6 +6,7 @@
 
 #include "translator/x64/block.h"
 #include "translator/x64/layout.h"
+#include "translator/x64/per_instruction.h"
 
 namespace untrap::x64 {
 
@@ -38,7 +39,6 @@ struct PageCheckRules {
     bool known = false;   // addresses may be known
 };
 
-void plan_page_checks(const BlockSource& source, PageCheckRules rules,
-                      std::array<PageCheck, max_block_instructions>& checks);
+void plan_page_checks(const BlockSource& source, PageCheckRules rules, PerInstruction<PageCheck>& checks);
 
 } // namespace untrap::x64
