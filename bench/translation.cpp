@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // How fast guest code becomes host code: the kernel's text, block by block from its first instruction on, by the
-// translator alone (choosing the path, emitting it; no tables, no running). Prints JSON: guest instructions and seconds,
-// for plain translations and for those of code that runs often.
+// translator alone (choosing the path, emitting it; no tables, no running). Prints JSON: guest instructions and
+// seconds, for plain translations and for those of code that runs often.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -43,7 +43,8 @@ Text text_of(const vmm::Elf32& kernel) {
         const std::uint32_t first = (section.address + ~page_mask) & page_mask;
         const std::size_t skipped = first - section.address;
         if (skipped >= section.bytes.size()) continue;
-        text = {first, section.bytes.subspan(skipped, std::min(most_text, (section.bytes.size() - skipped) & page_mask))};
+        text = {first,
+                section.bytes.subspan(skipped, std::min(most_text, (section.bytes.size() - skipped) & page_mask))};
     }
     return text;
 }
@@ -56,7 +57,8 @@ struct Work {
 class Translator {
   public:
     Translator() {
-        void* memory = ::mmap(nullptr, arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+        void* memory =
+            ::mmap(nullptr, arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
         if (memory == MAP_FAILED) throw std::bad_alloc();
         base_ = static_cast<std::uint8_t*>(memory);
         x64::EnterFunction enter = nullptr;

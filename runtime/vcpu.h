@@ -116,7 +116,7 @@ class Vcpu {
     // The run loop has to look at timers, lines and requests before guest code goes on.
     void disturb() { disturbed_ = true; }
     // Nothing happened that would keep guest code from going on with the budget it was given.
-    bool undisturbed() const {
+    [[gnu::always_inline]] bool undisturbed() const {
         // Not read together with MSR, which has just been written: the host would have to wait for that store.
         const std::uint32_t pending = __atomic_load_n(&state.page.pending, __ATOMIC_RELAXED);
         return !disturbed_ && (state.page.msr & isa::msr::we) == 0 && pending == 0 && fruitless_ == 0 &&

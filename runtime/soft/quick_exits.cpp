@@ -51,8 +51,12 @@ bool JitEngine::quick_exit(const Trap& trap) {
 
 // The most frequent exit, with all that it calls in one piece.
 [[gnu::flatten]] void JitEngine::deliver_data_miss() {
-    Trap trap = trap_;
-    trap.kind = TrapKind::data_miss;
+    // Field by field: read in one piece, what was just written field by field makes the host wait.
+    const Trap trap{.kind = TrapKind::data_miss,
+                    .is_store = trap_.is_store,
+                    .size = trap_.size,
+                    .word = trap_.word,
+                    .ea = trap_.ea};
     vcpu_.storage.clear_log();
     interrupts::reflect(vcpu_, trap, false);
 }

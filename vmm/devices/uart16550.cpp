@@ -157,8 +157,7 @@ void Uart16550::write_transmitter(std::uint8_t value) {
 void Uart16550::write_fifo_control(std::uint8_t value) {
     // How long they are is settled with the divisor latch open.
     std::uint8_t kept = value & fifo::enabled ? value & fifo::kept : 0;
-    if (kept != 0)
-        kept |= ((line_control_ & line::divisor_access) != 0 ? value : fifo_control_) & fifo::are_long;
+    if (kept != 0) kept |= ((line_control_ & line::divisor_access) != 0 ? value : fifo_control_) & fifo::are_long;
     const bool toggled = ((kept ^ fifo_control_) & (fifo::enabled | fifo::are_long)) != 0;
     const bool clear = (value & fifo::enabled) && (value & fifo::clear_receiver);
     if (toggled || clear) {

@@ -12,9 +12,10 @@
 
 namespace untrap::vmm {
 
-/// The UART of a 440EP, eight byte registers: a 16550A, and a 16750 to who asks for FIFOs of 64 bytes. The line is infinitely fast: a byte written to THR has left when the store ends,
-/// and received bytes move into the receiver as soon as there is room, so the character timeout is due at once.
-/// Accesses wider than a byte take consecutive registers, most significant byte first.
+/// The UART of a 440EP, eight byte registers: a 16550A, and a 16750 to who asks for FIFOs of 64 bytes. The line is
+/// infinitely fast: a byte written to THR has left when the store ends, and received bytes move into the receiver as
+/// soon as there is room, so the character timeout is due at once. Accesses wider than a byte take consecutive
+/// registers, most significant byte first.
 class Uart16550 final : public MmioDevice, public CharInput {
   public:
     /// `sink` may be null: output is dropped. It must outlive the UART.
