@@ -109,7 +109,10 @@ void JitEngine::select_context() {
     if (known.key != key) look_up_context(key, known);
     selected_ = &known;
     forget_windows();
-    vcpu_.state.engine_slots[x64::slot_soft_tlb] = reinterpret_cast<std::uintptr_t>(selected_->data->entries.data());
+    const ShadowTlb::DataContext& data = *selected_->data;
+    vcpu_.state.engine_slots[x64::slot_soft_tlb] = optimises(Optimisation::flat_tlb)
+                                                       ? reinterpret_cast<std::uintptr_t>(data.pages.entries())
+                                                       : reinterpret_cast<std::uintptr_t>(data.entries.data());
     vcpu_.state.engine_slots[x64::slot_jump_cache] = reinterpret_cast<std::uintptr_t>(selected_->jumps->data());
 }
 
@@ -205,7 +208,10 @@ bool JitEngine::reach(void* engine, std::uint32_t word, std::uint32_t left, std:
     if (store && cache_.guarded(where.real)) return Filled::no;
     // Stores by generated code are not seen from here on, until the log is taken.
     if (store) vcpu_.memory.mark_dirty(where.real, 1);
-    shadow_.fill_data(*selected_->data, ea, host_page, store, where.tlb_index);
+    const bool problem_state = (vcpu_.state.page.msr & isa::msr::pr) != 0;
+    const bool load =
+        !store || mmu::GuestTlb::permits(vcpu_.tlb.entry(where.tlb_index), problem_state, mmu::Access::load);
+    shadow_.fill_data(*selected_->data, ea, host_page, load, store, where.tlb_index);
     return Filled::yes;
 }
 

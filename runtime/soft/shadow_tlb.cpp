@@ -59,7 +59,7 @@ ShadowTlb::DataContext& ShadowTlb::data_context(unsigned key) {
     if (!context)
         context = std::make_unique<DataContext>();
     else if (fresh)
-        *context = DataContext{};
+        empty(*context);
     context->number = static_cast<std::uint8_t>(number);
     return *context;
 }
@@ -109,7 +109,8 @@ bool ShadowTlb::recall(DataContext& context, std::uint32_t ea, bool store) {
     return false;
 }
 
-void ShadowTlb::fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* host, bool store, unsigned tlb_index) {
+void ShadowTlb::fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* host, bool load, bool store,
+                          unsigned tlb_index) {
     const std::uint32_t page = ea & page_mask;
     const std::uint64_t addend = reinterpret_cast<std::uint64_t>(host) - page;
     x64::SoftTlbEntry& entry = context.entries[x64::soft_tlb_index(ea)];
@@ -130,6 +131,7 @@ void ShadowTlb::fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* 
                 place = &context.victims[context.next_victim];
                 context.next_victim = (context.next_victim + 1) % DataContext::victim_count;
             }
+            context.pages.forget(*place);
             *place = entry;
             note_victims(context);
         } else if (place != nullptr) {
@@ -140,8 +142,8 @@ void ShadowTlb::fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* 
     if (entry.addend != addend) entry = {no_tag, no_tag, addend};
     if (store)
         entry.write_tag = page;
-    else
-        entry.read_tag = page;
+    if (load) entry.read_tag = page;
+    context.pages.show(entry);
 }
 
 ShadowTlb::FetchEntry& ShadowTlb::fill_fetch(InstructionContext& context, const FetchEntry& entry) {
@@ -190,6 +192,7 @@ void ShadowTlb::drop_jumps(InstructionContext& context, FetchEntry& page) {
 
 void ShadowTlb::drop_data(DataContext& context, std::uint32_t page) {
     x64::SoftTlbEntry& entry = context.entries[x64::soft_tlb_index(page)];
+    context.pages.forget_page(page);
     if (holds(entry, page)) entry = {};
     if ((context.victim_pages & page_bit(page)) == 0) return;
     for (x64::SoftTlbEntry& victim : context.victims)
@@ -236,6 +239,7 @@ void ShadowTlb::drop_range(const mmu::TlbEntry& before) {
         const bool read = entry.read_tag != no_tag && (entry.read_tag & mask) == first;
         const bool write = entry.write_tag != no_tag && (entry.write_tag & mask) == first;
         if (read || write) entry = {};
+        return read || write;
     });
     for (auto& context : instructions_) {
         if (!context) continue;
@@ -249,20 +253,37 @@ template <typename Change>
 void ShadowTlb::change_data_entries(Change&& change) {
     for (auto& context : data_) {
         if (!context) continue;
-        for (x64::SoftTlbEntry& entry : context->entries) change(entry);
-        for (x64::SoftTlbEntry& victim : context->victims) change(victim);
+        const auto one = [&](x64::SoftTlbEntry& entry) {
+            const x64::SoftTlbEntry before = entry;
+            if (!change(entry)) return;
+            context->pages.forget(before);
+            context->pages.show(entry);
+        };
+        for (x64::SoftTlbEntry& entry : context->entries) one(entry);
+        for (x64::SoftTlbEntry& victim : context->victims) one(victim);
     }
 }
 
 void ShadowTlb::write_protect(const std::uint8_t* host_page) {
     const auto host = reinterpret_cast<std::uint64_t>(host_page);
     change_data_entries([host](x64::SoftTlbEntry& entry) {
-        if (entry.write_tag != no_tag && entry.addend + entry.write_tag == host) entry.write_tag = no_tag;
+        if (entry.write_tag == no_tag || entry.addend + entry.write_tag != host) return false;
+        entry.write_tag = no_tag;
+        return true;
     });
 }
 
 void ShadowTlb::write_protect_all() {
-    change_data_entries([](x64::SoftTlbEntry& entry) { entry.write_tag = no_tag; });
+    change_data_entries([](x64::SoftTlbEntry& entry) { return std::exchange(entry.write_tag, no_tag) != no_tag; });
+}
+
+void ShadowTlb::empty(DataContext& context) {
+    for (const x64::SoftTlbEntry& entry : context.entries) context.pages.forget(entry);
+    for (const x64::SoftTlbEntry& victim : context.victims) context.pages.forget(victim);
+    context.entries.fill({});
+    context.victims.fill({});
+    context.next_victim = 0;
+    context.victim_pages = 0;
 }
 
 void ShadowTlb::empty(InstructionContext& context) {
@@ -272,9 +293,7 @@ void ShadowTlb::empty(InstructionContext& context) {
 void ShadowTlb::clear() {
     for (auto& context : data_) {
         if (!context) continue;
-        const std::uint8_t number = context->number;
-        *context = DataContext{};
-        context->number = number;
+        empty(*context);
     }
     for (auto& context : instructions_)
         if (context) empty(*context);

@@ -7,6 +7,7 @@
 
 #include "mmu/guest_tlb.h"
 #include "mmu/tlb_entry.h"
+#include "runtime/soft/page_table.h"
 #include "translator/x64/layout.h"
 
 namespace untrap::runtime::soft {
@@ -36,6 +37,7 @@ class ShadowTlb {
         unsigned next_victim = 0;
         // A bit for every page among the victims, by page number modulo 64; others may be set.
         std::uint64_t victim_pages = 0;
+        PageTable pages;         // what entries and victims know
         std::uint8_t number = 0; // of the context
     };
     using JumpCache = std::array<x64::JumpCacheEntry, x64::jump_cache_entries>;
@@ -60,7 +62,8 @@ class ShadowTlb {
     static JumpCache& jump_cache(InstructionContext& context, std::uint32_t mode);
 
     // Installs the 4 KB page of ea, which guest TLB entry tlb_index maps. host: address of its first byte.
-    void fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* host, bool store, unsigned tlb_index);
+    void fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* host, bool load, bool store,
+                   unsigned tlb_index);
     // Brings the page of ea back from the victims, if it is there with the right to load or store.
     static bool recall(DataContext& context, std::uint32_t ea, bool store);
     FetchEntry& fill_fetch(InstructionContext& context, const FetchEntry& entry);
@@ -126,6 +129,7 @@ class ShadowTlb {
 
     template <typename Change>
     void change_data_entries(Change&& change);
+    static void empty(DataContext& context);
     static void drop_data(DataContext& context, std::uint32_t page);
     static void drop_fetch(InstructionContext& context, FetchEntry& entry);
     void drop_made(unsigned tlb_index, const mmu::TlbEntry& before);

@@ -140,13 +140,20 @@ class BlockWriter {
     void effective_address(isa::Instruction insn, const Gp& into, std::int32_t more = 0);
     Gp address_of(isa::Instruction insn); // the register that holds it, eax if no guest register does
     void update_base(isa::Instruction insn);
-    void find_entry(const Gp& ea); // rcx: SoftTlbEntry of the page
+    bool flat() const { return optimises(Optimisation::flat_tlb); }
+    void find_entry(const Gp& ea); // rcx: SoftTlbEntry of the page; flat: where its PageEntry is in the table
+    void take_addend(bool store, const asmjit::Label& fail); // rcx: from there, the addend; clobbers edx
+    // Goes to fail if EA .. EA+bytes-1 is not in one page. Clobbers edx.
+    void stay_in_page(const Gp& ea, unsigned bytes, const asmjit::Label& fail);
     // rcx: the entry's addend; leaves for slow if EA .. EA+bytes-1 is not covered. Clobbers edx.
     void translate(const Gp& ea, unsigned bytes, bool store, const asmjit::Label& slow);
     // Where the access at hand finds its bytes. Clobbers eax, ecx, edx; address_ then is the effective address, or
     // invalid if that is to be had from the base register.
     Mem locate(isa::Instruction insn, unsigned bytes, bool store);
     void look_up(const PageCheck& check, const asmjit::Label& fail);
+    void look_up_tagged(const PageCheck& check, const asmjit::Label& fail);
+    void fill_window(isa::Instruction insn, const PageCheck& check, const asmjit::Label& fail,
+                     const asmjit::Label& found);
     // rcx: the addend of the page of all bytes of a check at a known address.
     void look_up_known(const PageCheck& check, const asmjit::Label& fail);
     void check_page(isa::Instruction insn, const PageCheck& check, const asmjit::Label& fail);

@@ -64,12 +64,48 @@ void BlockWriter::find_entry(const Gp& ea) {
         if (ea.id() != host::ecx.id()) a_.mov(host::ecx, ea);
         a_.shr(host::ecx, soft_tlb_page_shift - soft_tlb_entry_shift);
     }
-    a_.and_(host::ecx, (soft_tlb_entries - 1) << soft_tlb_entry_shift);
-    a_.add(host::rcx, host::qword_ptr(state_reg, slot_offset(slot_soft_tlb)));
+    a_.and_(host::ecx, ((flat() ? flat_pages : soft_tlb_entries) - 1) << soft_tlb_entry_shift);
+    if (!flat()) a_.add(host::rcx, host::qword_ptr(state_reg, slot_offset(slot_soft_tlb)));
+}
+
+void BlockWriter::take_addend(bool store, const Label& fail) {
+    const auto right = static_cast<std::int32_t>(store ? offsetof(PageEntry, store) : offsetof(PageEntry, load));
+    a_.mov(host::rdx, host::qword_ptr(state_reg, slot_offset(slot_soft_tlb)));
+    a_.mov(host::rcx, host::qword_ptr(host::rdx, host::rcx, 0, right));
+    a_.test(host::rcx, host::rcx);
+    a_.jz(fail);
+}
+
+void BlockWriter::stay_in_page(const Gp& ea, unsigned bytes, const Label& fail) {
+    if (bytes == 1) return;
+    if (bytes <= 8) {
+        // Most are aligned.
+        const Label unaligned = a_.newLabel(), aligned = a_.newLabel();
+        a_.test(ea.r8(), bytes - 1);
+        a_.jnz(unaligned);
+        a_.bind(aligned);
+        push_detour(unaligned, [this, ea, bytes, fail, aligned] {
+            a_.lea(host::edx, host::ptr(ea.r64(), static_cast<std::int32_t>(bytes - 1)));
+            a_.xor_(host::edx, ea);
+            a_.test(host::edx, page_mask);
+            a_.jz(aligned);
+            a_.jmp(fail);
+        });
+        return;
+    }
+    a_.mov(host::edx, ea);
+    a_.and_(host::edx, page_bytes - 1);
+    a_.cmp(host::edx, page_bytes - bytes);
+    a_.ja(fail);
 }
 
 void BlockWriter::translate(const Gp& ea, unsigned bytes, bool store, const Label& slow) {
     find_entry(ea);
+    if (flat()) {
+        take_addend(store, slow);
+        stay_in_page(ea, bytes, slow);
+        return;
+    }
     // The tag is compared with the page of the last byte: an access across a page end does not match.
     if (bytes == 1)
         a_.mov(host::edx, ea);
@@ -83,9 +119,25 @@ void BlockWriter::translate(const Gp& ea, unsigned bytes, bool store, const Labe
     a_.mov(host::rcx, host::qword_ptr(host::rcx, offsetof(SoftTlbEntry, addend)));
 }
 
-// The page that all bytes of a check lie in, if they do. eax: the effective address -> rcx: SoftTlbEntry, edx: the
-// page.
+// The page that all bytes of a check lie in, if they do. eax: the effective address -> rcx: its addend. Clobbers edx.
 void BlockWriter::look_up(const PageCheck& check, const Label& fail) {
+    if (!flat()) {
+        look_up_tagged(check, fail);
+        a_.mov(host::rcx, host::qword_ptr(host::rcx, offsetof(SoftTlbEntry, addend)));
+        return;
+    }
+    Gp first = host::eax;
+    if (check.low != 0) {
+        first = host::ecx;
+        a_.lea(first, host::ptr(host::rax, check.low));
+    }
+    stay_in_page(first, static_cast<unsigned>(check.high - check.low) + 1, fail);
+    find_entry(first);
+    take_addend(check.stores, fail);
+}
+
+// As look_up, but rcx: SoftTlbEntry, edx: the page.
+void BlockWriter::look_up_tagged(const PageCheck& check, const Label& fail) {
     if (check.low == 0) {
         find_entry(host::eax);
     } else {
@@ -110,6 +162,16 @@ void BlockWriter::look_up(const PageCheck& check, const Label& fail) {
 
 void BlockWriter::look_up_known(const PageCheck& check, const Label& fail) {
     const std::uint32_t page = check.ea & static_cast<std::uint32_t>(page_mask);
+    if (flat()) {
+        const auto entry = static_cast<std::int32_t>(check.ea >> soft_tlb_page_shift << soft_tlb_entry_shift);
+        const auto right =
+            static_cast<std::int32_t>(check.stores ? offsetof(PageEntry, store) : offsetof(PageEntry, load));
+        a_.mov(host::rcx, host::qword_ptr(state_reg, slot_offset(slot_soft_tlb)));
+        a_.mov(host::rcx, host::qword_ptr(host::rcx, entry + right));
+        a_.test(host::rcx, host::rcx);
+        a_.jz(fail);
+        return;
+    }
     const auto entry = static_cast<std::int32_t>(soft_tlb_index(check.ea) << soft_tlb_entry_shift);
     const auto tag = [entry](std::size_t offset) {
         return host::dword_ptr(host::rcx, entry + static_cast<std::int32_t>(offset));
@@ -142,7 +204,6 @@ void BlockWriter::check_page(Instruction insn, const PageCheck& check, const Lab
     if (check.window == no_page_window) {
         effective_address(insn, host::eax);
         look_up(check, fail);
-        a_.mov(host::rcx, host::qword_ptr(host::rcx, offsetof(SoftTlbEntry, addend)));
         if (check.low == 0)
             a_.add(host::rcx, host::rax);
         else
@@ -158,24 +219,51 @@ void BlockWriter::check_page(Instruction insn, const PageCheck& check, const Lab
     a_.ja(miss);
     a_.add(host::rcx, host_page);
     a_.bind(found);
-    push_detour(miss, [this, insn, check, fail, found, page, host_page] {
-        effective_address(insn, host::eax);
-        look_up(check, fail);
-        const Label without = a_.newLabel();
-        const bool more = window_loads(check.window) != check.loads || window_stores(check.window) != check.stores;
-        if (more) {
-            const auto tag = check.loads ? offsetof(SoftTlbEntry, write_tag) : offsetof(SoftTlbEntry, read_tag);
-            a_.cmp(host::edx, host::dword_ptr(host::rcx, static_cast<std::int32_t>(tag)));
-        }
-        a_.mov(host::rcx, host::qword_ptr(host::rcx, offsetof(SoftTlbEntry, addend)));
-        if (more) a_.jne(without);
+    push_detour(miss, [this, insn, check, fail, found] { fill_window(insn, check, fail, found); });
+}
+
+// The page of the access at hand is another one than its window knows.
+void BlockWriter::fill_window(Instruction insn, const PageCheck& check, const Label& fail, const Label& found) {
+    const Mem page = state64(static_cast<std::size_t>(window_page_offset(check.window)));
+    const Mem host_page = state64(static_cast<std::size_t>(window_host_offset(check.window)));
+    const bool more = window_loads(check.window) != check.loads || window_stores(check.window) != check.stores;
+    effective_address(insn, host::eax);
+    const auto keep = [&] {
         a_.mov(page, host::rdx);
         a_.add(host::rdx, host::rcx);
         a_.mov(host_page, host::rdx);
-        a_.bind(without);
+    };
+    const auto done = [&] {
         a_.lea(host::rcx, host::ptr(host::rcx, host::rax, 0, check.low));
         a_.jmp(found);
-    });
+    };
+    const Label without = a_.newLabel();
+    if (flat()) {
+        const bool only_loads = window_stores(check.window) && !check.stores;
+        PageCheck all = check;
+        all.stores = window_stores(check.window);
+        look_up(all, only_loads ? without : fail);
+        a_.mov(host::edx, host::eax);
+        a_.and_(host::edx, page_mask);
+        keep();
+        done();
+        if (only_loads) {
+            a_.bind(without);
+            look_up(check, fail);
+            done();
+        }
+        return;
+    }
+    look_up_tagged(check, fail);
+    if (more) {
+        const auto tag = check.loads ? offsetof(SoftTlbEntry, write_tag) : offsetof(SoftTlbEntry, read_tag);
+        a_.cmp(host::edx, host::dword_ptr(host::rcx, static_cast<std::int32_t>(tag)));
+    }
+    a_.mov(host::rcx, host::qword_ptr(host::rcx, offsetof(SoftTlbEntry, addend)));
+    if (more) a_.jne(without);
+    keep();
+    a_.bind(without);
+    done();
 }
 
 // Cold code: the page of the access at hand is not in the software TLB, or not with the rights of all. Brings it there,
@@ -203,7 +291,6 @@ Label BlockWriter::push_reach(Instruction insn, const PageCheck& check, const La
         if (insn.has(flag::fp) && insn.has(flag::store) && fp_access_bytes(insn.op) == 4) fp_store_single(insn);
         effective_address(insn, host::eax);
         look_up(check, apart);
-        a_.mov(host::rcx, host::qword_ptr(host::rcx, offsetof(SoftTlbEntry, addend)));
         a_.lea(host::rcx, host::ptr(host::rcx, host::rax, 0, check.low));
         a_.jmp(found);
     });
