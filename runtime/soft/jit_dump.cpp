@@ -86,8 +86,8 @@ void JitDump::block(const x64::BlockSource& source, const x64::EmittedBlock& emi
     constexpr char file[] = "guest";
     Bytes lines;
     lines << code_debug_info << std::uint32_t{0} << now() << reinterpret_cast<std::uint64_t>(bytes)
-          << std::uint64_t{source.length};
-    for (unsigned i = 0; i < source.length; ++i) {
+          << std::uint64_t{source.total};
+    for (unsigned i = 0; i < source.total; ++i) {
         lines << reinterpret_cast<std::uint64_t>(bytes) + emitted.starts[i] << source.pc[i] << std::uint32_t{0};
         lines.add(file, sizeof(file));
     }

@@ -139,10 +139,11 @@ std::uint32_t fingerprint(const plan::Patch& patch) {
 } // namespace
 
 std::uint64_t JitEngine::content_hash(x64::Optimisations optimisations) const {
-    std::array<std::uint32_t, 6 + 3 * x64::max_block_instructions> items{
+    std::array<std::uint32_t, 6 + x64::max_tails + 3 * x64::max_block_instructions> items{
         source_.ea, source_.mode, source_.link_first, source_.link_last, source_.loops_to, optimisations.disabled()};
     std::size_t count = 6;
-    for (unsigned i = 0; i < source_.length; ++i) {
+    for (unsigned t = 0; t < source_.tail_count; ++t) items[count++] = source_.tails[t].branch;
+    for (unsigned i = 0; i < source_.total; ++i) {
         items[count++] = source_.pc[i];
         items[count++] = source_.code[i].word;
         items[count++] = fingerprint(source_.patches[i]);
@@ -159,7 +160,7 @@ Block* JitEngine::revive(std::uint64_t content, std::uint64_t real) {
 }
 
 Block* JitEngine::emit(x64::BlockEmitter& emitter, std::uint64_t content, std::uint64_t real) {
-    const auto [first, last] = std::minmax_element(source_.pc.begin(), source_.pc.begin() + source_.length);
+    const auto [first, last] = std::minmax_element(source_.pc.begin(), source_.pc.begin() + source_.total);
     Block* block = &cache_.allocate();
     block->ea = source_.ea;
     block->mode = source_.mode;

@@ -118,7 +118,7 @@ class Counter {
             counts.cold += block.size - block.cold;
             // On behind all that this block holds, loops and paths included.
             std::uint32_t last = start;
-            for (unsigned i = 0; i < source.length; ++i) last = std::max(last, source.pc[i]);
+            for (unsigned i = 0; i < source.total; ++i) last = std::max(last, source.pc[i]);
             start = last + 4;
         }
         return true;

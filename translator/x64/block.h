@@ -18,13 +18,21 @@ namespace untrap::x64 {
 // A block without its loop repeated, and with.
 inline constexpr unsigned max_path_instructions = 64;
 inline constexpr unsigned max_block_instructions = 128;
-// Exits that may be linked: one per branch or group of accesses, and three at the end.
-inline constexpr unsigned max_links = max_block_instructions + 3;
+inline constexpr unsigned max_tails = 8;
+// Exits that may be linked: one per branch or group of accesses, one per tail and three at the end.
+inline constexpr unsigned max_links = max_block_instructions + max_tails + 3;
 
 // Where a block goes on after an instruction.
 enum class Next : std::uint8_t {
     sequential, // behind it; a branch leaves the block when it is taken
     taken,      // where the branch leads; it leaves the block when it is not taken
+};
+
+// A way from a branch that leaves a loop back into it: instructions [first, first + length) of the block. The last of
+// them are again those of the loop before the instruction where it is joined.
+struct Tail {
+    unsigned branch = 0;
+    unsigned first = 0, length = 0;
 };
 
 // What a block is made from: a path through guest code of one page, up to the first instruction that must end it.
@@ -37,13 +45,24 @@ struct BlockSource {
     // Counts down the runs of the block, and leaves it for good below zero; nullptr: it is not counted. Within 2 GB of
     // the code.
     std::uint32_t* runs_left = nullptr;
-    unsigned length = 0; // instructions, the ending one included
+    unsigned length = 0; // instructions of the path, the ending one included
+    unsigned total = 0;  // and those of the tails
     // Where the path goes on behind its last instruction, unless that one ends it; no_loop, or the instruction of the
     // block that is.
     std::uint32_t goes_on = 0;
     bool ended = false; // by an instruction that must
     unsigned loops_to = no_loop;
     static constexpr unsigned no_loop = ~0U;
+    unsigned tails_join = no_loop; // the instruction of the loop that tails go on with
+    unsigned tail_count = 0;
+    std::array<Tail, max_tails> tails{};
+    // The tail that instruction i, behind the path, belongs to.
+    const Tail& tail_of(unsigned i) const {
+        unsigned t = 0;
+        while (i >= tails[t].first + tails[t].length) ++t;
+        return tails[t];
+    }
+    bool is_joined(unsigned i) const { return tail_count != 0 && i == tails_join; }
     std::array<std::uint32_t, max_block_instructions> pc{};
     std::array<Next, max_block_instructions> next{};
     std::array<isa::Instruction, max_block_instructions> code{};
@@ -54,6 +73,8 @@ struct BlockSource {
 // Helpers::write_tlb, and leaves if that says no.
 inline constexpr std::uint8_t in_handler_level = 4;
 
+// Whether an instruction leaves generated code without completing.
+bool only_leaves(isa::Instruction instruction, const plan::Patch& patch, std::uint32_t mode);
 // Whether a block ends with this instruction (patch: what is done about it if it is privileged).
 bool ends_block(isa::Instruction instruction, const plan::Patch& patch, std::uint32_t mode);
 
@@ -61,6 +82,11 @@ bool ends_block(isa::Instruction instruction, const plan::Patch& patch, std::uin
 using FetchInstruction = std::function<void(std::uint32_t pc, isa::Instruction& insn, plan::Patch& patch)>;
 // Chooses the path from source.ea (mode and link range are given too) and fills in the rest.
 void form_block(BlockSource& source, Optimisations optimisations, const FetchInstruction& fetch);
+
+// Where a path goes on behind a branch at pc; false: the branch ends it.
+bool follow_branch(isa::Instruction insn, std::uint32_t pc, Next& next, std::uint32_t& to);
+// Adds tails to a loop, as far as there is room.
+void add_tails(BlockSource& source, const FetchInstruction& fetch);
 
 // Leaves of a path what Optimisation::paths and loops switched off would have made: it ends with its first branch.
 void cut_path(BlockSource& source);

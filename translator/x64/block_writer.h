@@ -203,6 +203,7 @@ class BlockWriter {
     asmjit::Label side_exit(std::uint32_t target);
     void branch_on(isa::Instruction insn, bool taken, const asmjit::Label& to); // jumps if the branch is (not) taken
     void branch_in_path(isa::Instruction insn);
+    void execute(); // the instruction at hand
     void close_loop();
     void go_to(std::uint32_t target); // direct jump: link or lookup
     void go_to_linked(std::uint32_t target, bool apart);
@@ -223,7 +224,18 @@ class BlockWriter {
     asmjit::Label slow_access(isa::Instruction insn);
     std::uint32_t pc() const { return source_.pc[index_]; }
     bool optimises(Optimisation which) const { return optimisations_.has(which); }
-    unsigned left() const { return completed_ - index_; }
+    unsigned left() const {
+        if (index_ < source_.length) return completed_ - index_;
+        // A tail is taken from the budget together with what it joins.
+        const Tail& tail = source_.tail_of(index_);
+        return tail.first + tail.length - index_ + completed_ - source_.tails_join;
+    }
+    // Behind the last instruction of the path or tail at hand.
+    unsigned end() const {
+        if (index_ < source_.length) return source_.length;
+        const Tail& tail = source_.tail_of(index_);
+        return tail.first + tail.length;
+    }
     void push_cold(const asmjit::Label& label, std::function<void()> body);
     // The same for code that comes back and neither leaves nor calls: all registers and flags are as they were.
     void push_detour(const asmjit::Label& label, std::function<void()> body);
@@ -271,8 +283,7 @@ class BlockWriter {
     bool own_assignment_ = false; // differs from pinned_gprs, and
     bool assigned_now_ = false;   // is in force
     asmjit::Label loop_head_ = a_.newLabel();
-    std::array<Compare, 8> loop_cr_{}; // what is known there
-    Carry carry_{}, loop_carry_{};
+    Carry carry_{};
     // Where the host's carry flag is XER[CA] as the instruction before left it, or its inverse.
     static constexpr std::size_t no_flags = ~std::size_t{0};
     std::size_t flags_at_ = no_flags;
@@ -294,7 +305,26 @@ class BlockWriter {
     FpHost fp_host_;
     std::array<std::uint8_t, 32> fpr_xmm_;
     FpTrack fp_;
-    FpTrack loop_fp_; // at the head of the loop
+
+    // What is known at a point that is jumped to from behind.
+    struct Known {
+        std::array<Compare, 8> cr{};
+        Carry carry{};
+        FpTrack fp;
+    };
+    Known loop_known_, join_known_;
+    Known known() const { return {cr_, carry_, fp_}; }
+    // Makes what is known here what is known there; false: it is not.
+    bool agree_with(const Known& there);
+    asmjit::Label join_ = a_.newLabel(); // of tails
+    // The beginning of a tail; no label: its branch turned out to need none.
+    struct TailEntry {
+        asmjit::Label label;
+        Known known;
+        bool assigned = false;
+    };
+    std::array<TailEntry, max_tails> tail_entries_;
+    void emit_tail(unsigned number);
 
     // Code for what is rare, written behind the block with the state as it was where it is jumped to. CR fields go to
     // memory first: of the scratch registers only rax still has its value then.

@@ -54,9 +54,10 @@ bool BlockWriter::carry_spoilt() const {
 // Whether XER[CA], as it is behind the instruction at hand, may be seen before it is written again.
 bool BlockWriter::carry_needed() const {
     unsigned i = index_;
+    const unsigned end = this->end();
     for (;;) {
         // Between two passes of a loop the budget may be used up.
-        if (++i == source_.length) return true;
+        if (++i == end) return true;
         if (effects_[i].observes || effects_[i].carry_read) return true;
         if (effects_[i].carry_written) return false;
     }

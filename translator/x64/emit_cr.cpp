@@ -75,9 +75,10 @@ bool BlockWriter::cr_needed(unsigned field) const {
     const std::uint8_t bit = static_cast<std::uint8_t>(1U << field);
     if ((effects_[index_].cr_written & bit) != 0) return false;
     unsigned i = index_;
+    const unsigned end = this->end();
     for (;;) {
         // Between two passes of a loop the budget may be used up.
-        if (++i == source_.length) return true;
+        if (++i == end) return true;
         if (effects_[i].observes || (effects_[i].cr_read & bit) != 0) return true;
         if ((effects_[i].cr_written & bit) != 0) return false;
     }

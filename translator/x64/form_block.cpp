@@ -11,8 +11,9 @@ namespace {
 
 constexpr std::uint32_t page_mask = ~((1U << soft_tlb_page_shift) - 1);
 
-// Where the path goes on behind a branch; false: the branch ends it.
-bool follow(Instruction insn, std::uint32_t pc, Next& next, std::uint32_t& to) {
+} // namespace
+
+bool follow_branch(Instruction insn, std::uint32_t pc, Next& next, std::uint32_t& to) {
     const auto in_page = [pc](std::uint32_t target) { return ((target ^ pc) & page_mask) == 0; };
     const bool always = insn.op == Op::b || (insn.bo() & 0x14) == 0x14;
     if (insn.op == Op::b || insn.op == Op::bc) {
@@ -38,12 +39,30 @@ bool follow(Instruction insn, std::uint32_t pc, Next& next, std::uint32_t& to) {
     return true;
 }
 
+namespace {
+
+// Once through the loop before it: what a pass leaves in registers the next one finds there.
+void repeat_loop(BlockSource& source) {
+    const unsigned head = source.loops_to, body = source.length - head;
+    if (source.length + body > max_block_instructions) return;
+    for (unsigned i = 0; i < body; ++i) {
+        source.code[source.length + i] = source.code[head + i];
+        source.patches[source.length + i] = source.patches[head + i];
+        source.pc[source.length + i] = source.pc[head + i];
+        source.next[source.length + i] = source.next[head + i];
+    }
+    source.loops_to = source.length;
+    source.length += body;
+    source.total = source.length;
+}
+
 } // namespace
 
 void form_block(BlockSource& source, Optimisations optimisations, const FetchInstruction& fetch) {
     const bool paths = optimisations.has(Optimisation::paths);
     std::uint32_t pc = source.ea;
     source.length = 0;
+    source.tail_count = 0;
     source.ended = false;
     source.loops_to = BlockSource::no_loop;
     const auto place = [&source](std::uint32_t address) {
@@ -64,7 +83,7 @@ void form_block(BlockSource& source, Optimisations optimisations, const FetchIns
         if (!ends_block(insn, source.patches[i], source.mode)) {
             pc += 4;
         } else if (!paths || !insn.has(isa::flag::branch) || insn.privileged() || insn.op == Op::sc ||
-                   !follow(insn, pc, source.next[i], pc)) {
+                   !follow_branch(insn, pc, source.next[i], pc)) {
             source.next[i] = Next::sequential;
             source.ended = true;
             pc += 4;
@@ -74,25 +93,18 @@ void form_block(BlockSource& source, Optimisations optimisations, const FetchIns
         }
     }
     source.goes_on = pc;
+    source.total = source.length;
     if (!optimisations.has(Optimisation::loops)) source.loops_to = BlockSource::no_loop;
     if (source.loops_to == BlockSource::no_loop) return;
-    // Once through the loop before it: what a pass leaves in registers the next one finds there.
-    const unsigned head = source.loops_to, body = source.length - head;
-    if (source.length + body > max_block_instructions) return;
-    for (unsigned i = 0; i < body; ++i) {
-        source.code[source.length + i] = source.code[head + i];
-        source.patches[source.length + i] = source.patches[head + i];
-        source.pc[source.length + i] = source.pc[head + i];
-        source.next[source.length + i] = source.next[head + i];
-    }
-    source.loops_to = source.length;
-    source.length += body;
+    repeat_loop(source);
+    if (optimisations.has(Optimisation::tails)) add_tails(source, fetch);
 }
 
 void cut_path(BlockSource& source) {
     for (unsigned i = 0; i < source.length; ++i) {
         if (!ends_block(source.code[i], source.patches[i], source.mode)) continue;
-        source.length = i + 1;
+        source.length = source.total = i + 1;
+        source.tail_count = 0;
         source.next[i] = Next::sequential;
         source.goes_on = source.pc[i] + 4;
         source.ended = true;

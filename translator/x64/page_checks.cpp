@@ -201,9 +201,10 @@ void Planner::plan() {
         PageCheck& check = checks_[i] = {};
         const Instruction insn = source_.code[i];
         const Effects effects = effects_of(insn, source_.mode);
-        // Nothing is known at the head of a loop, and nothing after code that may change the mapping.
-        if (i == source_.loops_to) values.forget_all();
-        if (i == source_.loops_to || effects.opaque) first_open = group_count_;
+        // Nothing is known at the head of a loop or where tails join it, and nothing after code that may change the mapping.
+        const bool entered = i == source_.loops_to || source_.is_joined(i);
+        if (entered) values.forget_all();
+        if (entered || effects.opaque) first_open = group_count_;
         group_of_[i] = max_block_instructions;
         if (const unsigned bytes = bytes_of(insn); bytes != 0 && valid(insn)) {
             check.loads = insn.has(flag::load);
@@ -221,6 +222,7 @@ void Planner::plan() {
         }
         values.execute(insn, effects, source_.pc[i]);
     }
+    for (unsigned i = source_.length; i < source_.total; ++i) checks_[i] = {};
     assign_slots();
     // What a window lets through without a look must be allowed there.
     for (unsigned i = 0; i < source_.length; ++i) {

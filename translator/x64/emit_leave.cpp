@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// How a block is left: to other blocks, to the dispatcher, to helpers that come back.
+#include "translator/x64/block_writer.h"
+
+namespace untrap::x64 {
+
+using namespace asmjit;
+using isa::Instruction;
+namespace flag = isa::flag;
+
+// eax: the kind; rdx: the information that goes with it.
+void BlockWriter::leave_for(ExitKind kind, std::uint32_t pc_then) {
+    fp_owe();
+    leave_assignment();
+    a_.mov(state32(offsetof(isa::CpuState, pc)), pc_then);
+    a_.mov(host::eax, static_cast<std::uint32_t>(kind));
+    a_.jmp(thunks_.exit);
+}
+
+void BlockWriter::leave(ExitKind kind, Instruction insn) {
+    if (left() != 0) a_.add(budget_reg, left());
+    a_.mov(host::edx, insn.word);
+    leave_for(kind, pc());
+}
+
+Label BlockWriter::cold_leave(ExitKind kind, Instruction insn) {
+    const Label label = a_.newLabel();
+    push_cold(label, [this, kind, insn] { leave(kind, insn); });
+    return label;
+}
+
+Label BlockWriter::side_exit(std::uint32_t target) {
+    const Label label = a_.newLabel();
+    for (unsigned number = 0; number < source_.tail_count; ++number) {
+        if (source_.tails[number].branch != index_) continue;
+        tail_entries_[number] = {label, known(), assigned_now_};
+        return label;
+    }
+    push_cold(label, [this, target] {
+        if (left() > 1) a_.add(budget_reg, left() - 1);
+        go_to(target);
+    });
+    return label;
+}
+
+void BlockWriter::interpret(Instruction insn) {
+    flush_lazy();
+    a_.mov(state32(offsetof(isa::CpuState, pc)), pc());
+    a_.mov(host::ecx, insn.word);
+    a_.mov(host::edx, left());
+    call_helper(thunks_.interpret, true);
+}
+
+void BlockWriter::interpret_and_leave(Instruction insn) {
+    interpret(insn); // also sets pc to the next instruction
+    leave_assignment();
+    a_.mov(host::eax, static_cast<std::uint32_t>(ExitKind::lookup));
+    a_.jmp(thunks_.exit);
+    open_ = false;
+}
+
+// XER[SO] mostly stays as the mode of the block has it.
+void BlockWriter::interpret_summary_overflow(Instruction insn) {
+    interpret(insn); // also sets pc to the next instruction
+    const Label other = a_.newLabel();
+    a_.cmp(state8(offsetof(isa::CpuState, xer_so)), (source_.mode & mode::so) != 0 ? 1 : 0);
+    a_.jne(other);
+    push_cold(other, [this] {
+        leave_assignment();
+        a_.mov(host::eax, static_cast<std::uint32_t>(ExitKind::lookup));
+        a_.jmp(thunks_.exit);
+    });
+    go_to(pc() + 4);
+}
+
+Label BlockWriter::slow_access(Instruction insn) {
+    const Label slow = a_.newLabel(), resume = a_.newLabel();
+    push_cold(slow, [this, insn, resume] {
+        effective_address(insn, host::eax);
+        a_.mov(state32(offsetof(isa::CpuState, pc)), pc());
+        a_.mov(host::ecx, insn.word);
+        a_.mov(host::edx, left());
+        call_helper(thunks_.access, true);
+        a_.jmp(resume);
+    });
+    resume_ = resume;
+    return slow;
+}
+
+void BlockWriter::go_to(std::uint32_t target) {
+    open_ = false;
+    fp_owe();
+    leave_assignment();
+    if (target >= source_.link_first && target <= source_.link_last) {
+        go_to_linked(target, false);
+        return;
+    }
+    if (!optimises(Optimisation::jump_cache)) {
+        a_.mov(host::ecx, target);
+        go_to_dispatcher(host::ecx);
+        return;
+    }
+    const Label missing = a_.newLabel();
+    const auto offset = static_cast<std::int32_t>(jump_cache_index(target) << jump_cache_entry_shift);
+    a_.mov(host::rdx, host::qword_ptr(state_reg, slot_offset(slot_jump_cache)));
+    a_.cmp(host::dword_ptr(host::rdx, offset), target);
+    a_.jne(missing);
+    a_.jmp(host::qword_ptr(host::rdx, offset + 8));
+    push_cold(missing, [this, target] {
+        fp_ = {};
+        leave_for(ExitKind::lookup, target);
+    });
+}
+
+void BlockWriter::go_to_linked(std::uint32_t target, bool apart) {
+    const unsigned number = out_.link_count++;
+    const Label stub_label = a_.newLabel();
+    out_.links[number] = {.target_ea = target, .site = base_ + a_.offset(), .apart = apart};
+    a_.long_().jmp(stub_label);
+    push_cold(stub_label, [this, number, target] {
+        fp_ = {};
+        out_.links[number].stub = base_ + a_.offset();
+        a_.mov(host::edx, first_link_ + number);
+        leave_for(ExitKind::link, target);
+    });
+}
+
+void BlockWriter::go_to_apart() {
+    open_ = false;
+    fp_owe();
+    leave_assignment();
+    go_to_linked(pc(), true);
+}
+
+void BlockWriter::go_to_register(const Gp& target) {
+    open_ = false;
+    fp_owe();
+    leave_assignment();
+    if (!optimises(Optimisation::jump_cache)) {
+        go_to_dispatcher(target);
+        return;
+    }
+    const Label missing = a_.newLabel();
+    a_.mov(host::ecx, target);
+    a_.and_(host::ecx, (jump_cache_entries - 1) << 2);
+    a_.mov(host::rdx, host::qword_ptr(state_reg, slot_offset(slot_jump_cache)));
+    a_.lea(host::rdx, host::ptr(host::rdx, host::rcx, jump_cache_entry_shift - 2));
+    a_.cmp(host::dword_ptr(host::rdx), target);
+    a_.jne(missing);
+    a_.jmp(host::qword_ptr(host::rdx, 8));
+    push_cold(missing, [this, target] { go_to_dispatcher(target); });
+}
+
+void BlockWriter::go_to_dispatcher(const Gp& target) {
+    a_.mov(state32(offsetof(isa::CpuState, pc)), target);
+    a_.mov(host::eax, static_cast<std::uint32_t>(ExitKind::lookup));
+    a_.jmp(thunks_.exit);
+}
+
+} // namespace untrap::x64
