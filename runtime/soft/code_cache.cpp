@@ -60,7 +60,7 @@ void CodeCache::join(x64::ExitLink& link, Block& target, std::uint8_t tlb_index)
     if (tlb_index != x64::ExitLink::no_entry && link.tlb_index != tlb_index)
         links_by_entry_[tlb_index].push_back(&link);
     link.tlb_index = tlb_index;
-    x64::set_jump(link.site, target.code);
+    x64::set_target(link.site, target.code);
 }
 
 void CodeCache::unlink(x64::ExitLink& link) {
@@ -68,7 +68,7 @@ void CodeCache::unlink(x64::ExitLink& link) {
     auto& incoming = static_cast<Block*>(link.target)->incoming;
     incoming.erase(std::remove(incoming.begin(), incoming.end(), &link), incoming.end());
     link.target = nullptr;
-    x64::set_jump(link.site, link.stub);
+    x64::set_target(link.site, link.stub);
 }
 
 void CodeCache::drop_links(unsigned tlb_index) {

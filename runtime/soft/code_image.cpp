@@ -128,7 +128,7 @@ void CodeCache::pack(std::uint8_t* to, std::uint64_t key) const {
     const auto in_image = [&](const std::uint8_t* address) { return code + (address - (base_ + kept_)); };
     for (const Block& block : blocks_)
         std::memcpy(in_image(block.code), block.entry_bytes.data(), block.entry_bytes.size());
-    for (const x64::ExitLink& link : links_) x64::set_jump(in_image(link.site), in_image(link.stub));
+    for (const x64::ExitLink& link : links_) x64::set_target(in_image(link.site), in_image(link.stub));
     Header header;
     header.key = key;
     header.arena_bytes = bytes_;

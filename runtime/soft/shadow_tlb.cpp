@@ -140,8 +140,7 @@ void ShadowTlb::fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* 
         entry = known;
     }
     if (entry.addend != addend) entry = {no_tag, no_tag, addend};
-    if (store)
-        entry.write_tag = page;
+    if (store) entry.write_tag = page;
     if (load) entry.read_tag = page;
     context.pages.show(entry);
 }

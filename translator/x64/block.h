@@ -91,10 +91,10 @@ void add_tails(BlockSource& source, const FetchInstruction& fetch);
 // Leaves of a path what Optimisation::paths and loops switched off would have made: it ends with its first branch.
 void cut_path(BlockSource& source);
 
-// A direct jump out of a block. Until it is linked, site jumps to stub, which leaves generated code.
+// A direct jump or call out of a block. Until it is linked, site jumps to stub, which leaves generated code.
 struct ExitLink {
     std::uint32_t target_ea = 0;
-    std::uint8_t* site = nullptr; // the jmp rel32
+    std::uint8_t* site = nullptr; // the jmp or call rel32
     std::uint8_t* stub = nullptr;
     void* owner = nullptr;             // the block it leaves: the code cache's
     void* target = nullptr;            // the block it is linked to, or nullptr
@@ -177,7 +177,9 @@ class BlockEmitter {
     EmittedBlock emitted_; // large: neither made nor copied for each block
 };
 
-// Changes where the jmp rel32 at site goes.
+// Changes where the jmp or call rel32 at site goes.
+void set_target(std::uint8_t* site, const std::uint8_t* target);
+// Writes a jmp rel32.
 void set_jump(std::uint8_t* site, const std::uint8_t* target);
 
 } // namespace untrap::x64

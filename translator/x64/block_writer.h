@@ -206,13 +206,17 @@ class BlockWriter {
     void execute(); // the instruction at hand
     void close_loop();
     void go_to(std::uint32_t target); // direct jump: link or lookup
-    void go_to_linked(std::uint32_t target, bool apart);
+    bool is_linked(std::uint32_t target) const;
+    void go_to_linked(std::uint32_t target, bool apart, bool call);
     void go_to_apart();                    // to the instruction at hand, in a block of mode::apart
     void go_to_register(const Gp& target); // eax
     void go_to_dispatcher(const Gp& target);
-    // A guest call whose way there is written by go, and a return to eax.
-    template <typename Go>
-    void call_out(Go&& go);
+    // A guest call, and a return to rax.
+    void load_link();
+    void call_to(std::uint32_t target);
+    void call_register(const Gp& target);
+    void push_return();
+    void come_back();
     void return_to_register();
     void interpret(isa::Instruction insn); // through the interpreter, in line or in cold code that resumes
     void interpret_and_leave(isa::Instruction insn);

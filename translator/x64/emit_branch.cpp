@@ -7,13 +7,8 @@ using namespace asmjit;
 using isa::Instruction;
 using isa::Op;
 
-template <typename Go>
-void BlockWriter::call_out(Go&& go) {
-    if (!optimises(Optimisation::return_stack)) {
-        go();
-        return;
-    }
-    const Label full = a_.newLabel(), room = a_.newLabel(), way = a_.newLabel();
+void BlockWriter::push_return() {
+    const Label full = a_.newLabel(), room = a_.newLabel();
     push_cold(full, [this, room] {
         empty_return_stack(a_);
         a_.jmp(room);
@@ -22,7 +17,9 @@ void BlockWriter::call_out(Go&& go) {
     a_.jb(full);
     a_.bind(room);
     a_.push(Imm(static_cast<std::int32_t>(pc() + 4)));
-    a_.call(way);
+}
+
+void BlockWriter::come_back() {
     // Links from here are good like any other of this block: if it became stale meanwhile, they are gone.
     a_.add(host::rsp, return_stack_entry - 8);
     // What FPSCR is owed on the way back is the callee's business.
@@ -31,9 +28,43 @@ void BlockWriter::call_out(Go&& go) {
     fp_.compared = false;
     go_to(pc() + 4);
     fp_ = owed;
-    a_.bind(way);
-    go();
 }
+
+void BlockWriter::call_to(std::uint32_t target) {
+    if (!optimises(Optimisation::return_stack)) {
+        go_to(target);
+        return;
+    }
+    fp_owe();
+    leave_assignment();
+    push_return();
+    if (is_linked(target)) {
+        go_to_linked(target, false, true);
+        come_back();
+        return;
+    }
+    const Label way = a_.newLabel();
+    a_.call(way);
+    come_back();
+    a_.bind(way);
+    go_to(target);
+}
+
+void BlockWriter::call_register(const Gp& target) {
+    if (!optimises(Optimisation::return_stack)) {
+        go_to_register(target);
+        return;
+    }
+    push_return();
+    const Label way = a_.newLabel();
+    a_.call(way);
+    come_back();
+    a_.bind(way);
+    go_to_register(target);
+}
+
+// rax: LR, as push_return() writes it.
+void BlockWriter::load_link() { a_.movsxd(host::rax, state32(offsetof(isa::CpuState, lr))); }
 
 void BlockWriter::return_to_register() {
     if (!optimises(Optimisation::return_stack)) {
@@ -43,7 +74,7 @@ void BlockWriter::return_to_register() {
     fp_owe();
     leave_assignment();
     const Label other = a_.newLabel();
-    a_.cmp(host::dword_ptr(host::rsp, return_stack_ea), host::eax);
+    a_.cmp(host::qword_ptr(host::rsp, return_stack_ea), host::rax);
     a_.jne(other);
     a_.ret();
     a_.bind(other);
@@ -65,7 +96,7 @@ void BlockWriter::branch(Instruction insn) {
         const std::uint32_t target = insn.aa() ? displacement : pc() + displacement;
         if (insn.lk()) {
             a_.mov(state32(offsetof(isa::CpuState, lr)), pc() + 4);
-            call_out([this, target] { go_to(target); });
+            call_to(target);
         } else {
             go_to(target);
         }
@@ -96,8 +127,7 @@ void BlockWriter::branch_in_path(Instruction insn) {
         const Label taken = a_.newLabel();
         push_cold(taken, [this] {
             if (left() > 1) a_.add(budget_reg, left() - 1);
-            a_.mov(host::eax, state32(offsetof(isa::CpuState, lr)));
-            a_.and_(host::eax, ~3U);
+            load_link();
             return_to_register();
         });
         branch_on(insn, true, taken);
@@ -120,7 +150,7 @@ void BlockWriter::conditional_branch(Instruction insn) {
         return;
     }
     // The target is read before LR is written: blrl.
-    if (insn.op == Op::bclr) a_.mov(host::eax, state32(offsetof(isa::CpuState, lr)));
+    if (insn.op == Op::bclr) load_link();
     if (insn.op == Op::bcctr) load(host::eax, ctr_number);
     if (insn.lk()) a_.mov(state32(offsetof(isa::CpuState, lr)), pc() + 4);
     if (counts) {
@@ -142,13 +172,12 @@ void BlockWriter::conditional_branch(Instruction insn) {
         const auto displacement = static_cast<std::uint32_t>(insn.bd());
         const std::uint32_t target = insn.aa() ? displacement : pc() + displacement;
         if (insn.lk() && target != pc() + 4)
-            call_out([this, target] { go_to(target); });
+            call_to(target);
         else
             go_to(target);
     } else {
-        a_.and_(host::eax, ~3U);
         if (insn.lk())
-            call_out([this] { go_to_register(host::eax); });
+            call_register(host::eax);
         else if (insn.op == Op::bclr)
             return_to_register();
         else

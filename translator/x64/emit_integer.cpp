@@ -18,8 +18,8 @@ bool BlockWriter::integer(Instruction insn) {
     case Op::addi:
     case Op::addis: add_immediate(insn); return true;
     case Op::add: {
-        if (!pinned(rt) && (rt == ra || rt == rb) && pinned(rt == ra ? rb : ra)) {
-            a_.add(home(rt), pin(rt == ra ? rb : ra));
+        if (!pinned(rt) && (rt == ra || rt == rb)) {
+            a_.add(home(rt), read(rt == ra ? rb : ra, host::eax));
         } else if (pinned(ra) && pinned(rb)) {
             const Gp result = destination(rt, host::eax);
             a_.lea(result, host::ptr(pin(ra).r64(), pin(rb).r64()));
@@ -192,6 +192,11 @@ void BlockWriter::logic2(host::Inst::Id id, Instruction insn, bool invert_rb, bo
     const unsigned ra = insn.ra(), rs = insn.rs(), rb = insn.rb();
     if (id == host::Inst::kIdOr && rs == rb && !invert_rb && !invert_result) { // mr
         if (ra != rs) move(ra, rs);
+        if (insn.records()) record(ra);
+        return;
+    }
+    if (!pinned(ra) && !invert_rb && !invert_result && (ra == rs || ra == rb)) {
+        emit2(id, home(ra), read(ra == rs ? rb : rs, host::eax));
         if (insn.records()) record(ra);
         return;
     }

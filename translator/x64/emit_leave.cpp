@@ -91,8 +91,8 @@ void BlockWriter::go_to(std::uint32_t target) {
     open_ = false;
     fp_owe();
     leave_assignment();
-    if (target >= source_.link_first && target <= source_.link_last) {
-        go_to_linked(target, false);
+    if (is_linked(target)) {
+        go_to_linked(target, false, false);
         return;
     }
     if (!optimises(Optimisation::jump_cache)) {
@@ -112,11 +112,18 @@ void BlockWriter::go_to(std::uint32_t target) {
     });
 }
 
-void BlockWriter::go_to_linked(std::uint32_t target, bool apart) {
+bool BlockWriter::is_linked(std::uint32_t target) const {
+    return target >= source_.link_first && target <= source_.link_last;
+}
+
+void BlockWriter::go_to_linked(std::uint32_t target, bool apart, bool call) {
     const unsigned number = out_.link_count++;
     const Label stub_label = a_.newLabel();
     out_.links[number] = {.target_ea = target, .site = base_ + a_.offset(), .apart = apart};
-    a_.long_().jmp(stub_label);
+    if (call)
+        a_.call(stub_label);
+    else
+        a_.long_().jmp(stub_label);
     push_cold(stub_label, [this, number, target] {
         fp_ = {};
         out_.links[number].stub = base_ + a_.offset();
@@ -129,13 +136,14 @@ void BlockWriter::go_to_apart() {
     open_ = false;
     fp_owe();
     leave_assignment();
-    go_to_linked(pc(), true);
+    go_to_linked(pc(), true, false);
 }
 
 void BlockWriter::go_to_register(const Gp& target) {
     open_ = false;
     fp_owe();
     leave_assignment();
+    a_.and_(target, ~3U);
     if (!optimises(Optimisation::jump_cache)) {
         go_to_dispatcher(target);
         return;
@@ -144,10 +152,9 @@ void BlockWriter::go_to_register(const Gp& target) {
     a_.mov(host::ecx, target);
     a_.and_(host::ecx, (jump_cache_entries - 1) << 2);
     a_.mov(host::rdx, host::qword_ptr(state_reg, slot_offset(slot_jump_cache)));
-    a_.lea(host::rdx, host::ptr(host::rdx, host::rcx, jump_cache_entry_shift - 2));
-    a_.cmp(host::dword_ptr(host::rdx), target);
+    a_.cmp(host::dword_ptr(host::rdx, host::rcx, jump_cache_entry_shift - 2), target);
     a_.jne(missing);
-    a_.jmp(host::qword_ptr(host::rdx, 8));
+    a_.jmp(host::qword_ptr(host::rdx, host::rcx, jump_cache_entry_shift - 2, 8));
     push_cold(missing, [this, target] { go_to_dispatcher(target); });
 }
 

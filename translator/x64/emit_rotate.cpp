@@ -44,20 +44,29 @@ void BlockWriter::rotated(const Gp& into, unsigned gpr, unsigned by) {
 void BlockWriter::rotate_and_mask(unsigned ra, unsigned rs, unsigned by, std::uint32_t mask) {
     const Gp result = destination(ra, host::eax);
     const bool in_place = pinned(ra) && ra == rs;
+    const bool to_left = by != 0 && mask == 0xFFFFFFFFU << by;
+    const bool to_right = by != 0 && mask == 0xFFFFFFFFU >> (32 - by);
+    if (ra == rs && !pinned(ra) && (to_left || to_right)) {
+        if (to_left)
+            a_.shl(home(ra), by);
+        else
+            a_.shr(home(ra), 32 - by);
+        return;
+    }
     if (by == 0 && (mask == 0xFF || mask == 0xFFFF)) {
         const Gp source = read(rs, host::eax);
         if (mask == 0xFF)
             a_.movzx(result, source.r8());
         else
             a_.movzx(result, source.r16());
-    } else if (by != 0 && mask == 0xFFFFFFFFU << by) {
+    } else if (to_left) {
         if (by <= 3 && pinned(rs) && !in_place) {
             a_.lea(result, host::ptr(0, pin(rs).r64(), by));
         } else {
             if (!in_place) load(result, rs);
             a_.shl(result, by);
         }
-    } else if (by != 0 && mask == 0xFFFFFFFFU >> (32 - by)) {
+    } else if (to_right) {
         if (!in_place) load(result, rs);
         a_.shr(result, 32 - by);
     } else {
@@ -74,10 +83,14 @@ void BlockWriter::shift(Instruction insn) {
         const bool left = insn.op == Op::slw;
         if (has_bmi2_) {
             const Gp value = read(rs, host::eax), amount = read(insn.rb(), host::ecx);
-            if (left)
-                a_.shlx(host::rax, value.r64(), amount.r64());
-            else
-                a_.shrx(host::rax, value.r64(), amount.r64());
+            if (!left) {
+                const Gp result = destination(ra, host::eax);
+                a_.shrx(result.r64(), value.r64(), amount.r64());
+                commit(ra, result);
+                if (insn.records()) record(ra);
+                return;
+            }
+            a_.shlx(host::rax, value.r64(), amount.r64());
         } else {
             load(host::ecx, insn.rb());
             load(host::eax, rs);

@@ -96,8 +96,8 @@ static_assert(sizeof(JumpCacheEntry) == 1U << jump_cache_entry_shift);
 constexpr unsigned jump_cache_index(std::uint32_t ea) { return ea >> 2 & (jump_cache_entries - 1); }
 
 // Guest calls are host calls, so that the host foresees where they return to: an entry of the stack is the host's
-// return address and above it the guest's. It is empty whenever generated code is entered and when the context changes;
-// whatever the guest does to its link register, a return that does not match is looked up.
+// return address and above it the guest's, sign extended to 64 bits. It is empty whenever generated code is entered and
+// when the context changes; whatever the guest does to its link register, a return that does not match is looked up.
 inline constexpr int return_stack_entry = 16;
 inline constexpr int return_stack_ea = 8;
 inline constexpr int return_stack_bytes = 4096 * return_stack_entry;

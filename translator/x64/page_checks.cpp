@@ -201,7 +201,8 @@ void Planner::plan() {
         PageCheck& check = checks_[i] = {};
         const Instruction insn = source_.code[i];
         const Effects effects = effects_of(insn, source_.mode);
-        // Nothing is known at the head of a loop or where tails join it, and nothing after code that may change the mapping.
+        // Nothing is known at the head of a loop or where tails join it, and nothing after code that may change the
+        // mapping.
         const bool entered = i == source_.loops_to || source_.is_joined(i);
         if (entered) values.forget_all();
         if (entered || effects.opaque) first_open = group_count_;

@@ -44,7 +44,7 @@ constexpr int frame_padding = 8;
 void empty_return_stack(x86::Assembler& a) {
     a.mov(x86::rsp, x86::qword_ptr(state_reg, slot_offset(slot_stack)));
     a.sub(x86::rsp, return_stack_entry);
-    a.mov(x86::qword_ptr(x86::rsp, return_stack_ea), 1); // an odd address matches no return
+    a.mov(x86::qword_ptr(x86::rsp, return_stack_ea), x86::rsp); // matches no return
 }
 
 std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint8_t* base, std::size_t room,
@@ -208,10 +208,14 @@ std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint
     return code.codeSize();
 }
 
-void set_jump(std::uint8_t* site, const std::uint8_t* target) {
+void set_target(std::uint8_t* site, const std::uint8_t* target) {
     const auto displacement = static_cast<std::int32_t>(target - (site + 5));
-    site[0] = 0xE9;
     std::memcpy(site + 1, &displacement, sizeof(displacement));
+}
+
+void set_jump(std::uint8_t* site, const std::uint8_t* target) {
+    site[0] = 0xE9;
+    set_target(site, target);
 }
 
 } // namespace untrap::x64
