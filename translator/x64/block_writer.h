@@ -27,7 +27,7 @@ class BlockWriter {
     using Gp = host::Gp;
     using Mem = host::Mem;
 
-    // -- guest registers (emit_block.cpp)
+    // -- guest registers (emit_registers.cpp)
     // Numbers 0-31, or ctr_number. Which ones have a host register is the block's choice while its loop runs.
     static constexpr unsigned ctr_number = 32;
     bool pinned(unsigned gpr) const { return assigned_[gpr] != not_pinned; }
@@ -191,7 +191,7 @@ class BlockWriter {
     void fp_home(); // the same, and nothing is owed by this block any more
     Mem fp_constant(std::size_t offset, unsigned bytes) const;
 
-    // -- control (emit_block.cpp)
+    // -- control (emit_path.cpp, emit_block.cpp, emit_branch.cpp, emit_leave.cpp)
     void count_run();
     void instruction(isa::Instruction insn, const plan::Patch& patch);
     void stub(isa::Instruction insn, const plan::Patch& patch);
