@@ -27,6 +27,7 @@ extern "C" {
 #endif
 
 struct kvm_run;
+struct kvm_coalesced_mmio_zone;
 struct kvm_regs;
 struct kvm_sregs;
 struct kvm_fpu;
@@ -104,6 +105,10 @@ int untrap_core_keep_exit_sites(struct untrap_core_vm* vm, void* memory, u64 sit
  * change and that stays as above; NULL for none. -EINVAL for what is no such array, -EBUSY once the vCPU has run.
  */
 int untrap_core_set_known_sites(struct untrap_core_vm* vm, void* sites, u32 count);
+/*
+ * Owner. KVM_REGISTER_COALESCED_MMIO (add: 1) and KVM_UNREGISTER_COALESCED_MMIO. -EINVAL for what is no range, -ENOSPC.
+ */
+int untrap_core_coalesced_zone(struct untrap_core_vm* vm, const struct kvm_coalesced_mmio_zone* zone, int add);
 /* Any. Userspace wrote this range of guest real memory (DMA). */
 int untrap_core_memory_written(struct untrap_core_vm* vm, u64 base, u64 bytes);
 
@@ -114,6 +119,11 @@ int untrap_core_memory_written(struct untrap_core_vm* vm, u64 base, u64 bytes);
 size_t untrap_core_vcpu_bytes(void);
 struct untrap_core_vcpu* untrap_core_vcpu_create(void* memory, struct untrap_core_vm* vm, void* host);
 void untrap_core_vcpu_destroy(struct untrap_core_vcpu* vcpu);
+/*
+ * Before the first untrap_core_run: pages of the linear mapping that userspace may write at any time, which stay as
+ * long as the vCPU. A store that waits in the ring ends KVM_RUN after so many ticks of the timebase.
+ */
+void untrap_core_device_pages(struct untrap_core_vcpu* vcpu, void* ring, const void* registers, u64 ticks);
 
 /*
  * Owner. KVM_RUN: completes the access that `run` reported last, runs the guest, fills `run`. 0, or -EINTR with

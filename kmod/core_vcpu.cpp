@@ -54,6 +54,7 @@ NativeVcpu::NativeVcpu(NativeVm& owner, void* linux_host)
       engine(core, world, shadow_tlb(), host, owner.patching), vm(owner) {
     host.set_vcpu(owner, core, world);
     core.set_engine(engine);
+    engine.set_copy(loaded_world().to_copy);
 }
 
 } // namespace untrap::runtime::native
@@ -81,6 +82,12 @@ untrap_core_vcpu* untrap_core_vcpu_create(void* memory, untrap_core_vm* vm, void
     vcpu->world.tlb_slots = static_cast<u32>(reinterpret_cast<std::uintptr_t>(vcpu->core.tlb.slots()));
     vm->vcpu = vcpu;
     return vcpu;
+}
+
+void untrap_core_device_pages(untrap_core_vcpu* vcpu, void* ring, const void* registers, u64 ticks) {
+    vcpu->vm.device_pages.attach(static_cast<abi::kvm_coalesced_mmio_ring*>(ring),
+                                 static_cast<const abi::UntrapRegisters*>(registers), ticks);
+    vcpu->core.device_pages = &vcpu->vm.device_pages;
 }
 
 void untrap_core_vcpu_destroy(untrap_core_vcpu* vcpu) {

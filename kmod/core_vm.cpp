@@ -55,6 +55,11 @@ void untrap_core_dirty_log_taken(untrap_core_vm* vm, u32) {
     if (vm->vcpu != nullptr) vm->vcpu->engine.dirty_log_taken();
 }
 
+int untrap_core_coalesced_zone(untrap_core_vm* vm, const kvm_coalesced_mmio_zone* zone, int add) {
+    const auto& range = *reinterpret_cast<const abi::kvm_coalesced_mmio_zone*>(zone);
+    return add != 0 ? vm->device_pages.add_zone(range) : vm->device_pages.remove_zone(range);
+}
+
 int untrap_core_check_extension(u32 capability) {
     switch (capability) {
     case abi::cap_untrap_levels: return static_cast<int>(available_levels);
@@ -62,6 +67,8 @@ int untrap_core_check_extension(u32 capability) {
     case abi::cap_untrap_clock:
     case abi::cap_untrap_threshold:
     case abi::cap_untrap_exit_sites: return 1;
+    case abi::cap_coalesced_mmio: return abi::vcpu_ring_page;
+    case abi::cap_untrap_registers: return abi::vcpu_registers_page;
     case abi::cap_untrap_hot_sites: return static_cast<int>(abi::untrap_most_hot_sites);
     case abi::cap_untrap_patch_memory: return static_cast<int>(CodeCopies::most_bytes);
     default: return 0;

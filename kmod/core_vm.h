@@ -86,6 +86,7 @@ struct NativeVm {
     PhysicalMemory memory;
     PatchRegistry patches;
     Patching patching;
+    DevicePages device_pages;
     NativeVcpu* vcpu = nullptr;
     ExitSites exit_sites{nullptr, 0};
     bool keeps_exit_sites = false;

@@ -53,7 +53,7 @@ static long system_ioctl(struct file* file, unsigned int ioctl, unsigned long ar
     case KVM_GET_API_VERSION: return argument == 0 ? KVM_API_VERSION : -EINVAL;
     case KVM_CREATE_VM: return argument == 0 ? untrap_vm_create_fd() : -EINVAL;
     case KVM_CHECK_EXTENSION: return untrap_check_extension(argument);
-    case KVM_GET_VCPU_MMAP_SIZE: return argument == 0 ? PAGE_SIZE : -EINVAL;
+    case KVM_GET_VCPU_MMAP_SIZE: return argument == 0 ? UNTRAP_VCPU_PAGES * PAGE_SIZE : -EINVAL;
     case KVM_CREATE_GUEST_MEMFD: return create_guest_memory((void __user*)argument);
     default: return -ENOTTY;
     }

@@ -23,6 +23,15 @@
 // args[0]: bytes that copies of guest code and stubs may take; KVM_CHECK_EXTENSION answers the most.
 #define UNTRAP_CAP_PATCH_MEMORY 0x55540009u
 
+// KVM_CHECK_EXTENSION answers where the page of device registers is in the vCPU's mapping; see
+// runtime/kvm/untrap_abi.h.
+#define UNTRAP_CAP_REGISTERS 0x5554000Au
+
+// Pages of a vCPU's mapping: kvm_run, the ring of coalesced MMIO, device registers.
+#define UNTRAP_RING_PAGE 1
+#define UNTRAP_REGISTERS_PAGE 2
+#define UNTRAP_VCPU_PAGES 3
+
 // An ioctl of the vCPU.
 struct untrap_stats {
     __u64 guest_instructions;

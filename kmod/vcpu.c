@@ -9,6 +9,8 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include <asm/time.h>
+
 #include "kmod/compat.h"
 #include "kmod/vm.h"
 
@@ -147,8 +149,8 @@ static long vcpu_ioctl(struct file* file, unsigned int ioctl, unsigned long argu
 static vm_fault_t run_page_fault(struct vm_fault* fault) {
     struct untrap_vcpu* vcpu = fault->vma->vm_file->private_data;
 
-    if (fault->pgoff != 0) return VM_FAULT_SIGBUS;
-    fault->page = virt_to_page(vcpu->run);
+    if (fault->pgoff >= UNTRAP_VCPU_PAGES) return VM_FAULT_SIGBUS;
+    fault->page = virt_to_page((u8*)vcpu->run + (fault->pgoff << PAGE_SHIFT));
     get_page(fault->page);
     return 0;
 }
@@ -182,9 +184,12 @@ static const struct file_operations vcpu_fops = {
 static void free_vcpu(struct untrap_vcpu* vcpu) {
     if (vcpu->core) untrap_core_vcpu_destroy(vcpu->core);
     if (vcpu->core_memory) free_pages_exact(vcpu->core_memory, untrap_core_vcpu_bytes());
-    free_page((unsigned long)vcpu->run);
+    if (vcpu->run) free_pages_exact(vcpu->run, UNTRAP_VCPU_PAGES * PAGE_SIZE);
     kfree(vcpu);
 }
+
+// What waits in the ring of coalesced MMIO waits for a hundredth of a second at most.
+#define DRAINS_PER_SECOND 100
 
 static struct untrap_vcpu* create(struct untrap_vm* vm) {
     struct untrap_vcpu* vcpu = kzalloc(sizeof(*vcpu), GFP_KERNEL_ACCOUNT);
@@ -196,13 +201,17 @@ static struct untrap_vcpu* create(struct untrap_vm* vm) {
     mutex_init(&vcpu->timing_lock);
     init_waitqueue_head(&vcpu->wait);
     untrap_host_timer_init(vcpu);
-    vcpu->run = (struct kvm_run*)get_zeroed_page(GFP_KERNEL_ACCOUNT);
     // Whole pages of the linear mapping.
+    vcpu->run = alloc_pages_exact(UNTRAP_VCPU_PAGES * PAGE_SIZE, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
     vcpu->core_memory = alloc_pages_exact(untrap_core_vcpu_bytes(), GFP_KERNEL_ACCOUNT | __GFP_ZERO);
     if (vcpu->run && vcpu->core_memory) vcpu->core = untrap_core_vcpu_create(vcpu->core_memory, vm->core, vcpu);
-    if (vcpu->core) return vcpu;
-    free_vcpu(vcpu);
-    return NULL;
+    if (!vcpu->core) {
+        free_vcpu(vcpu);
+        return NULL;
+    }
+    untrap_core_device_pages(vcpu->core, (u8*)vcpu->run + UNTRAP_RING_PAGE * PAGE_SIZE,
+                             (u8*)vcpu->run + UNTRAP_REGISTERS_PAGE * PAGE_SIZE, tb_ticks_per_sec / DRAINS_PER_SECOND);
+    return vcpu;
 }
 
 void untrap_vcpu_destroy(struct untrap_vcpu* vcpu) {

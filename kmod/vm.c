@@ -170,11 +170,21 @@ static int memory_written(struct untrap_vm* vm, const struct untrap_memory_range
     return result;
 }
 
+static int coalesced_zone(struct untrap_vm* vm, const struct kvm_coalesced_mmio_zone* zone, int add) {
+    int result = untrap_vm_lock_core(vm);
+
+    if (result) return result;
+    result = untrap_core_coalesced_zone(vm->core, zone, add);
+    untrap_vm_unlock_core(vm);
+    return result;
+}
+
 static long copying_ioctl(struct untrap_vm* vm, unsigned int ioctl, const void __user* argument) {
     union {
         struct kvm_userspace_memory_region region;
         struct kvm_dirty_log log;
         struct kvm_enable_cap cap;
+        struct kvm_coalesced_mmio_zone zone;
         struct kvm_irqfd irqfd;
         struct kvm_ioeventfd ioeventfd;
         struct kvm_create_guest_memfd memory;
@@ -187,6 +197,8 @@ static long copying_ioctl(struct untrap_vm* vm, unsigned int ioctl, const void _
     case KVM_SET_USER_MEMORY_REGION: return untrap_vm_set_memory_region(vm, &data.region);
     case KVM_GET_DIRTY_LOG: return untrap_vm_get_dirty_log(vm, &data.log);
     case KVM_ENABLE_CAP: return enable_cap(vm, &data.cap);
+    case KVM_REGISTER_COALESCED_MMIO:
+    case KVM_UNREGISTER_COALESCED_MMIO: return coalesced_zone(vm, &data.zone, ioctl == KVM_REGISTER_COALESCED_MMIO);
     case KVM_IRQFD: return untrap_irqfd(vm, &data.irqfd);
     case KVM_IOEVENTFD: return untrap_ioeventfd(vm, &data.ioeventfd);
     case KVM_CREATE_GUEST_MEMFD: return untrap_guest_memory_create(&data.memory);
@@ -208,6 +220,8 @@ static long vm_ioctl(struct file* file, unsigned int ioctl, unsigned long argume
     case KVM_SET_USER_MEMORY_REGION:
     case KVM_GET_DIRTY_LOG:
     case KVM_ENABLE_CAP:
+    case KVM_REGISTER_COALESCED_MMIO:
+    case KVM_UNREGISTER_COALESCED_MMIO:
     case KVM_IRQFD:
     case KVM_IOEVENTFD:
     case KVM_CREATE_GUEST_MEMFD:

@@ -81,7 +81,7 @@ struct untrap_vcpu {
     struct mutex mutex;
     void* core_memory;
     struct untrap_core_vcpu* core;
-    struct kvm_run* run; // a page
+    struct kvm_run* run; // UNTRAP_VCPU_PAGES, mapped by userspace
     wait_queue_head_t wait;
     struct hrtimer timer;
     u64 timer_until; // timebase; all ones: not armed

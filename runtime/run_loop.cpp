@@ -43,6 +43,10 @@ class RunLoop {
     RunExit run() {
         Step step = resume();
         while (step == Step::go_on) {
+            if (vcpu_.unfinished_ != Vcpu::Unfinished::nothing) {
+                step = resume(); // its access is made already
+                continue;
+            }
             step = prepare();
             if (step != Step::go_on) break;
             if ((state_.page.msr & msr::we) != 0)
@@ -78,6 +82,7 @@ class RunLoop {
     // A debugger's step is over unless it left for something else.
     Step stepped(Step step) {
         if (step == Step::leave || !vcpu_.guest_debug.single_step) return step;
+        if (vcpu_.unfinished_ != Vcpu::Unfinished::nothing) return step;
         return stop_for_debugger({DebugStop::Kind::step, state_.pc});
     }
 
@@ -88,6 +93,7 @@ class RunLoop {
     Step single_step();
     Step execute_here();
     Step finish_access();
+    Step device_access(const Trap& trap);
     Step handle_engine_trap(const Trap& trap);
     Step handle(const Trap& trap);
     Step emulate(std::uint32_t word);
@@ -143,6 +149,11 @@ RunLoop::Step RunLoop::prepare() {
     }
     vcpu_.timers.advance();
     if (vcpu_.timers.watchdog_reset() != 0) return leave(RunExit::reset);
+    // Nobody waits for long for what the guest stored into the ring.
+    if (const DevicePages* pages = vcpu_.device_pages; pages != nullptr && pages->holds()) {
+        if ((state_.page.msr & msr::we) != 0 || vcpu_.timers.now() >= pages->drain_at())
+            return leave(RunExit::interrupted);
+    }
     vcpu_.update_pending();
     vcpu_.host.between_slices();
     for (Interrupt which; interrupts::next_pending(vcpu_, which);) {
@@ -179,7 +190,7 @@ RunLoop::Step RunLoop::wait() {
 
 std::uint64_t RunLoop::budget() const {
     if (vcpu_.timers.clock() == Clock::host) return slice;
-    const std::uint64_t deadline = vcpu_.timers.next_deadline();
+    const std::uint64_t deadline = vcpu_.next_deadline();
     if (deadline == Timers::never) return slice;
     const std::uint64_t left = deadline - vcpu_.timers.now();
     return left < slice ? left : slice;
@@ -244,12 +255,7 @@ RunLoop::Step RunLoop::handle(const Trap& trap) {
     switch (trap.kind) {
     case TrapKind::none:
     case TrapKind::budget: return Step::go_on;
-    case TrapKind::mmio:
-        vcpu_.count_exit(ExitReason::mmio);
-        vcpu_.mmio_ = {trap.real, trap.size, trap.is_store, trap.value};
-        vcpu_.unfinished_ = Vcpu::Unfinished::mmio;
-        vcpu_.unfinished_word_ = trap.simple ? trap.word : 0;
-        return leave(RunExit::mmio);
+    case TrapKind::mmio: return device_access(trap);
     default: break;
     }
     vcpu_.storage.clear_log();
@@ -260,6 +266,31 @@ RunLoop::Step RunLoop::handle(const Trap& trap) {
     if (!interrupts::reflect(vcpu_, trap, false))
         return die("instruction fetch from where there is no memory, with machine checks disabled");
     return Step::go_on;
+}
+
+// By userspace, unless the device's pages are enough.
+RunLoop::Step RunLoop::device_access(const Trap& trap) {
+    vcpu_.count_exit(ExitReason::mmio);
+    vcpu_.mmio_ = {trap.real, trap.size, trap.is_store, trap.value};
+    vcpu_.unfinished_ = Vcpu::Unfinished::mmio;
+    vcpu_.unfinished_word_ = trap.simple ? trap.word : 0;
+    DevicePages* const pages = vcpu_.device_pages;
+    if (pages == nullptr) return leave(RunExit::mmio);
+    std::uint32_t value = 0;
+    const DevicePages::Register at = pages->find(trap.real);
+    const bool made = trap.is_store ? DevicePages::no_store(at, trap.size, trap.value) ||
+                                          pages->store(at, trap.real, trap.size, trap.value, vcpu_.timers.now())
+                                    : DevicePages::load(at, trap.size, value);
+    if (!made) return leave(RunExit::mmio);
+    if (trap.is_store) vcpu_.disturb(); // there is a new deadline
+    if (!trap.simple) {
+        vcpu_.complete_mmio(value);
+        vcpu_.disturb(); // run() finishes the instruction
+        return Step::go_on;
+    }
+    vcpu_.unfinished_ = Vcpu::Unfinished::nothing;
+    if (!trap.is_store) vcpu_.mmio_.value = value;
+    return finish_access();
 }
 
 RunLoop::Step RunLoop::emulate(std::uint32_t word) {
@@ -337,7 +368,9 @@ RunExit Vcpu::run() {
         dead_reason_ = "the vCPU has no engine";
         return RunExit::dead;
     }
-    return RunLoop(*this).run();
+    const RunExit exit = RunLoop(*this).run();
+    if (device_pages != nullptr) device_pages->returned();
+    return exit;
 }
 
 } // namespace untrap::runtime

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "mmu/guest_tlb.h"
+#include "runtime/device_pages.h"
 #include "runtime/engine.h"
 #include "runtime/exit_reason.h"
 #include "runtime/exit_sites.h"
@@ -89,7 +90,8 @@ class Vcpu {
     PatchRegistry& patches;
     Host& host;
     GuestStorage storage;
-    GuestDebug guest_debug; // changed between runs; a reset keeps it
+    DevicePages* device_pages = nullptr; // none: userspace is asked for each access to a device
+    GuestDebug guest_debug;              // changed between runs; a reset keeps it
 
     // Emulation changes these; the engine and the KVM front read them.
     void write_tlb_word(unsigned index, unsigned ws, std::uint32_t value);
@@ -110,6 +112,11 @@ class Vcpu {
     }
     // The instruction at pc in the guest's present context, for exit_sites.
     ExitSites::Where exit_place(std::uint32_t pc) const;
+    // When something is due that the run loop looks at: a timer, or stores that userspace has to be told of.
+    std::uint64_t next_deadline() const {
+        const std::uint64_t timer = timers.next_deadline();
+        return device_pages != nullptr && device_pages->drain_at() < timer ? device_pages->drain_at() : timer;
+    }
     // Registers were changed by userspace: an instruction half done by MMIO is given up.
     void abandon_instruction();
 

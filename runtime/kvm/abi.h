@@ -279,6 +279,29 @@ struct kvm_ioeventfd {
     std::uint8_t pad[36];
 };
 
+// Stores to such a range may go into the ring and not end KVM_RUN.
+struct kvm_coalesced_mmio_zone {
+    std::uint64_t addr;
+    std::uint32_t size; // bytes
+    std::uint32_t pio;  // 0
+};
+
+struct kvm_coalesced_mmio {
+    std::uint64_t phys_addr;
+    std::uint32_t len;
+    std::uint32_t pio;
+    std::uint8_t data[8];
+};
+
+// A page behind kvm_run, at the offset in pages that cap_coalesced_mmio tells. Userspace takes entries from `first` on,
+// the host adds them at `last`; empty where the two are equal.
+inline constexpr std::uint32_t coalesced_mmio_max = (4096 - 2 * 4) / sizeof(kvm_coalesced_mmio);
+struct kvm_coalesced_mmio_ring {
+    std::uint32_t first;
+    std::uint32_t last;
+    kvm_coalesced_mmio coalesced_mmio[coalesced_mmio_max]; // a flexible array in the kernel's header
+};
+
 inline constexpr std::uint32_t ioeventfd_flag_datamatch = 1u << 0;
 inline constexpr std::uint32_t ioeventfd_flag_deassign = 1u << 2;
 
@@ -381,6 +404,8 @@ inline constexpr std::uint32_t ioctl_get_vcpu_mmap_size = ioc::io(0x04);
 inline constexpr std::uint32_t ioctl_create_vcpu = ioc::io(0x41);
 inline constexpr std::uint32_t ioctl_get_dirty_log = ioc::iow<kvm_dirty_log>(0x42);
 inline constexpr std::uint32_t ioctl_set_user_memory_region = ioc::iow<kvm_userspace_memory_region>(0x46);
+inline constexpr std::uint32_t ioctl_register_coalesced_mmio = ioc::iow<kvm_coalesced_mmio_zone>(0x67);
+inline constexpr std::uint32_t ioctl_unregister_coalesced_mmio = ioc::iow<kvm_coalesced_mmio_zone>(0x68);
 inline constexpr std::uint32_t ioctl_irqfd = ioc::iow<kvm_irqfd>(0x76);
 inline constexpr std::uint32_t ioctl_ioeventfd = ioc::iow<kvm_ioeventfd>(0x79);
 

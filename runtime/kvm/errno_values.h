@@ -13,5 +13,6 @@ inline constexpr int ebusy = 16;
 inline constexpr int eexist = 17;
 inline constexpr int enodev = 19;
 inline constexpr int einval = 22;
+inline constexpr int enospc = 28;
 
 } // namespace untrap::runtime::errno_values

@@ -46,6 +46,10 @@ inline constexpr std::uint32_t cap_untrap_translations = 0x55540008u;
 inline constexpr std::uint32_t cap_untrap_patch_memory = 0x55540009u;
 inline constexpr std::uint64_t untrap_least_patch_memory = 4096;
 
+// Not to be enabled: KVM_CHECK_EXTENSION says where UntrapRegisters lies in the mapping of the vCPU, in pages; 0: there
+// is none.
+inline constexpr std::uint32_t cap_untrap_registers = 0x5554000Au;
+
 inline constexpr std::uint64_t untrap_clock_host = 0;
 inline constexpr std::uint64_t untrap_clock_guest = 1; // time is counted in retired guest instructions
 
@@ -169,6 +173,37 @@ struct UntrapMemoryRange {
 };
 
 inline constexpr std::uint32_t untrap_memory_written = ioc::iow<UntrapMemoryRange>(0xF1);
+
+// ---- registers of devices, a page of the vCPU's mapping ------------------------------------------------------------
+
+inline constexpr unsigned untrap_most_register_blocks = 8;
+inline constexpr unsigned untrap_block_registers = 8;
+inline constexpr unsigned untrap_block_ends = 4;
+
+// Eight registers of one byte each of a device, and what need not end KVM_RUN about them. Userspace may change it at
+// any time, also while the vCPU runs: each field is looked at when the guest makes an access. A register is made known
+// by its value first and its bit in `loads` after that.
+struct UntrapRegisterBlock {
+    std::uint64_t base; // guest real address of the first; blocks do not overlap
+    std::uint8_t loads; // bit n: a load of the byte at base + n gives values[n] and does nothing else
+    std::uint8_t exits; // bit n: a store there ends KVM_RUN, also where a coalesced zone has it
+    std::uint8_t keeps; // bit n, along with that in `loads`: a store of values[n] there does nothing
+    std::uint8_t end_count;
+    std::uint8_t ends[untrap_block_ends]; // a store of one of the first end_count of these values ends KVM_RUN too
+    std::uint8_t values[untrap_block_registers];
+    std::uint64_t reserved2;
+};
+
+struct UntrapRegisters {
+    std::uint32_t count; // blocks in use
+    std::uint32_t reserved[7];
+    UntrapRegisterBlock blocks[untrap_most_register_blocks];
+};
+
+// The pages of a vCPU's mapping: kvm_run, the coalesced ring, UntrapRegisters. Clients ask the capabilities.
+inline constexpr unsigned vcpu_ring_page = 1, vcpu_registers_page = 2, vcpu_pages = 3;
+
+static_assert(sizeof(UntrapRegisterBlock) == 32 && sizeof(UntrapRegisters) <= 4096);
 
 // ---- guest memory, an ioctl of /dev/kvm or a VM, native440 alone ---------------------------------------------------
 

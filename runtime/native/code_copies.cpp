@@ -76,7 +76,7 @@ void CodeCopies::set_use(Block& block, unsigned page, Use use) {
     block.elsewhere += from_copy(use) ? 0 : 1;
     block.elsewhere -= from_copy(before) ? 0 : 1;
     block.use[page] = use;
-    block.piece.fill(0);
+    if (!same_mapping(before, use)) block.piece.fill(0);
 }
 
 void CodeCopies::refresh(const Memslot& slot, Block& block, unsigned page) {

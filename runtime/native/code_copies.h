@@ -76,6 +76,13 @@ class CodeCopies {
     void release(NativeHost& host, Block& block);
 
     void set_use(Block& block, unsigned page, Use use);
+    // Whether pages of these uses are mapped alike: executed from the copy, and by nothing else.
+    static constexpr bool same_mapping(Use one, Use other) {
+        const auto executed = [](Use use) { return use == Use::copied || use == Use::patched; };
+        return one == other || (executed(one) && executed(other));
+    }
+    // log2 of the largest aligned piece around a page that is mapped alike.
+    static unsigned piece_of(const Block& block, unsigned page);
     // Guest memory of a page once more.
     void refresh(const Memslot& slot, Block& block, unsigned page);
 
@@ -91,7 +98,6 @@ class CodeCopies {
     }
 
   private:
-    static unsigned piece_of(const Block& block, unsigned page);
     bool has_room(std::uint64_t bytes) const { return bytes_ + aside_ + bytes <= limit_; }
 
     // Blocks by the number of their megabyte, and how many there are in 16 of them: both by its low bits.

@@ -2,7 +2,6 @@
 #include "runtime/native/native_engine.h"
 
 #include "runtime/native/hardware.h"
-#include "translator/interp/simple_access.h"
 #include "translator/isa/table.h"
 
 namespace untrap::runtime::native {
@@ -68,6 +67,7 @@ void NativeEngine::select_context() {
     if (world_.process_pid != isa::CpuState::no_pid && (!kernel || world_.process_pid != state.page.pid))
         drop_process();
     world_.shadow_pid = contexts_.pid(key);
+    accepted_ = {}; // a shadow PID may have come to stand for another context
 }
 
 // The kernel's context has no mappings of a process any more.
@@ -97,7 +97,7 @@ void NativeEngine::give_fpu() {
 // -- running
 // -----------------------------------------------------------------------------------------------------------
 
-Trap NativeEngine::run(Vcpu& vcpu, std::uint64_t budget) {
+Trap NativeEngine::run_until_trap(Vcpu& vcpu, std::uint64_t budget) {
     isa::CpuState& state = vcpu.state;
     vcpu.leave_handler(); // each exit of a CPU is one: compiled handlers are what makes them fewer here
     // Instructions and data in different spaces: one PID register cannot serve both.
@@ -116,7 +116,7 @@ Trap NativeEngine::run(Vcpu& vcpu, std::uint64_t budget) {
     observed_ = timing_ || traces_ != 0 || vcpu.exit_sites != nullptr;
     world_.quick = quick_ && !observed_ ? 1 : 0;
     consider_handlers();
-    if (const std::uint64_t deadline = vcpu.timers.next_deadline(); deadline != armed_for_) {
+    if (const std::uint64_t deadline = vcpu.next_deadline(); deadline != armed_for_) {
         armed_for_ = deadline;
         host_.arm_timer(deadline == Timers::never ? deadline : host_.now() + (deadline - vcpu.timers.now()));
     }
@@ -206,25 +206,6 @@ Trap NativeEngine::data_trap() {
     case Resolved::Status::ok: return interpret();
     }
     return trap;
-}
-
-// Whether the access to no memory is all of its instruction: then the run loop need not interpret it to know.
-bool NativeEngine::device_access(const Resolved& at, Trap& trap) {
-    const isa::CpuState& state = vcpu_.state;
-    if (!quick_ || vcpu_.guest_debug.one_by_one() || at.little_endian || at.page_shift < Memslot::page_shift)
-        return false;
-    Trap ignored;
-    if (!vcpu_.storage.fetch(state.pc, trap.word, ignored)) return false;
-    const isa::Instruction insn{.word = trap.word};
-    const interp::SimpleAccess access = interp::simple_access(trap.word);
-    if (access.size == 0 || access.store != trap.is_store || !interp::is_valid(access, insn)) return false;
-    if (interp::address_of(access, insn, state) != trap.ea || (trap.ea & (access.size - 1U)) != 0) return false;
-    trap.kind = TrapKind::mmio;
-    trap.simple = true;
-    trap.size = access.size;
-    trap.real = at.real;
-    trap.value = access.store ? interp::stored_value(access, insn, state) : 0;
-    return true;
 }
 
 // An interrupt that was no quick exit, as the run loop takes it.

@@ -27,13 +27,18 @@ class NativeEngine final : public Engine {
   public:
     NativeEngine(Vcpu& vcpu, World& world, ShadowTlb& tlb, NativeHost& host, Patching& patching);
 
-    isa::Trap run(Vcpu& vcpu, std::uint64_t budget) override;
+    isa::Trap run(Vcpu& vcpu, std::uint64_t budget) override { return in_copy(&run_there)(*this, vcpu, budget); }
+    isa::Trap run_guest(Vcpu& vcpu, std::uint64_t budget) override { return run(vcpu, budget); }
     bool counts_instructions() const override { return false; }
     void tlb_entry_changed(unsigned index, const mmu::TlbEntry& before) override;
     void memory_written(std::uint64_t real, std::uint64_t length) override;
-    void site_changed(std::uint64_t real) override;
+    void site_changed(std::uint64_t real) override { in_copy (&site_changed_there)(*this, real); }
     void flush() override;
     void dirty_log_taken() override;
+
+    // A copy of this code that costs the host's TLB less, as a distance from it. Virtual functions are not called
+    // there: those that are called often go on in it.
+    void set_copy(std::uintptr_t distance) { to_copy_ = distance; }
 
     // The guest was left by this interrupt; interrupts are off, the host's world is back. True: back into the guest.
     bool exit(unsigned vector) {
@@ -136,11 +141,14 @@ class NativeEngine final : public Engine {
     bool is_own_page(std::uint32_t ea) const;
     bool takes_our_place(const mmu::TlbEntry& entry) const;
     bool place_is_free(std::uint32_t ea, unsigned shift) const;
+    void drop_piece(const CodeCopies::Block& block, unsigned page);
     void change_use(CodeCopies::Block& block, unsigned page, CodeCopies::Use use);
+    void make_own(CodeCopies::Block& block, unsigned page);
     void copy_again(CodeCopies::Block& block, unsigned page, const Memslot& slot, CodeCopies::Use use);
     bool choose_memory(std::uint32_t ea, const mmu::TlbEntry& entry, std::uint64_t real, mmu::Access access,
                        unsigned& shift, View& view);
     bool wrong_view(std::uint32_t ea, mmu::Access access);
+    void change_site(std::uint64_t real);
     bool start_arena(std::uint32_t site);
     std::uint32_t replacement(const plan::Patch& patch, std::uint32_t original, std::uint32_t ea, std::uint32_t& stub);
     Installed install(std::uint64_t real, std::uint32_t original, std::uint32_t ea, const Resolved& at);
@@ -171,12 +179,25 @@ class NativeEngine final : public Engine {
     void open_store_window(std::uint32_t ea);
     void open_block(std::uint32_t word1);
 
+    template <typename Function>
+    Function* in_copy(Function* function) const {
+        return reinterpret_cast<Function*>(reinterpret_cast<std::uintptr_t>(function) + to_copy_);
+    }
+    static isa::Trap run_there(NativeEngine& engine, Vcpu& vcpu, std::uint64_t budget) {
+        return engine.run_until_trap(vcpu, budget);
+    }
+    static void site_changed_there(NativeEngine& engine, std::uint64_t real) { engine.change_site(real); }
+    isa::Trap run_until_trap(Vcpu& vcpu, std::uint64_t budget);
     void take_fpu();
     void give_fpu();
     isa::Trap trap_of(unsigned vector);
     isa::Trap program_trap();
     isa::Trap data_trap();
+    // device_access.cpp
     bool device_access(const Resolved& at, isa::Trap& trap);
+    bool device_access_quickly(std::uint32_t ea, const mmu::TlbEntry& entry, mmu::Access access);
+    bool same_device_access(std::uint32_t ea, mmu::Access access);
+    std::uint32_t access_context() const;
     void to_core();
     void from_core();
 
@@ -190,6 +211,7 @@ class NativeEngine final : public Engine {
     World& world_;
     NativeHost& host_;
     Patching& patching_;
+    std::uintptr_t to_copy_ = 0;
     ExitReason reason_ = ExitReason::signal;
     bool quick_ = false;     // quick exits are allowed: nothing watches single instructions
     bool from_stub_ = false; // the guest was left in a stub
@@ -215,6 +237,20 @@ class NativeEngine final : public Engine {
     static constexpr unsigned long_runs = LONG_RUNS;
     static_assert(sizeof(LongRun) == 8);
     std::array<LongRun, long_runs> long_runs_{};
+    // The last load and the last store that a device's pages were enough for.
+    struct DeviceAccess {
+        std::uint32_t ea = 0, pc = 1, context = 0; // pc 1: none
+        std::uint32_t word = 0, rt = 0;            // its instruction
+        std::uint32_t tlb_version = 0, memory_version = 0;
+        const std::uint8_t* code = nullptr;
+        std::uint64_t real = 0;
+        DevicePages::Register found;
+    };
+    std::array<DeviceAccess, 2> device_access_{};
+    // What accept_state_page() accepted last, valid as long as shadow PIDs stand for what they did then.
+    struct Accepted {
+        std::uint32_t msr = ~0U, pid = 0, shadow_pid = 0, process_pid = 0;
+    } accepted_;
     std::uint64_t armed_for_ = 0; // the deadline that the host timer is set to
     Times times_{};
     std::uint32_t runs_ = 0;

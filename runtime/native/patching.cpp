@@ -31,6 +31,9 @@ constexpr unsigned reads_limit = 8, flips_limit = 64;
 // have become own.
 constexpr unsigned fetches_limit = 32, returns_limit = 4;
 
+// Pages that become own together: 64 KB.
+constexpr unsigned own_shift = 16;
+
 // Where an arena may lie: so far from the 16 MB that its first site is in. Below a kernel first, where Linux has its
 // programs' stacks grow down to; 24 MB leave 8 MB of kernel text in reach.
 constexpr std::int32_t arena_places[] = {-0x01800000, -0x01000000, 0x01000000, -0x00800000, -0x01400000, 0x00C00000};
@@ -61,6 +64,12 @@ std::uint32_t word_in(const std::uint8_t* at) { return static_cast<std::uint32_t
 bool NativeEngine::accept_state_page() {
     isa::CpuState& state = vcpu_.state;
     isa::StatePage& page = state.page;
+    // Most exits find what the last one has found good.
+    if (page.msr == accepted_.msr && page.pid == accepted_.pid && world_.shadow_pid == accepted_.shadow_pid &&
+        world_.process_pid == accepted_.process_pid) {
+        state.live_pid = world_.process_pid;
+        return true;
+    }
     page.msr &= msr::defined;
     page.pid &= 0xFF;
     const bool space = (page.msr & msr::is) != 0, problem = (page.msr & msr::pr) != 0;
@@ -73,8 +82,11 @@ bool NativeEngine::accept_state_page() {
         select_context();
         update_run_msr();
         moved_ = true;
+        return (page.msr & msr::we) == 0 && space == ((page.msr & msr::ds) != 0);
     }
-    return (page.msr & msr::we) == 0 && space == ((page.msr & msr::ds) != 0);
+    if ((page.msr & msr::we) != 0 || space != ((page.msr & msr::ds) != 0)) return false;
+    accepted_ = {page.msr, page.pid, world_.shadow_pid, world_.process_pid};
+    return true;
 }
 
 // Registers that the run loop and userspace see.
@@ -148,13 +160,45 @@ bool NativeEngine::place_is_free(std::uint32_t ea, unsigned shift) const {
 
 // -- what a page is mapped by --------------------------------------------------------------------------------------
 
+// What maps a page goes, and all that is in the way of mapping it together with those around it. What is around that
+// piece is mapped as before.
+void NativeEngine::drop_piece(const CodeCopies::Block& block, unsigned page) {
+    const unsigned shift = CodeCopies::piece_of(block, page);
+    const std::uint32_t bytes = 1U << shift, offset = (page << CodeCopies::page_shift) & (0U - bytes);
+    contexts_.drop_real(block.copy_real + offset, bytes);
+    contexts_.drop_real(block.original_real + offset, bytes);
+}
+
 void NativeEngine::change_use(CodeCopies::Block& block, unsigned page, Use use) {
-    contexts_.drop_real(block.copy_real, block.bytes());
-    contexts_.drop_real(block.original_real, block.bytes());
     const Use before = block.use[page];
     patching_.copies.set_use(block, page, use);
+    if (CodeCopies::same_mapping(before, use)) return;
+    drop_piece(block, page);
     if ((use == Use::own) != (before == Use::own))
         handler_page_changed(block.real + (std::uint64_t{page} << CodeCopies::page_shift));
+}
+
+// A copied page is used as data: it is the guest's own memory from now on, and so are those around it, since data lies
+// together and would be mapped page by page otherwise.
+void NativeEngine::make_own(CodeCopies::Block& block, unsigned page) {
+    unsigned shift = own_shift < block.shift ? own_shift : block.shift, first = 0, end = 0;
+    const auto unpatched = [&] {
+        const unsigned count = 1U << (shift - CodeCopies::page_shift);
+        first = page & ~(count - 1);
+        end = first + count;
+        for (unsigned other = first; other < end; ++other)
+            if (block.use[other] != Use::copied && block.use[other] != Use::own) return false;
+        return true;
+    };
+    while (!unpatched()) shift -= 2;
+    for (unsigned other = first; other < end; ++other) {
+        if (block.use[other] == Use::own) continue;
+        patching_.copies.set_use(block, other, Use::own);
+        if (block.flips[other] < returns_limit) ++block.flips[other];
+        block.reads[other] = 0;
+        handler_page_changed(block.real + (std::uint64_t{other} << CodeCopies::page_shift));
+    }
+    drop_piece(block, page);
 }
 
 // An own page is executed from its copy again. Interrupts are off.
@@ -181,10 +225,8 @@ bool NativeEngine::choose_memory(std::uint32_t ea, const TlbEntry& entry, std::u
     const bool fetch = access == Access::fetch;
     Use use = block->use[page];
     if (use == Use::copied && !(here && fetch)) {
-        if (block->flips[page] < returns_limit) ++block->flips[page];
-        change_use(*block, page, Use::own);
+        make_own(*block, page);
         use = Use::own;
-        block->reads[page] = 0;
     } else if (use == Use::own && here && fetch && block->flips[page] < returns_limit &&
                ++block->reads[page] >= fetches_limit) {
         copy_again(*block, page, *vcpu_.memory.slot_of(real), Use::copied);
@@ -285,7 +327,7 @@ std::uint32_t NativeEngine::replacement(const plan::Patch& patch, std::uint32_t 
 
 // A site in the page of pc: what the registry planned for it comes into the copy. That a patch went is no news here:
 // memory_written() saw why.
-void NativeEngine::site_changed(std::uint64_t real) {
+void NativeEngine::change_site(std::uint64_t real) {
     const Resolved at = vcpu_.storage.resolve(vcpu_.state.pc, Access::fetch);
     if (at.status != Resolved::Status::ok || (at.real ^ real) >> CodeCopies::page_shift != 0) return;
     const auto distance = static_cast<std::int32_t>(real - at.real);

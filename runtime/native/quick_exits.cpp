@@ -285,6 +285,7 @@ bool NativeEngine::tlb_miss(std::uint32_t ea, Access access) {
         count(ExitReason::dtlb_virt);
         return true;
     }
+    if (ea == device_access_[access == Access::store ? 1 : 0].ea && same_device_access(ea, access)) return true;
     const int index = vcpu_.tlb.search(ea, (page.msr & msr::ds) != 0 ? 1 : 0, page.pid);
     if (index < 0) {
         if (!quick_) return false;
@@ -302,7 +303,10 @@ bool NativeEngine::tlb_miss(std::uint32_t ea, Access access) {
     if (entry.tid != 0 && !fetch && one_kernel() && (page.msr & (msr::is | msr::pr)) == 0 &&
         access_for_kernel(ea, entry, access))
         return true;
-    if (!map(ea, static_cast<unsigned>(index), access)) return false;
+    // Devices are where the guest has no caches.
+    const bool device = (entry.word2 & TlbEntry::attr_i) != 0;
+    if (device && device_access_quickly(ea, entry, access)) return true;
+    if (!map(ea, static_cast<unsigned>(index), access)) return !device && device_access_quickly(ea, entry, access);
     count(fetch ? ExitReason::itlb_virt : ExitReason::dtlb_virt);
     return true;
 }

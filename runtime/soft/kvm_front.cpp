@@ -48,6 +48,8 @@ int check_extension(std::uint64_t capability) {
     case abi::cap_nr_memslots: return PhysicalMemory::slot_count;
     case abi::cap_untrap_levels: return available_levels;
     case abi::cap_untrap_clock: return 2; // the host's, and the guest's
+    case abi::cap_coalesced_mmio: return abi::vcpu_ring_page;
+    case abi::cap_untrap_registers: return abi::vcpu_registers_page;
     case abi::cap_untrap_hot_sites: return static_cast<int>(abi::untrap_most_hot_sites);
     case abi::cap_untrap_disable: return static_cast<int>(x64::Optimisations::known);
     default: return 0;

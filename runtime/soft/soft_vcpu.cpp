@@ -33,20 +33,32 @@ static_assert(abi::timebase_hz == 400'000'000);
 constexpr std::uint64_t ticks_of(std::uint64_t nanoseconds) { return nanoseconds / 5 * 2 + nanoseconds % 5 * 2 / 5; }
 constexpr std::uint64_t nanoseconds_of(std::uint64_t ticks) { return ticks / 2 * 5 + (ticks % 2 * 5 + 1) / 2; }
 
+// What waits in the ring of coalesced MMIO waits for a hundredth of a second at most.
+constexpr std::uint64_t drain_ticks = abi::timebase_hz / 100;
+
 abi::kvm_run* new_run_page() {
-    void* page = ::operator new (SoftVcpu::run_bytes, std::align_val_t{SoftVcpu::run_bytes});
+    void* page = ::operator new (SoftVcpu::run_bytes, std::align_val_t{SoftVcpu::page_bytes});
     std::memset(page, 0, SoftVcpu::run_bytes);
     return static_cast<abi::kvm_run*>(page);
 }
-static_assert(sizeof(abi::kvm_run) <= SoftVcpu::run_bytes);
+static_assert(sizeof(abi::kvm_run) <= SoftVcpu::page_bytes);
 static_assert(errno_values::eintr == EINTR && errno_values::einval == EINVAL);
 
 } // namespace
 
 SoftVcpu::SoftVcpu(std::shared_ptr<SoftVm> vm)
-    : vm_(std::move(vm)), core_(vm_->memory, vm_->patches, *this), run_(new_run_page()) {}
+    : vm_(std::move(vm)), core_(vm_->memory, vm_->patches, *this), run_(new_run_page()) {
+    auto* const pages = reinterpret_cast<std::byte*>(run_);
+    vm_->device_pages.attach(reinterpret_cast<abi::kvm_coalesced_mmio_ring*>(pages + abi::vcpu_ring_page * page_bytes),
+                             reinterpret_cast<abi::UntrapRegisters*>(pages + abi::vcpu_registers_page * page_bytes),
+                             drain_ticks);
+    core_.device_pages = &vm_->device_pages;
+}
 
-SoftVcpu::~SoftVcpu() { ::operator delete (run_, std::align_val_t{run_bytes}); }
+SoftVcpu::~SoftVcpu() {
+    vm_->device_pages.attach(nullptr, nullptr, 0);
+    ::operator delete (run_, std::align_val_t{page_bytes});
+}
 
 // -- host services
 // -----------------------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ namespace untrap::runtime::soft {
 // A vCPU descriptor: the core's Vcpu, its kvm_run page, and the host services it runs on.
 class SoftVcpu final : private Host {
   public:
-    static constexpr std::size_t run_bytes = 4096;
+    // kvm_run, and the pages of devices behind it.
+    static constexpr std::size_t page_bytes = 4096, run_bytes = abi::vcpu_pages * page_bytes;
 
     explicit SoftVcpu(std::shared_ptr<SoftVm> vm);
     ~SoftVcpu();

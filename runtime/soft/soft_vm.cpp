@@ -41,7 +41,8 @@ int SoftVm::create_vcpu(const std::shared_ptr<SoftVm>& self, std::shared_ptr<Sof
 int SoftVm::ioctl(std::uint32_t request, void* arg) {
     const bool known = request == abi::ioctl_set_user_memory_region || request == abi::ioctl_enable_cap ||
                        request == abi::ioctl_get_dirty_log || request == abi::untrap_memory_written ||
-                       request == abi::untrap_set_known_sites || request == abi::untrap_set_translations;
+                       request == abi::untrap_set_known_sites || request == abi::untrap_set_translations ||
+                       request == abi::ioctl_register_coalesced_mmio || request == abi::ioctl_unregister_coalesced_mmio;
     if (!known) return -ENOTTY;
     if (arg == nullptr) return -EFAULT;
     switch (request) {
@@ -49,6 +50,10 @@ int SoftVm::ioctl(std::uint32_t request, void* arg) {
         return set_memory_region(*static_cast<const abi::kvm_userspace_memory_region*>(arg));
     case abi::ioctl_get_dirty_log: return get_dirty_log(*static_cast<const abi::kvm_dirty_log*>(arg));
     case abi::ioctl_enable_cap: return enable_cap(*static_cast<const abi::kvm_enable_cap*>(arg));
+    case abi::ioctl_register_coalesced_mmio:
+    case abi::ioctl_unregister_coalesced_mmio:
+        return coalesced_zone(*static_cast<const abi::kvm_coalesced_mmio_zone*>(arg),
+                              request == abi::ioctl_register_coalesced_mmio);
     case abi::untrap_set_known_sites: return set_known_sites(*static_cast<const abi::UntrapHotSites*>(arg));
     case abi::untrap_set_translations: return set_translations(*static_cast<const abi::UntrapTranslations*>(arg));
     default: return memory_written(*static_cast<const abi::UntrapMemoryRange*>(arg));
@@ -109,6 +114,17 @@ int SoftVm::get_dirty_log(const abi::kvm_dirty_log& request) {
     }
     // A running vCPU may need our lock before it comes to rest. While it lives, slots change only with it at rest.
     return vcpu->at_rest(take);
+}
+
+int SoftVm::coalesced_zone(const abi::kvm_coalesced_mmio_zone& zone, bool add) {
+    const auto change = [&]() -> int { return add ? device_pages.add_zone(zone) : device_pages.remove_zone(zone); };
+    std::shared_ptr<SoftVcpu> vcpu;
+    {
+        const std::lock_guard guard(mutex_);
+        vcpu = vcpu_.lock();
+        if (vcpu == nullptr) return change();
+    }
+    return vcpu->at_rest(change); // as for a dirty log
 }
 
 int SoftVm::enable_cap(const abi::kvm_enable_cap& request) {

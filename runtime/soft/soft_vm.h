@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "runtime/device_pages.h"
 #include "runtime/kvm/untrap_abi.h"
 #include "runtime/patch_registry.h"
 #include "runtime/physical_memory.h"
@@ -52,6 +53,7 @@ class SoftVm {
 
     PhysicalMemory memory;
     PatchRegistry patches;
+    DevicePages device_pages; // changed with the vCPU at rest
 
   private:
     int set_memory_region(const abi::kvm_userspace_memory_region& region);
@@ -59,6 +61,7 @@ class SoftVm {
     int enable_cap(const abi::kvm_enable_cap& request);
     int set_known_sites(const abi::UntrapHotSites& request);
     int set_translations(const abi::UntrapTranslations& request);
+    int coalesced_zone(const abi::kvm_coalesced_mmio_zone& zone, bool add);
     int memory_written(const abi::UntrapMemoryRange& range);
 
     std::mutex mutex_; // configuration, creation

@@ -14,6 +14,7 @@ int main(void) {
     abi_run();
     abi_debug();
     abi_events();
+    abi_coalesced();
     abi_statistics();
     abi_exit_sites();
     abi_hot_sites();

@@ -14,6 +14,7 @@ void abi_registers(void);    //
 void abi_run(void);          // KVM_RUN, its exits, signals, interrupts
 void abi_debug(void);        // KVM_SET_GUEST_DEBUG
 void abi_events(void);       // KVM_IRQFD, KVM_IOEVENTFD
+void abi_coalesced(void);    // KVM_REGISTER_COALESCED_MMIO, UNTRAP_CAP_REGISTERS
 void abi_statistics(void);   // KVM_GET_STATS_FD
 void abi_exit_sites(void);   // UNTRAP_GET_EXIT_SITES
 void abi_hot_sites(void);    // UNTRAP_GET_HOT_SITES, UNTRAP_SET_KNOWN_SITES

@@ -133,6 +133,8 @@ static uint32_t known_ioctl(void) {
                                    KVM_SET_USER_MEMORY_REGION,
                                    KVM_IRQFD,
                                    KVM_IOEVENTFD,
+                                   KVM_REGISTER_COALESCED_MMIO,
+                                   KVM_UNREGISTER_COALESCED_MMIO,
                                    KVM_ENABLE_CAP,
                                    KVM_GET_STATS_FD,
                                    KVM_RUN,
@@ -221,6 +223,15 @@ static void fill(uint32_t request, void* at) {
         ioeventfd->addr = one_in(4) ? number() : 0x00F00000 + any() % 8 * 4;
         ioeventfd->len = one_in(8) ? any() : 1u << any() % 4;
         ioeventfd->flags = one_in(8) ? any() : any() & 5;
+        break;
+    }
+    case KVM_REGISTER_COALESCED_MMIO:
+    case KVM_UNREGISTER_COALESCED_MMIO: {
+        struct kvm_coalesced_mmio_zone* zone = at;
+
+        zone->addr = one_in(4) ? number() : 0x00F00000 + any() % 8 * 4;
+        zone->size = one_in(8) ? any() : any() % 16;
+        zone->pio = one_in(8) ? any() : 0;
         break;
     }
     case KVM_GET_ONE_REG:

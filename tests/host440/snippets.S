@@ -77,6 +77,20 @@ GUEST store_word
 	b	.
 END store_word
 
+GUEST print
+	mtctr	%r5
+	li	%r8,0
+1:	lbz	%r6,5(%r3)
+	andi.	%r6,%r6,0x20
+	beq	1b
+	lbz	%r7,0(%r4)
+	addi	%r4,%r4,1
+	stbx	%r7,%r3,%r8
+	bdnz	1b
+	DONE	%r6
+	b	.
+END print
+
 GUEST load_sizes
 	lbz	%r5,0(%r3)
 	lhz	%r6,2(%r3)

@@ -14,6 +14,7 @@
 SNIPPET(sum);               // r3 + … + 1 to DONE
 SNIPPET(load_word);         // loads from r3, to DONE
 SNIPPET(store_word);        // stores r4 at r3
+SNIPPET(print);             // the byte at r3 + 5 until it has 0x20, then the next of r5 bytes from r4 to r3; and so on
 SNIPPET(load_sizes);        // byte, halfword, word, word reversed from r3, +2, +4, +4 to r5 … r8
 SNIPPET(store_sizes);       // byte, halfword, word, word reversed of r4 to r3, +2, +4, +8
 SNIPPET(walk);              // stores r3 at r3, r5 times, r4 on each time

@@ -667,3 +667,56 @@ TEST_CASE("a VM lives as long as its vCPU") {
     CHECK(m.go() == 0);
     CHECK(m.kvm.close(m.vcpu) == 0);
 }
+
+TEST_CASE("KVM front: coalesced MMIO and device registers") {
+    Machine m;
+    CHECK(m.kvm.ioctl(m.system, abi::ioctl_check_extension, number(abi::cap_coalesced_mmio)) == 1);
+    CHECK(m.kvm.ioctl(m.system, abi::ioctl_check_extension, number(abi::cap_untrap_registers)) == 2);
+    CHECK(m.kvm.ioctl(m.system, abi::ioctl_get_vcpu_mmap_size, nullptr) == 3 * 4096);
+    constexpr std::uint64_t device = 0x80000000;
+    const auto zone = [&](std::uint32_t request, std::uint64_t base, std::uint32_t size, std::uint32_t pio = 0) {
+        abi::kvm_coalesced_mmio_zone argument{base, size, pio};
+        return m.kvm.ioctl(m.vm, request, &argument);
+    };
+    CHECK(m.kvm.ioctl(m.vm, abi::ioctl_register_coalesced_mmio, nullptr) == -EFAULT);
+    CHECK(m.kvm.ioctl(m.vcpu, abi::ioctl_register_coalesced_mmio, m.run) == -ENOTTY);
+    CHECK(zone(abi::ioctl_register_coalesced_mmio, device, 8, 1) == -EINVAL);
+    CHECK(zone(abi::ioctl_register_coalesced_mmio, device, 0) == -EINVAL);
+    CHECK(zone(abi::ioctl_register_coalesced_mmio, device, 8) == 0);
+
+    auto* const pages = reinterpret_cast<std::uint8_t*>(m.run);
+    auto& ring = *reinterpret_cast<abi::kvm_coalesced_mmio_ring*>(pages + 4096);
+    auto& registers = *reinterpret_cast<abi::UntrapRegisters*>(pages + 2 * 4096);
+    registers.blocks[0].base = device;
+    registers.blocks[0].values[5] = 0x60;
+    registers.blocks[0].loads = 1 << 5;
+    registers.count = 1;
+    abi::kvm_regs regs = m.regs();
+    regs.gpr[5] = 0x0FFF0000; // the boot mapping, beyond the memory there is
+    regs.gpr[6] = 'x';
+    REQUIRE(m.kvm.ioctl(m.vcpu, abi::ioctl_set_regs, &regs) == 0);
+    registers.blocks[0].base = 0x0FFF0000;
+    REQUIRE(zone(abi::ioctl_unregister_coalesced_mmio, device, 8) == 0);
+    REQUIRE(zone(abi::ioctl_register_coalesced_mmio, 0x0FFF0000, 1) == 0);
+    m.put(origin, {code::d_form(34, 7, 5, 5), code::stb(6, 5, 0), code::stb(6, 5, 1), code::b(0)});
+    REQUIRE(m.go() == 0);
+    CHECK(m.run->exit_reason == abi::exit_mmio);
+    CHECK(m.run->mmio.phys_addr == 0x0FFF0001);
+    CHECK(m.regs().gpr[7] == 0x60);
+    CHECK((ring.first == 0 && ring.last == 1));
+    CHECK((ring.coalesced_mmio[0].phys_addr == 0x0FFF0000 && ring.coalesced_mmio[0].len == 1));
+    CHECK(ring.coalesced_mmio[0].data[0] == 'x');
+    // A store that nothing follows ends the run all the same.
+    ring.first = 1;
+    m.put(origin + 12, {code::stb(6, 5, 0), code::b(0)});
+    CHECK(m.go() == -EINTR);
+    CHECK(m.run->exit_reason == abi::exit_intr);
+    CHECK(ring.last == 2);
+    // Not any more.
+    ring.first = 2;
+    CHECK(zone(abi::ioctl_unregister_coalesced_mmio, 0x0FFF0000, 1) == 0);
+    m.put(origin + 16, {code::stb(6, 5, 0), code::b(0)});
+    REQUIRE(m.go() == 0);
+    CHECK(m.run->exit_reason == abi::exit_mmio);
+    CHECK(ring.last == 2);
+}
