@@ -58,6 +58,14 @@ void Bus::write(std::uint64_t address, unsigned size, std::uint64_t value) {
         report(fmt::format("guest stores {:#x} ({} byte(s)) to {:#x}, where no device is", value, size, address));
 }
 
+void Bus::write_bytes(std::uint64_t address, std::span<const std::uint8_t> bytes) {
+    if (Mapping* mapping = find(address, 1)) {
+        mapping->device->write_bytes(address - mapping->base, bytes);
+        return;
+    }
+    for (const std::uint8_t byte : bytes) write(address, 1, byte);
+}
+
 void DcrBus::map(std::uint32_t first, std::uint32_t count, DcrDevice& device, std::string name) {
     if (count == 0 || first >= register_count || count > register_count - first)
         throw Error(fmt::format("{}: no such DCR range: {:#x}+{:#x}", name, first, count));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,10 @@ class MmioDevice {
     virtual ~MmioDevice() = default;
     virtual std::uint64_t read(std::uint64_t offset, unsigned size) = 0;
     virtual void write(std::uint64_t offset, unsigned size, std::uint64_t value) = 0;
+    /// Stores of these bytes at one offset, one after the other.
+    virtual void write_bytes(std::uint64_t offset, std::span<const std::uint8_t> bytes) {
+        for (const std::uint8_t byte : bytes) write(offset, 1, byte);
+    }
 };
 
 /// Guest physical address space outside RAM.
@@ -33,6 +38,8 @@ class Bus {
     std::uint64_t read(std::uint64_t address, unsigned size);
     /// Bits of `value` above `size` bytes are ignored.
     void write(std::uint64_t address, unsigned size, std::uint64_t value);
+    /// Stores of these bytes at one address, one after the other.
+    void write_bytes(std::uint64_t address, std::span<const std::uint8_t> bytes);
 
   private:
     struct Mapping {

@@ -64,6 +64,18 @@ void Uart16550::write(std::uint64_t offset, unsigned size, std::uint64_t value) 
                        static_cast<std::uint8_t>(value >> (8 * (size - 1 - i)) & 0xff));
 }
 
+// Most of what a guest prints comes here: at once if every byte just leaves.
+void Uart16550::write_bytes(std::uint64_t offset, std::span<const std::uint8_t> bytes) {
+    if (bytes.empty()) return;
+    if ((offset & 7) != data || (line_control_ & line::divisor_access) != 0 || loopback()) {
+        MmioDevice::write_bytes(offset, bytes);
+        return;
+    }
+    if (sink_) sink_->write(bytes);
+    transmit_pending_ = true;
+    update_irq();
+}
+
 void Uart16550::receive(std::span<const std::uint8_t> bytes) {
     for (const std::uint8_t byte : bytes) {
         if (backlog_.size() == backlog_limit) {
@@ -87,14 +99,12 @@ std::uint8_t Uart16550::read_register(unsigned reg) {
             transmit_pending_ = false;
             update_irq();
         }
-        return low_byte(source | (fifo_control_ & fifo::enabled ? id::fifos_enabled : 0u) |
-                        (fifo_control_ & fifo::are_long ? id::long_fifos : 0u));
+        return identification(source);
     }
     case lcr: return line_control_;
     case mcr: return modem_control_;
     case lsr: {
-        const unsigned ready = fifo_count_ ? line::data_ready : 0u;
-        const std::uint8_t value = low_byte(ready | line_errors_ | line::holding_empty | line::transmitter_empty);
+        const std::uint8_t value = line_status();
         line_errors_ = 0;
         update_irq();
         return value;
@@ -235,6 +245,49 @@ void Uart16550::update_modem_status() {
     modem_lines_ = lines;
 }
 
-void Uart16550::update_irq() { irq_.set(interrupt_id() != id::none); }
+std::uint8_t Uart16550::line_status() const {
+    const unsigned ready = fifo_count_ ? line::data_ready : 0u;
+    return low_byte(ready | line_errors_ | line::holding_empty | line::transmitter_empty);
+}
+
+std::uint8_t Uart16550::identification(std::uint8_t source) const {
+    return low_byte(source | (fifo_control_ & fifo::enabled ? id::fifos_enabled : 0u) |
+                    (fifo_control_ & fifo::are_long ? id::long_fifos : 0u));
+}
+
+// Whoever is interrupted finds the registers as they are now.
+void Uart16550::update_irq() {
+    update_window();
+    irq_.set(interrupt_id() != id::none);
+}
+
+void Uart16550::use_window(RegisterWindow window) {
+    window_ = window;
+    update_window();
+}
+
+void Uart16550::update_window() {
+    const auto bit = [](Register reg, bool set) { return set ? 1u << reg : 0u; };
+    const bool divisor = (line_control_ & line::divisor_access) != 0;
+    const std::uint8_t source = interrupt_id();
+    const bool empty = fifo_count_ == 0;
+    // Reading the others acknowledges something, or in loopback may come behind bytes that wait.
+    const unsigned loads = bit(data, divisor || (empty && !loopback())) | bit(ier, true) | bit(lcr, true) |
+                           bit(mcr, true) | bit(scr, true) | bit(iir_fcr, source != id::transmitter && !loopback()) |
+                           bit(lsr, line_errors_ == 0 && !loopback()) | bit(msr, modem_deltas_ == 0);
+    const RegisterWindow::Values values{divisor ? divisor_low_ : std::uint8_t{0},
+                                        divisor ? divisor_high_ : interrupt_enable_,
+                                        identification(source),
+                                        line_control_,
+                                        modem_control_,
+                                        line_status(),
+                                        low_byte(modem_lines_ | modem_deltas_),
+                                        scratch_};
+    // A byte to be sent may wait unless it causes an interrupt that is not pending yet.
+    const bool interrupts =
+        loopback() ? interrupt_enable_ != 0 : (interrupt_enable_ & enable::transmitter) != 0 && !transmit_pending_;
+    const unsigned keeps = bit(ier, true) | bit(lcr, true) | bit(mcr, true) | bit(scr, true);
+    window_.set(low_byte(loads), values, low_byte(~bit(data, !divisor && !interrupts)), low_byte(keeps));
+}
 
 } // namespace untrap::vmm

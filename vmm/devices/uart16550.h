@@ -9,6 +9,7 @@
 #include "vmm/devices/bus.h"
 #include "vmm/devices/char_backend.h"
 #include "vmm/devices/irq_line.h"
+#include "vmm/devices/register_window.h"
 
 namespace untrap::vmm {
 
@@ -23,8 +24,12 @@ class Uart16550 final : public MmioDevice, public CharInput {
 
     std::uint64_t read(std::uint64_t offset, unsigned size) override;
     void write(std::uint64_t offset, unsigned size, std::uint64_t value) override;
+    void write_bytes(std::uint64_t offset, std::span<const std::uint8_t> bytes) override;
     void receive(std::span<const std::uint8_t> bytes) override;
     void reset();
+    /// Where the host finds the registers whose reads have no effect, and which stores to THR can wait: those that
+    /// change nothing that the guest could see.
+    void use_window(RegisterWindow window);
 
     /// Bytes waiting for the guest: receiver plus backlog.
     std::size_t pending() const { return fifo_count_ + backlog_.size(); }
@@ -45,10 +50,14 @@ class Uart16550 final : public MmioDevice, public CharInput {
     std::uint8_t modem_status_lines() const;
     void update_modem_status();
     void update_irq();
+    void update_window();
+    std::uint8_t line_status() const;
+    std::uint8_t identification(std::uint8_t source) const;
     bool loopback() const;
 
     IrqLine irq_;
     CharSink* sink_;
+    RegisterWindow window_;
 
     std::uint8_t interrupt_enable_ = 0;
     std::uint8_t fifo_control_ = 0;

@@ -90,6 +90,19 @@ void Board::add_virtio_devices(const MachineOptions& options, const GuestMemory&
     }
 }
 
+void Board::share_registers(abi::UntrapRegisters& page, const std::string& console_ends) {
+    abi::UntrapRegisterBlock& console = page.blocks[0];
+    console.base = board::uart0.base;
+    for (const char end : console_ends) {
+        if (console.end_count == std::size(console.ends)) break;
+        console.ends[console.end_count++] = static_cast<std::uint8_t>(end);
+    }
+    page.blocks[1].base = board::uart1.base;
+    uart0_.use_window(RegisterWindow(page.blocks[0]));
+    uart1_.use_window(RegisterWindow(page.blocks[1]));
+    page.count = 2;
+}
+
 bool Board::console_input_full() const { return console_input_ == &uart0_ && uart0_.pending() >= input_backlog; }
 
 std::vector<board::MmioSlot> Board::virtio_slots() const {

@@ -44,6 +44,9 @@ class Board {
     // What the I/O thread polls for the devices.
     const std::vector<IoSource*>& io_sources() const { return io_sources_; }
 
+    // The UARTs' registers as the host finds them. What ends a piece of console output comes at once.
+    void share_registers(abi::UntrapRegisters& page, const std::string& console_ends);
+
     // Slots with a device behind them, in the order of their addresses.
     std::vector<board::MmioSlot> virtio_slots() const;
 

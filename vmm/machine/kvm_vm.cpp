@@ -198,6 +198,25 @@ void KvmVm::set_boot_registers(const BootRegisters& boot) {
 
 int KvmVm::run() { return backend_->ioctl(vcpu_fd_, abi::ioctl_run, nullptr); }
 
+// The page of the vCPU's mapping that a capability tells, or null.
+void* KvmVm::device_page(std::uint32_t capability, std::size_t bytes) {
+    constexpr std::size_t page = 4096;
+    const auto number = static_cast<std::size_t>(check_extension(capability));
+    if (number == 0 || number * page + bytes > run_bytes_) return nullptr;
+    return reinterpret_cast<std::uint8_t*>(run_) + number * page;
+}
+
+abi::UntrapRegisters* KvmVm::device_registers() {
+    ring_ = static_cast<abi::kvm_coalesced_mmio_ring*>(device_page(abi::cap_coalesced_mmio, sizeof *ring_));
+    if (ring_ == nullptr) return nullptr;
+    return static_cast<abi::UntrapRegisters*>(device_page(abi::cap_untrap_registers, sizeof(abi::UntrapRegisters)));
+}
+
+void KvmVm::coalesce(std::uint64_t base, std::uint32_t bytes) {
+    abi::kvm_coalesced_mmio_zone zone{.addr = base, .size = bytes, .pio = 0};
+    call(vm_fd_, abi::ioctl_register_coalesced_mmio, &zone, "KVM_REGISTER_COALESCED_MMIO");
+}
+
 void KvmVm::set_external_interrupt(bool asserted) {
     abi::kvm_interrupt request{.irq = asserted ? abi::interrupt_set_level : abi::interrupt_unset};
     call(vcpu_fd_, abi::ioctl_interrupt, &request, "KVM_INTERRUPT");

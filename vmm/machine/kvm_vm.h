@@ -42,6 +42,14 @@ class KvmVm {
     abi::kvm_run& run_page() { return *run_; }
     // KVM_RUN: 0, or -errno.
     int run();
+    // Where the host finds the registers of devices; null where it does not look, or does not keep stores for later.
+    abi::UntrapRegisters* device_registers();
+    // Stores there may be kept for later. Throws Error.
+    void coalesce(std::uint64_t base, std::uint32_t bytes);
+    // What was kept since the last call, in order, after each run() and before anything else of what it came back with.
+    template <typename Take>
+    void take_stores(Take&& take);
+    bool has_stores() const { return ring_ != nullptr && ring_->first != ring_->last; }
 
     // From any thread, also while the vCPU runs.
     void set_external_interrupt(bool asserted);
@@ -71,6 +79,7 @@ class KvmVm {
     void choose_levels(const MachineOptions& options);
     void configure(const MachineOptions& options, bool real_time_idle, bool want_statistics);
     void keep_exit_sites();
+    void* device_page(std::uint32_t capability, std::size_t bytes);
     int call(int fd, std::uint32_t request, void* argument, std::string_view what);
     void release();
 
@@ -80,10 +89,22 @@ class KvmVm {
     int vcpu_fd_ = -1;
     abi::kvm_run* run_ = nullptr;
     std::size_t run_bytes_ = 0;
+    abi::kvm_coalesced_mmio_ring* ring_ = nullptr;
     bool has_additions_ = false;
     std::uint64_t levels_ = 0;
     std::uint32_t timebase_hz_ = abi::timebase_hz;
 };
+
+template <typename Take>
+void KvmVm::take_stores(Take&& take) {
+    // The vCPU is at rest: nothing is added.
+    std::uint32_t first = ring_->first;
+    for (const std::uint32_t last = ring_->last; first != last && first < abi::coalesced_mmio_max;) {
+        take(ring_->coalesced_mmio[first]);
+        first = first + 1 == abi::coalesced_mmio_max ? 0 : first + 1;
+    }
+    ring_->first = first;
+}
 
 // The levels of a mask as "1 2 3".
 std::string level_list(std::uint64_t levels);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "vmm/machine/machine.h"
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -8,6 +9,7 @@
 #include <exception>
 #include <fmt/format.h>
 #include <optional>
+#include <span>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
@@ -55,6 +57,7 @@ class Machine {
           console_(STDOUT_FILENO, options.until, stop_, options.marks), board_(machine, memory_, wires()) {
         vm_.add_memory(memory_.regions());
         memory_.set_write_observer([this](std::uint64_t gpa, std::uint64_t bytes) { vm_.memory_written(gpa, bytes); });
+        share_registers();
         if (machine.patch && !machine.site_cache.empty()) {
             site_cache_.emplace(machine.site_cache);
             vm_.set_known_sites(site_cache_->sites());
@@ -103,6 +106,16 @@ class Machine {
     }
 
   private:
+    // Lines come when they end, and the text that ends the run when it is complete.
+    void share_registers() {
+        abi::UntrapRegisters* page = vm_.device_registers();
+        if (page == nullptr) return;
+        std::string ends = "\n";
+        if (!options_.until.empty()) ends += options_.until.back();
+        board_.share_registers(*page, ends);
+        for (const board::MmioSlot* uart : {&board::uart0, &board::uart1}) vm_.coalesce(uart->base, 1);
+    }
+
     Board::Wires wires() {
         return {.external_interrupt = [this](bool asserted) { vm_.set_external_interrupt(asserted); },
                 .console = console_,
@@ -115,6 +128,7 @@ class Machine {
             // guest instruction every time.
             if (stop_.requested()) return stopped(result);
             const int status = vm_.run();
+            if (vm_.has_stores()) make_stores();
             if (status == -EINTR || status == -EAGAIN) continue;
             if (status < 0) {
                 result.end = RunEnd::host_failed;
@@ -177,14 +191,40 @@ class Machine {
         return false;
     }
 
+    // The devices take numbers as a big-endian CPU sees them; the bytes lie as they do in memory.
+    void make_store(std::uint64_t address, unsigned size, const std::uint8_t* data) {
+        std::uint64_t value = 0;
+        for (unsigned i = 0; i < size; ++i) value = value << 8 | data[i];
+        board_.bus().write(address, size, value);
+    }
+
+    // What the host kept came before the access that ended the run. Bytes to one address are a text.
+    void make_stores() {
+        const std::lock_guard guard(lock_);
+        std::array<std::uint8_t, abi::coalesced_mmio_max> text;
+        std::size_t length = 0;
+        std::uint64_t address = 0;
+        const auto print = [&] {
+            if (length != 0) board_.bus().write_bytes(address, std::span(text).first(length));
+            length = 0;
+        };
+        vm_.take_stores([&](const abi::kvm_coalesced_mmio& store) {
+            if (store.len != 1 || store.phys_addr != address || length == text.size()) print();
+            if (store.len == 1) {
+                address = store.phys_addr;
+                text[length++] = store.data[0];
+            } else {
+                make_store(store.phys_addr, store.len <= sizeof store.data ? store.len : 0, store.data);
+            }
+        });
+        print();
+    }
+
     void handle_mmio(abi::kvm_exit_mmio& access) {
         const std::lock_guard guard(lock_);
         const unsigned size = access.len <= sizeof access.data ? access.len : 0;
-        // The devices take numbers as a big-endian CPU sees them; the bytes lie as they do in memory.
         if (access.is_write != 0) {
-            std::uint64_t value = 0;
-            for (unsigned i = 0; i < size; ++i) value = value << 8 | access.data[i];
-            board_.bus().write(access.phys_addr, size, value);
+            make_store(access.phys_addr, size, access.data);
         } else {
             std::uint64_t value = board_.bus().read(access.phys_addr, size);
             for (unsigned i = size; i-- > 0; value >>= 8) access.data[i] = static_cast<std::uint8_t>(value);
