@@ -13,7 +13,8 @@ extern "C" {
 extern const std::uint32_t untrap_world_vector[], untrap_world_vector_end[];
 extern const std::uint32_t untrap_world_code[], untrap_world_code_end[];
 extern const std::uint32_t untrap_world_left[], untrap_world_program[], untrap_world_system_call[];
-extern const std::uint32_t untrap_world_data_storage[], untrap_world_data_tlb_error[], untrap_world_instruction_tlb_error[];
+extern const std::uint32_t untrap_world_data_storage[], untrap_world_data_tlb_error[],
+    untrap_world_instruction_tlb_error[];
 extern const std::uint32_t untrap_world_handler_leave[], untrap_world_handler_finish[];
 extern const std::uint32_t untrap_handler_return_begin[], untrap_handler_return_end[];
 std::uint32_t untrap_core_trace;
