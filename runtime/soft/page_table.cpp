@@ -9,7 +9,7 @@ namespace untrap::runtime::soft {
 
 namespace {
 
-constexpr std::size_t bytes = sizeof(x64::PageEntry) * x64::flat_pages;
+constexpr std::size_t bytes = sizeof(x64::FlatPages);
 
 } // namespace
 
@@ -18,9 +18,9 @@ PageTable::PageTable() {
     if (memory == MAP_FAILED) throw std::bad_alloc();
     // A guest uses little of its address space, and in many places: large pages would only take time to clear.
     madvise(memory, bytes, MADV_NOHUGEPAGE);
-    entries_ = static_cast<x64::PageEntry*>(memory);
+    pages_ = static_cast<x64::FlatPages*>(memory);
 }
 
-PageTable::~PageTable() { munmap(entries_, bytes); }
+PageTable::~PageTable() { munmap(pages_, bytes); }
 
 } // namespace untrap::runtime::soft

@@ -14,22 +14,25 @@ class PageTable {
     PageTable(const PageTable&) = delete;
     PageTable& operator=(const PageTable&) = delete;
 
-    const x64::PageEntry* entries() const { return entries_; }
-    void forget_page(std::uint32_t page) { entries_[page >> x64::soft_tlb_page_shift] = {}; }
+    const x64::FlatPages* entries() const { return pages_; }
+    void forget_page(std::uint32_t page) { set(page, 0, 0); }
     // What an entry of the software TLB, used or not, stands for.
     void show(const x64::SoftTlbEntry& entry) {
         const bool load = entry.read_tag != no_tag;
-        if (load) at(entry.read_tag) = {entry.addend, entry.write_tag != no_tag ? entry.addend : 0};
+        if (load) set(entry.read_tag, entry.addend, entry.write_tag != no_tag ? entry.addend : 0);
     }
     void forget(const x64::SoftTlbEntry& entry) {
-        if (entry.read_tag != no_tag) at(entry.read_tag) = {};
+        if (entry.read_tag != no_tag) set(entry.read_tag, 0, 0);
     }
 
   private:
     static constexpr std::uint32_t no_tag = x64::SoftTlbEntry{}.read_tag;
-    x64::PageEntry& at(std::uint32_t page) { return entries_[page >> x64::soft_tlb_page_shift]; }
+    void set(std::uint32_t page, std::uint64_t load, std::uint64_t store) {
+        pages_->load[page >> x64::soft_tlb_page_shift] = load;
+        pages_->store[page >> x64::soft_tlb_page_shift] = store;
+    }
 
-    x64::PageEntry* entries_;
+    x64::FlatPages* pages_;
 };
 
 } // namespace untrap::runtime::soft

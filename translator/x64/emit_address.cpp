@@ -58,20 +58,32 @@ void BlockWriter::update_base(Instruction insn) {
 }
 
 void BlockWriter::find_entry(const Gp& ea) {
+    if (flat()) {
+        if (ea.id() != host::ecx.id()) a_.mov(host::ecx, ea);
+        a_.shr(host::ecx, soft_tlb_page_shift);
+        return;
+    }
     if (has_bmi2_) {
         a_.rorx(host::ecx, ea, soft_tlb_page_shift - soft_tlb_entry_shift);
     } else {
         if (ea.id() != host::ecx.id()) a_.mov(host::ecx, ea);
         a_.shr(host::ecx, soft_tlb_page_shift - soft_tlb_entry_shift);
     }
-    a_.and_(host::ecx, ((flat() ? flat_pages : soft_tlb_entries) - 1) << soft_tlb_entry_shift);
-    if (!flat()) a_.add(host::rcx, host::qword_ptr(state_reg, slot_offset(slot_soft_tlb)));
+    a_.and_(host::ecx, (soft_tlb_entries - 1) << soft_tlb_entry_shift);
+    a_.add(host::rcx, host::qword_ptr(state_reg, slot_offset(slot_soft_tlb)));
 }
 
+namespace {
+
+constexpr std::int32_t flat_table(bool store) {
+    return static_cast<std::int32_t>(store ? offsetof(FlatPages, store) : offsetof(FlatPages, load));
+}
+
+} // namespace
+
 void BlockWriter::take_addend(bool store, const Label& fail) {
-    const auto right = static_cast<std::int32_t>(store ? offsetof(PageEntry, store) : offsetof(PageEntry, load));
     a_.mov(host::rdx, host::qword_ptr(state_reg, slot_offset(slot_soft_tlb)));
-    a_.mov(host::rcx, host::qword_ptr(host::rdx, host::rcx, 0, right));
+    a_.mov(host::rcx, host::qword_ptr(host::rdx, host::rcx, flat_entry_shift, flat_table(store)));
     a_.test(host::rcx, host::rcx);
     a_.jz(fail);
 }
@@ -163,11 +175,9 @@ void BlockWriter::look_up_tagged(const PageCheck& check, const Label& fail) {
 void BlockWriter::look_up_known(const PageCheck& check, const Label& fail) {
     const std::uint32_t page = check.ea & static_cast<std::uint32_t>(page_mask);
     if (flat()) {
-        const auto entry = static_cast<std::int32_t>(check.ea >> soft_tlb_page_shift << soft_tlb_entry_shift);
-        const auto right =
-            static_cast<std::int32_t>(check.stores ? offsetof(PageEntry, store) : offsetof(PageEntry, load));
+        const auto entry = static_cast<std::int32_t>(check.ea >> soft_tlb_page_shift << flat_entry_shift);
         a_.mov(host::rcx, host::qword_ptr(state_reg, slot_offset(slot_soft_tlb)));
-        a_.mov(host::rcx, host::qword_ptr(host::rcx, entry + right));
+        a_.mov(host::rcx, host::qword_ptr(host::rcx, entry + flat_table(check.stores)));
         a_.test(host::rcx, host::rcx);
         a_.jz(fail);
         return;

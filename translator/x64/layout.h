@@ -47,7 +47,7 @@ inline constexpr std::array<std::uint8_t, 32> pinned_id = [] {
 
 // CpuState::engine_slots.
 enum Slot : unsigned {
-    slot_soft_tlb,    // PageEntry[flat_pages] or SoftTlbEntry[soft_tlb_entries] of the current data context
+    slot_soft_tlb,    // FlatPages or SoftTlbEntry[soft_tlb_entries] of the current data context
     slot_jump_cache,  // JumpCacheEntry[jump_cache_entries] of the current instruction context
     slot_engine,      // the engine, first argument of every helper
     slot_exit_info,   // second result of an exit
@@ -74,13 +74,15 @@ constexpr unsigned soft_tlb_index(std::uint32_t ea) { return ea >> soft_tlb_page
 
 // Optimisation::flat_tlb: what the software TLB knows, again by page number: no tag to compare, and no two pages in
 // one place.
-// Host address minus effective address, or 0. What may be stored to may be loaded from.
-struct PageEntry {
-    std::uint64_t load = 0;
-    std::uint64_t store = 0;
-};
+// Host address minus effective address, or 0. What may be stored to may be loaded from. Two tables, so that a page's
+// number is all it takes to find its entry.
 inline constexpr unsigned flat_pages = 1U << (32 - soft_tlb_page_shift);
-static_assert(sizeof(PageEntry) == 1U << soft_tlb_entry_shift);
+inline constexpr unsigned flat_entry_shift = 3;
+struct FlatPages {
+    std::uint64_t load[flat_pages];
+    std::uint64_t store[flat_pages];
+};
+static_assert(sizeof(FlatPages) == std::size_t{2} * flat_pages << flat_entry_shift);
 
 // Where an indirect or far branch goes: one direct-mapped table per instruction context, indexed by EA.
 struct JumpCacheEntry {
