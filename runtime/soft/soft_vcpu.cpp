@@ -33,8 +33,8 @@ static_assert(abi::timebase_hz == 400'000'000);
 constexpr std::uint64_t ticks_of(std::uint64_t nanoseconds) { return nanoseconds / 5 * 2 + nanoseconds % 5 * 2 / 5; }
 constexpr std::uint64_t nanoseconds_of(std::uint64_t ticks) { return ticks / 2 * 5 + (ticks % 2 * 5 + 1) / 2; }
 
-// What waits in the ring of coalesced MMIO waits for a hundredth of a second at most.
-constexpr std::uint64_t drain_ticks = abi::timebase_hz / 100;
+// What waits in the ring of coalesced MMIO waits for a thousandth of a second at most.
+constexpr std::uint64_t drain_ticks = abi::timebase_hz / 1000;
 
 abi::kvm_run* new_run_page() {
     void* page = ::operator new (SoftVcpu::run_bytes, std::align_val_t{SoftVcpu::page_bytes});
