@@ -141,7 +141,7 @@ class BlockWriter {
     Gp address_of(isa::Instruction insn); // the register that holds it, eax if no guest register does
     void update_base(isa::Instruction insn);
     bool flat() const { return optimises(Optimisation::flat_tlb); }
-    void find_entry(const Gp& ea); // rcx: SoftTlbEntry of the page; flat: the page's number
+    void find_entry(const Gp& ea);                           // rcx: SoftTlbEntry of the page; flat: the page's number
     void take_addend(bool store, const asmjit::Label& fail); // rcx: from there, the addend; clobbers edx
     // Goes to fail if EA .. EA+bytes-1 is not in one page. Clobbers edx.
     void stay_in_page(const Gp& ea, unsigned bytes, const asmjit::Label& fail);
