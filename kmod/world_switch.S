@@ -128,6 +128,23 @@ enter_guest:
 	cmpwi	r6,0
 	.endm
 
+/* For paths that need more registers. */
+	.macro	save_r8_to_r12
+	stw	r8,WORLD_GPR(8)(r4)
+	stw	r9,WORLD_GPR(9)(r4)
+	stw	r10,WORLD_GPR(10)(r4)
+	stw	r11,WORLD_GPR(11)(r4)
+	stw	r12,WORLD_GPR(12)(r4)
+	.endm
+
+	.macro	restore_r8_to_r12
+	lwz	r8,WORLD_GPR(8)(r4)
+	lwz	r9,WORLD_GPR(9)(r4)
+	lwz	r10,WORLD_GPR(10)(r4)
+	lwz	r11,WORLD_GPR(11)(r4)
+	lwz	r12,WORLD_GPR(12)(r4)
+	.endm
+
 /* And ends with: the exit is counted, the guest goes on by SRR0 and SRR1. cr: where the guest's CR is. */
 	.macro	finish reason cr
 	lwz	r3,WORLD_EXITS+4*\reason(r4)
