@@ -21,11 +21,9 @@ using runtime::RunExit;
 constexpr std::uint32_t origin = Comparison::origin, uncached = 0x80000000, cached = 0x80010000;
 constexpr std::uint64_t device = 0x1EF600300, other_device = 0x1EF700300;
 constexpr std::uint32_t offset = 0x300;
-constexpr Word lbz(Word rt, Word ra, Word d) { return code::d_form(34, rt, ra, d); }
 constexpr Word lbzu(Word rt, Word ra, Word d) { return code::d_form(35, rt, ra, d); }
 constexpr Word lbzx(Word rt, Word ra, Word rb) { return code::x_form(rt, ra, rb, 87); }
 constexpr Word stbx(Word rt, Word ra, Word rb) { return code::x_form(rt, ra, rb, 215); }
-constexpr Word bdnz(std::int32_t distance) { return 16U << 26 | 16U << 21 | (static_cast<Word>(distance) & 0xFFFC); }
 constexpr Word done = code::mtdcr(Comparison::dcr_done, 0);
 
 struct Pages {
@@ -104,7 +102,8 @@ TEST_CASE("a guest that prints asks for nothing but the end of the line", "[devi
     });
     for (const std::uint32_t base : {uncached, cached}) {
         std::uint32_t at = origin;
-        for (const Word word : {lbz(8, 4, 5), lbzx(9, 4, 5), code::stb(7, 4, 0), stbx(8, 4, 6), bdnz(-16), done}) {
+        for (const Word word :
+             {code::lbz(8, 4, 5), lbzx(9, 4, 5), code::stb(7, 4, 0), stbx(8, 4, 6), code::bdnz(-16), done}) {
             board.put(at, word);
             at += 4;
         }
@@ -137,41 +136,41 @@ TEST_CASE("the same access by other code, elsewhere, or of another register", "[
         board.compare_rings();
         return exit;
     };
-    CHECK(runs(lbz(8, 4, 5), uncached) == RunExit::dcr);
+    CHECK(runs(code::lbz(8, 4, 5), uncached) == RunExit::dcr);
     CHECK(board.guest.native->state().gpr[8] == 0x15);
-    CHECK(runs(lbz(9, 4, 5), uncached) == RunExit::dcr); // another word at the same place
+    CHECK(runs(code::lbz(9, 4, 5), uncached) == RunExit::dcr); // another word at the same place
     CHECK(board.guest.native->state().gpr[9] == 0x15);
-    CHECK(runs(lbz(9, 4, 6), uncached) == RunExit::dcr);
+    CHECK(runs(code::lbz(9, 4, 6), uncached) == RunExit::dcr);
     CHECK(runs(lbzu(9, 4, 6), uncached) == RunExit::dcr);
-    CHECK(runs(lbz(9, 4, 0), uncached) == RunExit::mmio);
-    CHECK(runs(lbz(8, 4, 5), uncached) == RunExit::dcr);
+    CHECK(runs(code::lbz(9, 4, 0), uncached) == RunExit::mmio);
+    CHECK(runs(code::lbz(8, 4, 5), uncached) == RunExit::dcr);
     board.both([](Pages& pages) { pages.registers.blocks[0].values[5] = 0x77; });
-    CHECK(runs(lbz(8, 4, 5), uncached) == RunExit::dcr);
+    CHECK(runs(code::lbz(8, 4, 5), uncached) == RunExit::dcr);
     CHECK(board.guest.native->state().gpr[8] == 0x77);
     board.both([](Pages& pages) { pages.registers.blocks[0].loads = 0; });
-    CHECK(runs(lbz(8, 4, 5), uncached) == RunExit::mmio);
+    CHECK(runs(code::lbz(8, 4, 5), uncached) == RunExit::mmio);
     board.both([](Pages& pages) { pages.registers.blocks[0].loads = 0xFF; });
-    CHECK(runs(lbz(8, 4, 5), uncached) == RunExit::dcr);
+    CHECK(runs(code::lbz(8, 4, 5), uncached) == RunExit::dcr);
     // Another device, and memory, at the address.
     board.guest.both([](Machine& machine) {
         machine.vcpu().set_tlb_entry(
             5, {uncached | 0x210, (other_device & 0xFFFFF000) | 1, TlbEntry::sr | TlbEntry::sw, 0});
     });
-    CHECK(runs(lbz(8, 4, 5), uncached) == RunExit::mmio);
+    CHECK(runs(code::lbz(8, 4, 5), uncached) == RunExit::mmio);
     board.guest.both([](Machine& machine) {
         machine.vcpu().set_tlb_entry(5, {uncached | 0x210, 0x40000, TlbEntry::sr | TlbEntry::sw, 0});
         machine.put(0x40304, 0x00310000);
     });
-    CHECK(runs(lbz(8, 4, 5), uncached) == RunExit::dcr);
+    CHECK(runs(code::lbz(8, 4, 5), uncached) == RunExit::dcr);
     CHECK(board.guest.native->state().gpr[8] == 0x31);
     // The block is moved, or gone.
-    CHECK(runs(lbz(8, 4, 5), cached) == RunExit::dcr);
+    CHECK(runs(code::lbz(8, 4, 5), cached) == RunExit::dcr);
     board.both([](Pages& pages) { pages.registers.blocks[0].base = other_device; });
-    CHECK(runs(lbz(8, 4, 5), cached) == RunExit::mmio);
+    CHECK(runs(code::lbz(8, 4, 5), cached) == RunExit::mmio);
     board.both([](Pages& pages) { pages.registers.blocks[0].base = device; });
-    CHECK(runs(lbz(8, 4, 5), cached) == RunExit::dcr);
+    CHECK(runs(code::lbz(8, 4, 5), cached) == RunExit::dcr);
     board.both([](Pages& pages) { pages.registers.count = 0; });
-    CHECK(runs(lbz(8, 4, 5), cached) == RunExit::mmio);
+    CHECK(runs(code::lbz(8, 4, 5), cached) == RunExit::mmio);
 }
 
 TEST_CASE("random accesses to a device whose pages change at random", "[device]") {
@@ -193,11 +192,11 @@ TEST_CASE("random accesses to a device whose pages change at random", "[device]"
         constexpr unsigned length = 12;
         for (unsigned i = 0; i < length; ++i) {
             const Word reg = random.chance(50) ? 0 : random.below(8), rt = 7 + random.below(3);
-            const Word all[] = {lbz(rt, 4, reg),    lbzx(rt, 4, 5),      code::stb(rt, 4, reg), stbx(rt, 4, 6),
-                                code::stb(7, 4, 0), code::addi(7, 7, 1), code::stw(7, 4, 0),    code::lwz(rt, 4, 4)};
+            const Word all[] = {code::lbz(rt, 4, reg), lbzx(rt, 4, 5),      code::stb(rt, 4, reg), stbx(rt, 4, 6),
+                                code::stb(7, 4, 0),    code::addi(7, 7, 1), code::stw(7, 4, 0),    code::lwz(rt, 4, 4)};
             board.put(origin + 4 * i, all[random.below(8)]);
         }
-        board.put(origin + 4 * length, bdnz(-4 * static_cast<std::int32_t>(length)));
+        board.put(origin + 4 * length, code::bdnz(-4 * static_cast<std::int32_t>(length)));
         board.put(origin + 4 * length + 4, done);
         board.restart(random.chance(50) ? uncached : cached, 3);
         for (;;) {

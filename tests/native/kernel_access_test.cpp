@@ -22,10 +22,8 @@ constexpr std::uint32_t origin = Comparison::origin, page = 0x80000000;
 constexpr std::uint64_t real = 0x40000;
 constexpr unsigned process = 3, rounds = 40;
 constexpr unsigned data_miss = static_cast<unsigned>(isa::Interrupt::data_tlb_error);
-constexpr Word bdnz(std::int32_t distance) { return 16U << 26 | 16U << 21 | (static_cast<Word>(distance) & 0xFFFC); }
 constexpr Word lwzu(Word rt, Word ra, Word d) { return code::d_form(33, rt, ra, d); }
 constexpr Word stwu(Word rt, Word ra, Word d) { return code::d_form(37, rt, ra, d); }
-constexpr Word lbz(Word rt, Word ra, Word d) { return code::d_form(34, rt, ra, d); }
 const Word opens = code::mtspr(isa::spr::pid, 10), closes = code::mtspr(isa::spr::pid, 11);
 
 class Kernel {
@@ -42,7 +40,7 @@ class Kernel {
 
     // `body` is run so often, by CTR; at its end comes the exit.
     void run(std::vector<Word> body, unsigned count = rounds, unsigned expected_dcr = Comparison::dcr_done) {
-        body.push_back(bdnz(-4 * static_cast<std::int32_t>(body.size())));
+        body.push_back(code::bdnz(-4 * static_cast<std::int32_t>(body.size())));
         body.push_back(code::mtdcr(Comparison::dcr_done, 0));
         std::uint32_t at = origin;
         for (const Word word : body) {
@@ -91,7 +89,7 @@ class Kernel {
 
 TEST_CASE("a single access to a process's memory is one exit", "[access]") {
     Kernel kernel;
-    for (const Word access : {lbz(7, 4, 5), code::lwz(7, 4, 8), code::stw(7, 4, 12), code::stb(7, 4, 3),
+    for (const Word access : {code::lbz(7, 4, 5), code::lwz(7, 4, 8), code::stw(7, 4, 12), code::stb(7, 4, 3),
                               code::lwbrx(7, 0, 4), code::x_form(7, 0, 4, 662)}) { // stwbrx
         kernel.run({opens, access, closes});
         kernel.again();
@@ -124,10 +122,10 @@ TEST_CASE("a copy from a process's memory maps the page, and the write of PID ta
 TEST_CASE("a process's memory is closed when its PID is", "[access]") {
     Kernel kernel;
     const std::vector<Word> bodies[] = {
-        {opens, lbz(7, 4, 0), closes, lbz(7, 4, 0)},
+        {opens, code::lbz(7, 4, 0), closes, code::lbz(7, 4, 0)},
         // As often as it takes to have the page mapped.
         {opens, code::lwz(7, 4, 0), code::nop, code::lwz(7, 4, 4), code::nop, code::lwz(7, 4, 8), code::nop,
-         code::lwz(7, 4, 12), closes, lbz(7, 4, 0)},
+         code::lwz(7, 4, 12), closes, code::lbz(7, 4, 0)},
     };
     for (const std::vector<Word>& body : bodies) {
         std::vector<Word> closed = body;

@@ -16,7 +16,6 @@ namespace {
 constexpr std::uint64_t device = 0x1EF600300;
 constexpr std::uint32_t device_ea = 0x20000300;
 constexpr std::uint64_t delay = 1000;
-constexpr code::Word lbz(code::Word rt, code::Word ra, code::Word d) { return code::d_form(34, rt, ra, d); }
 constexpr code::Word sth(code::Word rt, code::Word ra, code::Word d) { return code::d_form(44, rt, ra, d); }
 
 struct Pages {
@@ -143,7 +142,7 @@ TEST_CASE("a guest's loads of known registers and stores into the ring do not en
     f.registers.blocks[0].loads = 0x20;
     f.registers.blocks[0].values[5] = 0x61;
     f.vcpu.state.gpr[6] = 0x1142;
-    f.put(Guest::origin, {lbz(4, 5, 5), code::stb(6, 5, 0), sth(6, 5, 9), lbz(7, 5, 5), END_BY_RESET(31)});
+    f.put(Guest::origin, {code::lbz(4, 5, 5), code::stb(6, 5, 0), sth(6, 5, 9), code::lbz(7, 5, 5), END_BY_RESET(31)});
     REQUIRE(f.vcpu.run() == RunExit::mmio);
     CHECK(f.vcpu.state.gpr[4] == 0x61);
     CHECK(f.vcpu.mmio().real == device + 9); // what is before it waits, in order

@@ -28,6 +28,7 @@ constexpr Word lis(Word rt, Word imm) { return d_form(15, rt, 0, imm); }
 constexpr Word addi(Word rt, Word ra, Word imm) { return d_form(14, rt, ra, imm); }
 constexpr Word ori(Word ra, Word rs, Word imm) { return d_form(24, rs, ra, imm); }
 constexpr Word lwz(Word rt, Word ra, Word d) { return d_form(32, rt, ra, d); }
+constexpr Word lbz(Word rt, Word ra, Word d) { return d_form(34, rt, ra, d); }
 constexpr Word stw(Word rt, Word ra, Word d) { return d_form(36, rt, ra, d); }
 constexpr Word stb(Word rt, Word ra, Word d) { return d_form(38, rt, ra, d); }
 constexpr Word lmw(Word rt, Word ra, Word d) { return d_form(46, rt, ra, d); }
@@ -47,6 +48,7 @@ constexpr Word tlbwe(Word rs, Word ra, Word ws) { return x_form(rs, ra, ws, 978)
 constexpr Word tlbsx_rc(Word rt, Word ra, Word rb) { return x_form(rt, ra, rb, 914) | 1; }
 constexpr Word dcbi(Word ra, Word rb) { return x_form(0, ra, rb, 470); }
 constexpr Word b(std::int32_t offset) { return 18U << 26 | (static_cast<Word>(offset) & 0x03FFFFFC); }
+constexpr Word bdnz(std::int32_t offset) { return 16U << 26 | 16U << 21 | (static_cast<Word>(offset) & 0xFFFC); }
 constexpr Word beq(Word offset) { return 16U << 26 | 12U << 21 | 2U << 16 | (offset & 0xFFFC); }
 constexpr Word nop = 0x60000000, sc = 0x44000002, trap = 0x7FE00008, rfi = 0x4C000064, rfci = 0x4C000066,
                illegal = 0x00000000;
