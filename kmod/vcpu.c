@@ -188,8 +188,8 @@ static void free_vcpu(struct untrap_vcpu* vcpu) {
     kfree(vcpu);
 }
 
-// What waits in the ring of coalesced MMIO waits for a hundredth of a second at most.
-#define DRAINS_PER_SECOND 100
+// What waits in the ring of coalesced MMIO waits for a thousandth of a second at most.
+#define DRAINS_PER_SECOND 1000
 
 static struct untrap_vcpu* create(struct untrap_vm* vm) {
     struct untrap_vcpu* vcpu = kzalloc(sizeof(*vcpu), GFP_KERNEL_ACCOUNT);

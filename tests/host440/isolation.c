@@ -67,8 +67,7 @@ static void check_canaries(void) {
     CHECK(sum_of_file("/bin/busybox") == file_sum); // in the host's page cache
 }
 
-// ---- the tests of guest/isolation.c
-// ----------------------------------------------------------------------------------
+// ---- the tests of guest/isolation.c --------------------------------------------------------------------------------
 
 static uint32_t loads, stores, value;
 static uint64_t address;
@@ -174,12 +173,19 @@ static void test_guest(void) {
     check_figures("%u tests", texts);
 }
 
-// ---- random programs
-// -------------------------------------------------------------------------------------------------
+// ---- random programs -----------------------------------------------------------------------------------------------
 
 static uint64_t seed = 0x4405EED1ull;
 static uint64_t random_state;
 static uint32_t any(void) { return random_word(&random_state); }
+
+// A word of a program. Not of VSX (primary opcode 60): QEMU 10 raises "VSX unavailable" for xscvdpspn, xxspltib and
+// some of their neighbours before it looks whether the CPU has VSX; a 440 has no vector for that, and QEMU ends itself.
+static uint32_t any_instruction(void) {
+    const uint32_t word = any();
+
+    return word >> 26 == 60 ? word ^ 1u << 31 : word;
+}
 
 // Words that do something: of privileged instructions, loads, stores, and branches, with any operands.
 static uint32_t random_instruction(void) {
@@ -212,7 +218,7 @@ static uint32_t random_instruction(void) {
 
         return 31u << 26 | (any() & 0x03E00000) | (number & 31) << 16 | number >> 5 << 11 | 467u << 1;
     }
-    default: return any();
+    default: return any_instruction();
     }
 }
 
@@ -301,7 +307,8 @@ static void test_random_programs(void) {
     for (program = 0; program != PROGRAMS; ++program) {
         size_t i;
 
-        for (i = 0; i != MB / 4; ++i) ((uint32_t*)vm.memory)[i] = i < 16 * KB ? random_instruction() : any();
+        for (i = 0; i != MB / 4; ++i)
+            ((uint32_t*)vm.memory)[i] = i < 16 * KB ? random_instruction() : any_instruction();
         __builtin___clear_cache((char*)vm.memory, (char*)vm.memory + 64 * KB);
         for (start = 0; start != STARTS; ++start) {
             const struct itimerval limit = {.it_value = {0, 8000}};
