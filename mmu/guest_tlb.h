@@ -36,20 +36,26 @@ class GuestTlb {
     // tlbwe: writes word ws (0-2) of an entry; word 0 takes the TID from mmucr[STID]. ws = 3 is ignored. Whether that
     // changed the entry.
     bool write_word(unsigned index, unsigned ws, std::uint32_t value, std::uint32_t mmucr);
+    // The same for words 1 and 2, in line.
+    [[gnu::always_inline]] bool write_real_word(unsigned index, unsigned ws, std::uint32_t value) {
+        TlbEntry& entry = slots_[index].entry;
+        std::uint32_t& word = ws == 1 ? entry.word1 : entry.word2;
+        const std::uint32_t written = value & (ws == 1 ? TlbEntry::word1_mask : TlbEntry::word2_mask);
+        if (word == written) return false;
+        word = written;
+        ++version_;
+        return true;
+    }
     // The three tlbwe of an entry at once, where they make a valid page of 4 KB; the others are not for this. tid: from
     // MMUCR. For code that has no more than a few instructions.
     static constexpr bool is_small(std::uint32_t word0) { return (word0 & 0x2F0) == (TlbEntry::valid_bit | 0x10); }
     [[gnu::always_inline]] void replace_small(unsigned index, const std::uint32_t (&words)[3], std::uint32_t tid) {
         Slot& slot = slots_[index];
-        const std::uint32_t word0 = words[0] & TlbEntry::word0_mask;
-        slot.entry.word0 = word0;
+        slot.entry.word0 = words[0] & TlbEntry::word0_mask;
         slot.entry.word1 = words[1] & TlbEntry::word1_mask;
         slot.entry.word2 = words[2] & TlbEntry::word2_mask;
         slot.entry.tid = static_cast<std::uint8_t>(tid);
-        slot.match.key = (word0 & 0xFFFFF100) | tid; // TS is where keys have it
-        slot.match.mask = tid != 0 ? 0xFFFFF1FF : 0xFFFFF100;
-        slot.page_shift = 12;
-        move(index, slot, page_set(word0), word0 >> 28);
+        small_changed(index);
         version_ += 3;
     }
     // Whether an entry of 1 KB was there since the last clear(): several of them may share what is one page to others.
@@ -75,6 +81,15 @@ class GuestTlb {
     // The first entry that translates ea, or -1. Several matches are a programming error of the guest (the manual
     // leaves the result open); the lowest index wins here.
     int search(std::uint32_t ea, unsigned space, unsigned pid) const;
+    // The same in line, for the hottest of paths.
+    [[gnu::always_inline]] int find(std::uint32_t ea, unsigned space, unsigned pid) const {
+        const std::uint32_t key = key_of(ea, space, pid);
+        const EntrySet& page = sets_[page_set(ea)];
+        const EntrySet& segment = sets_[segment_set(ea)];
+        static_assert(entry_count == 64);
+        const int found = first_match(page[0] | segment[0], 0, key);
+        return found >= 0 ? found : first_match(page[1] | segment[1], 32, key);
+    }
 
     // Calls action(entry) for the entries other than `index` that translate some of the page of 2^shift bytes (10 to
     // 28) at ea. A guest must not have any such, but may.
@@ -98,9 +113,26 @@ class GuestTlb {
     }
 
     Translation translate(std::uint32_t ea, unsigned space, unsigned pid, bool problem_state, Access access) const;
+    // What translate() says of an address that entry `index` matches.
+    [[gnu::always_inline]] Translation through(unsigned index, std::uint32_t ea, bool problem_state,
+                                               Access access) const {
+        const TlbEntry& found = slots_[index].entry;
+        const std::uint8_t page_shift = slots_[index].page_shift;
+        const std::uint32_t offset_mask = (std::uint32_t{1} << page_shift) - 1;
+        Translation result;
+        result.index = static_cast<std::uint8_t>(index);
+        result.little_endian = found.little_endian();
+        result.page_shift = page_shift;
+        result.status = permits(found, problem_state, access) ? Translation::Status::ok : Translation::Status::denied;
+        result.real =
+            std::uint64_t{found.word1 & 0xF} << 32 | ((found.word1 & 0xFFFFFC00 & ~offset_mask) | (ea & offset_mask));
+        return result;
+    }
 
     // Permission of an entry for an access.
-    static bool permits(const TlbEntry& entry, bool problem_state, Access access);
+    static bool permits(const TlbEntry& entry, bool problem_state, Access access) {
+        return (entry.word2 >> (static_cast<unsigned>(access) + (problem_state ? 3 : 0)) & 1) != 0;
+    }
 
   private:
     // What a search compares, worked out when an entry is written: the page number above the context, which takes no
@@ -147,7 +179,25 @@ class GuestTlb {
     }
 
     void changed(unsigned index);
-    int first_match(std::uint32_t candidates, unsigned first, std::uint32_t key) const;
+    // The same for one that is_small().
+    [[gnu::always_inline]] void small_changed(unsigned index) {
+        Slot& slot = slots_[index];
+        const std::uint32_t word0 = slot.entry.word0, tid = slot.entry.tid;
+        slot.match.key = (word0 & 0xFFFFF100) | tid; // TS is where keys have it
+        slot.match.mask = tid != 0 ? 0xFFFFF1FF : 0xFFFFF100;
+        slot.page_shift = 12;
+        move(index, slot, page_set(word0), word0 >> 28);
+    }
+    // The first entry of a set whose most significant bit is entry `first`.
+    [[gnu::always_inline]] int first_match(std::uint32_t candidates, unsigned first, std::uint32_t key) const {
+        while (candidates != 0) {
+            const auto leading = static_cast<unsigned>(std::countl_zero(candidates));
+            const Match& match = slots_[first + leading].match;
+            if (((key ^ match.key) & match.mask) == 0) return static_cast<int>(first + leading);
+            candidates &= ~(0x80000000 >> leading);
+        }
+        return -1;
+    }
 
     std::array<Slot, entry_count> slots_{};
     std::array<EntrySet, set_of_nothing + 1> sets_{};

@@ -18,12 +18,35 @@ namespace {
 constexpr std::uint32_t ivpr_mask = 0xFFFF0000;
 constexpr std::uint32_t ivor_mask = 0x0000FFF0;
 
-// ESR of a fault in a data access: store, and whether a floating-point instruction made it.
-std::uint32_t data_access_esr(Vcpu& vcpu, const Trap& trap) {
-    std::uint32_t value = trap.is_store ? esr::st : 0;
-    std::uint32_t word = trap.word;
+[[gnu::always_inline]] inline void enter(Vcpu& vcpu, Interrupt which, std::uint32_t return_address) {
+    isa::CpuState& state = vcpu.state;
+    isa::StatePage& page = state.page;
+    if (is_critical(which)) {
+        page.csrr0 = return_address;
+        page.csrr1 = page.msr;
+    } else {
+        page.srr0 = return_address;
+        page.srr1 = page.msr;
+    }
+    page.msr &= surviving_msr(which);
+    state.pc = (state.ivpr & ivpr_mask) | (state.ivor[static_cast<unsigned>(which)] & ivor_mask);
+    state.reserve_valid = 0;
+    vcpu.note_delivery();
+    vcpu.leave_handler();
+    if (!is_critical(which) && vcpu.state.dbcr0 != 0) debug::interrupt_taken(vcpu);
+}
+
+// The instruction at pc, 0 if it cannot be fetched.
+[[gnu::noinline]] std::uint32_t word_at_pc(Vcpu& vcpu) {
+    std::uint32_t word = 0;
     Trap ignored;
-    if (word == 0 && !vcpu.storage.fetch(vcpu.state.pc, word, ignored)) return value;
+    return vcpu.storage.fetch(vcpu.state.pc, word, ignored) ? word : 0;
+}
+
+// ESR of a fault in a data access: store, and whether a floating-point instruction made it.
+[[gnu::always_inline]] inline std::uint32_t data_access_esr(Vcpu& vcpu, const Trap& trap) {
+    std::uint32_t value = trap.is_store ? esr::st : 0;
+    const std::uint32_t word = trap.word != 0 ? trap.word : word_at_pc(vcpu);
     // But for the indexed forms, the primary opcode tells; theirs have the first bit of the extended opcode set.
     const unsigned primary = word >> 26;
     if (primary == 31 ? (word & 0x400) != 0 && isa::decode(word).has(isa::flag::fp) : primary >= 48 && primary < 56)
@@ -31,10 +54,15 @@ std::uint32_t data_access_esr(Vcpu& vcpu, const Trap& trap) {
     return value;
 }
 
-void data_fault(Vcpu& vcpu, Interrupt which, const Trap& trap) {
-    const std::uint32_t esr_value = data_access_esr(vcpu, trap);
+[[gnu::always_inline]] inline void data_fault(Vcpu& vcpu, Interrupt which, const Trap& trap) {
+    vcpu.state.page.esr = data_access_esr(vcpu, trap);
     vcpu.state.page.dear = trap.ea;
-    deliver_with_esr(vcpu, which, vcpu.state.pc, esr_value);
+    enter(vcpu, which, vcpu.state.pc);
+}
+
+[[gnu::always_inline]] inline void deliver_data_miss(Vcpu& vcpu, const Trap& trap) {
+    data_fault(vcpu, Interrupt::data_tlb_error, trap);
+    vcpu.enter_handler(Interrupt::data_tlb_error);
 }
 
 ExitReason reason_of(TrapKind kind) {
@@ -61,23 +89,7 @@ ExitReason reason_of(TrapKind kind) {
 
 } // namespace
 
-void deliver(Vcpu& vcpu, Interrupt which, std::uint32_t return_address) {
-    isa::CpuState& state = vcpu.state;
-    isa::StatePage& page = state.page;
-    if (is_critical(which)) {
-        page.csrr0 = return_address;
-        page.csrr1 = page.msr;
-    } else {
-        page.srr0 = return_address;
-        page.srr1 = page.msr;
-    }
-    page.msr &= surviving_msr(which);
-    state.pc = (state.ivpr & ivpr_mask) | (state.ivor[static_cast<unsigned>(which)] & ivor_mask);
-    state.reserve_valid = 0;
-    vcpu.note_delivery();
-    vcpu.leave_handler();
-    if (!is_critical(which)) debug::interrupt_taken(vcpu);
-}
+void deliver(Vcpu& vcpu, Interrupt which, std::uint32_t return_address) { enter(vcpu, which, return_address); }
 
 void deliver_with_esr(Vcpu& vcpu, Interrupt which, std::uint32_t return_address, std::uint32_t esr_value) {
     vcpu.state.page.esr = esr_value;
@@ -108,6 +120,11 @@ bool next_pending(const Vcpu& vcpu, Interrupt& which) {
     return true;
 }
 
+void reflect_data_miss(Vcpu& vcpu, const Trap& trap) {
+    vcpu.count_exit(ExitReason::dtlb_real);
+    deliver_data_miss(vcpu, trap);
+}
+
 bool reflect(Vcpu& vcpu, const Trap& trap, bool already_counted) {
     isa::CpuState& state = vcpu.state;
     if (!already_counted) vcpu.count_exit(reason_of(trap.kind));
@@ -128,10 +145,7 @@ bool reflect(Vcpu& vcpu, const Trap& trap, bool already_counted) {
         return true;
     case TrapKind::fp_unavailable: deliver(vcpu, Interrupt::fp_unavailable, state.pc); return true;
     case TrapKind::alignment: data_fault(vcpu, Interrupt::alignment, trap); return true;
-    case TrapKind::data_miss:
-        data_fault(vcpu, Interrupt::data_tlb_error, trap);
-        vcpu.enter_handler(Interrupt::data_tlb_error);
-        return true;
+    case TrapKind::data_miss: deliver_data_miss(vcpu, trap); return true;
     case TrapKind::data_denied: data_fault(vcpu, Interrupt::data_storage, trap); return true;
     case TrapKind::fetch_miss:
         deliver(vcpu, Interrupt::instruction_tlb_error, state.pc);

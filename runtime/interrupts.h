@@ -43,5 +43,8 @@ bool next_pending(const Vcpu& vcpu, isa::Interrupt& which);
 // False if the guest cannot take it: a machine check with MSR[ME] clear.
 bool reflect(Vcpu& vcpu, const isa::Trap& trap, bool already_counted);
 
+// reflect() for a data TLB miss, the most frequent. The exit is counted.
+void reflect_data_miss(Vcpu& vcpu, const isa::Trap& trap);
+
 } // namespace interrupts
 } // namespace untrap::runtime

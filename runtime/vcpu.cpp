@@ -131,11 +131,6 @@ void Vcpu::set_tlb_entry(unsigned index, const mmu::TlbEntry& value) {
     if (engine_ != nullptr && !(value == before)) engine_->tlb_entry_changed(index, before);
 }
 
-void Vcpu::enter_handler(isa::Interrupt which) {
-    if (which != isa::Interrupt::data_tlb_error && which != isa::Interrupt::instruction_tlb_error) return;
-    if (patches.handler_is_hot(which, state.pc)) handler_end_ = state.retired + handler_limit;
-}
-
 void Vcpu::update_pending() {
     const auto due = [&](std::uint32_t status, std::uint32_t enable) {
         return (state.tsr & status) != 0 && (state.tcr & enable) != 0;

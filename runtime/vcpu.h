@@ -140,7 +140,10 @@ class Vcpu {
     bool in_handler_at(std::uint64_t retired) const { return retired < handler_end_; }
     void leave_handler() { handler_end_ = 0; }
     // The interrupt `which` was delivered.
-    void enter_handler(isa::Interrupt which);
+    void enter_handler(isa::Interrupt which) {
+        if (which != isa::Interrupt::data_tlb_error && which != isa::Interrupt::instruction_tlb_error) return;
+        if (patches.handler_is_hot(which, state.pc)) handler_end_ = state.retired + handler_limit;
+    }
 
     // An interrupt was delivered: finds a guest that gets nowhere.
     void note_delivery() {
@@ -160,11 +163,11 @@ class Vcpu {
 
     // A timer interrupt that the guest has asked for, enabled by MSR or not.
     bool timer_due() const {
-        const auto due = [this](std::uint32_t status, std::uint32_t enable) {
-            return (state.tsr & status) != 0 && (state.tcr & enable) != 0;
-        };
-        return due(isa::tsr::dis, isa::tcr::die) || due(isa::tsr::fis, isa::tcr::fie) ||
-               due(isa::tsr::wis, isa::tcr::wie);
+        // Status bits where their enables are.
+        static_assert(isa::tsr::wis >> 3 == isa::tcr::wie && isa::tsr::fis >> 3 == isa::tcr::fie &&
+                      isa::tsr::dis >> 1 == isa::tcr::die);
+        return (((state.tsr >> 3 & (isa::tcr::wie | isa::tcr::fie)) | (state.tsr >> 1 & isa::tcr::die)) & state.tcr) !=
+               0;
     }
 
     // What keeps the vCPU from simply running on.

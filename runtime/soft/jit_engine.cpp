@@ -51,10 +51,11 @@ std::array<PlainAccess, 64 + 1024> make_plain_accesses() {
     return table;
 }
 
+const std::array<PlainAccess, 64 + 1024> plain_accesses = make_plain_accesses();
+
 PlainAccess plain_access(std::uint32_t word) {
-    static const std::array<PlainAccess, 64 + 1024> table = make_plain_accesses();
     const std::uint32_t primary = word >> 26;
-    return table[primary == 31 ? 64 + (word >> 1 & 0x3FF) : primary];
+    return plain_accesses[primary == 31 ? 64 + (word >> 1 & 0x3FF) : primary];
 }
 
 // 256 KB: a boot asks for some 50 000 places.
@@ -95,25 +96,36 @@ std::uint32_t JitEngine::current_mode() const {
            (state.xer_so != 0 ? mode::so : 0) | ((state.fpscr & x64::fpscr_enables) != 0 ? mode::fp_enables : 0);
 }
 
-void JitEngine::select_context() {
+// All that a context depends on.
+inline std::uint32_t JitEngine::context_key() const {
     const isa::CpuState& state = vcpu_.state;
     const std::uint32_t msr = state.page.msr, pid = state.page.pid & 0xFF;
-    // All that a context depends on.
-    const std::uint32_t key = pid | (msr & (isa::msr::pr | isa::msr::fp | isa::msr::fe0 | isa::msr::fe1)) |
-                              (msr & (isa::msr::is | isa::msr::ds)) << 12 | std::uint32_t{state.xer_so} << 18 |
-                              ((state.fpscr & x64::fpscr_enables) != 0 ? 1U << 19 : 0U);
     static_assert((isa::msr::pr | isa::msr::fp | isa::msr::fe0 | isa::msr::fe1) < 0x10000 && isa::msr::fe1 > 0xFF &&
                   (isa::msr::is | isa::msr::ds) == 0x30);
+    return pid | (msr & (isa::msr::pr | isa::msr::fp | isa::msr::fe0 | isa::msr::fe1)) |
+           (msr & (isa::msr::is | isa::msr::ds)) << 12 | std::uint32_t{state.xer_so} << 18 |
+           ((state.fpscr & x64::fpscr_enables) != 0 ? 1U << 19 : 0U);
+}
+
+void JitEngine::select_context() {
+    const std::uint32_t key = context_key();
     if (key == selected_->key) return;
-    Selection& known = selections_[(key * 0x9E3779B1U) >> 28];
-    if (known.key != key) look_up_context(key, known);
-    selected_ = &known;
+    Selection& known = selections_[selection_index(key)];
+    if (known.key != key) return select(key);
+    take(known);
+}
+
+void JitEngine::select(std::uint32_t key) {
+    Selection& place = selections_[selection_index(key)];
+    look_up_context(key, place);
+    take(place);
+}
+
+inline void JitEngine::take(Selection& selection) {
+    selected_ = &selection;
     forget_windows();
-    const ShadowTlb::DataContext& data = *selected_->data;
-    vcpu_.state.engine_slots[x64::slot_soft_tlb] = optimises(Optimisation::flat_tlb)
-                                                       ? reinterpret_cast<std::uintptr_t>(data.pages.entries())
-                                                       : reinterpret_cast<std::uintptr_t>(data.entries.data());
-    vcpu_.state.engine_slots[x64::slot_jump_cache] = reinterpret_cast<std::uintptr_t>(selected_->jumps->data());
+    vcpu_.state.engine_slots[x64::slot_soft_tlb] = selection.soft_tlb;
+    vcpu_.state.engine_slots[x64::slot_jump_cache] = reinterpret_cast<std::uintptr_t>(selection.jumps->data());
 }
 
 void JitEngine::look_up_context(std::uint32_t key, Selection& found) {
@@ -126,6 +138,8 @@ void JitEngine::look_up_context(std::uint32_t key, Selection& found) {
     made.mode = current_mode();
     made.data_key = process | ((msr & isa::msr::ds) != 0 ? 0x200U : 0);
     made.data = &shadow_.data_context(made.data_key);
+    made.soft_tlb = optimises(Optimisation::flat_tlb) ? reinterpret_cast<std::uintptr_t>(made.data->pages.entries())
+                                                      : reinterpret_cast<std::uintptr_t>(made.data->entries.data());
     // Kernels run in pages that all processes share, and one context then serves them for every PID.
     const bool shared = (msr & isa::msr::pr) == 0 && !own_supervisor_code_ && optimises(Optimisation::kernel_context);
     made.instructions = &shadow_.instruction_context((shared ? 0 : process) | ((msr & isa::msr::is) != 0 ? 0x200U : 0));
@@ -161,57 +175,74 @@ bool JitEngine::interpret(void* engine, std::uint32_t word, std::uint32_t left, 
     return static_cast<JitEngine*>(engine)->execute(word, left);
 }
 
+// What the guest TLB does not have, no table made from it has.
+inline bool JitEngine::note_miss(std::uint32_t word, std::uint32_t left, std::uint32_t ea) {
+    const PlainAccess plain = plain_access(word);
+    const isa::StatePage& page = vcpu_.state.page;
+    if (plain.bytes == 0 || (ea & ~page_mask) + plain.bytes > page_bytes ||
+        vcpu_.tlb.find(ea, (page.msr & isa::msr::ds) != 0 ? 1 : 0, page.pid & 0xFF) >= 0)
+        return false;
+    // As the interpreter would report it.
+    const bool store = plain.store != 0;
+    vcpu_.state.engine_slots[x64::slot_budget] += left;
+    trap_ = {.kind = TrapKind::data_miss, .is_store = store, .size = plain.bytes, .word = word, .ea = ea};
+    missed_ = {selected_->data_key, ea, store, true, false};
+    return true;
+}
+
 bool JitEngine::access(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea) {
     auto& self = *static_cast<JitEngine*>(engine);
+    return !self.note_miss(word, left, ea) && self.access_memory(word, left, ea);
+}
+
+bool JitEngine::access_memory(std::uint32_t word, std::uint32_t left, std::uint32_t ea) {
     const PlainAccess plain = plain_access(word);
     const bool store = plain.bytes != 0 ? plain.store != 0 : isa::decode(word).has(isa::flag::store);
-    const Filled filled = self.fill(ea, store, true);
-    if (filled == Filled::miss && plain.bytes != 0 && (ea & ~page_mask) + plain.bytes <= page_bytes) {
-        // As the interpreter would report it.
-        self.vcpu_.state.engine_slots[x64::slot_budget] += left;
-        self.trap_ = {.kind = TrapKind::data_miss, .is_store = store, .size = plain.bytes, .word = word, .ea = ea};
-        self.missed_ = {self.selected_->data_key, ea, store, true, false};
-        return false;
-    }
-    if (self.execute(word, left)) return true;
-    if (self.trap_.kind == TrapKind::data_miss)
-        self.missed_ = {self.selected_->data_key, self.trap_.ea, store, true, false};
+    fill(ea, store, true);
+    if (execute(word, left)) return true;
+    if (trap_.kind == TrapKind::data_miss) missed_ = {selected_->data_key, trap_.ea, store, true, false};
     return false;
 }
 
 bool JitEngine::reach(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea) {
     auto& self = *static_cast<JitEngine*>(engine);
+    if (self.note_miss(word, left, ea)) return false;
     const PlainAccess plain = plain_access(word);
-    if (plain.bytes == 0 || (ea & ~page_mask) + plain.bytes > page_bytes) return true;
-    const bool store = plain.store != 0;
-    if (self.fill(ea, store, true) != Filled::miss) return true;
-    // As the interpreter would report it.
-    self.vcpu_.state.engine_slots[x64::slot_budget] += left;
-    self.trap_ = {.kind = TrapKind::data_miss, .is_store = store, .size = plain.bytes, .word = word, .ea = ea};
-    self.missed_ = {self.selected_->data_key, ea, store, true, false};
-    return false;
+    if (plain.bytes != 0 && (ea & ~page_mask) + plain.bytes <= page_bytes) self.fill(ea, plain.store != 0, true);
+    return true;
 }
 
 // In one piece: it runs twice for each TLB miss of the guest.
-[[gnu::flatten]] JitEngine::Filled JitEngine::fill(std::uint32_t ea, bool store, bool counted) {
-    const x64::SoftTlbEntry& present = selected_->data->entries[x64::soft_tlb_index(ea)];
+JitEngine::Filled JitEngine::fill(std::uint32_t ea, bool store, bool counted) {
     const std::uint32_t page = ea & page_mask;
-    if ((store ? present.write_tag : present.read_tag) == page) return Filled::no; // misaligned, or not the TLB's fault
-    if (optimises(Optimisation::tlb_victims) && ShadowTlb::recall(*selected_->data, ea, store)) return Filled::yes;
-    const Resolved where = vcpu_.storage.resolve(ea, store ? mmu::Access::store : mmu::Access::load);
-    if (where.status == Resolved::Status::miss) return Filled::miss;
-    if (where.status != Resolved::Status::ok) return Filled::no;
-    if (store && present.read_tag == page && cache_.guarded(where.real)) return Filled::no; // slow for good, and known
+    ShadowTlb::DataContext& data = *selected_->data;
+    const auto known = [&](bool for_store) {
+        if (optimises(Optimisation::flat_tlb)) return data.pages.knows(page, for_store);
+        const x64::SoftTlbEntry& entry = data.entries[x64::soft_tlb_index(ea)];
+        return (for_store ? entry.write_tag : entry.read_tag) == page;
+    };
+    if (known(store)) return Filled::no; // misaligned, or not the TLB's fault
+    // The table of all pages has the victims too.
+    if (!optimises(Optimisation::flat_tlb) && optimises(Optimisation::tlb_victims) &&
+        ShadowTlb::recall(data, ea, store))
+        return Filled::yes;
+    const isa::StatePage& state = vcpu_.state.page;
+    const bool problem_state = (state.msr & isa::msr::pr) != 0;
+    const int index = vcpu_.tlb.find(ea, (state.msr & isa::msr::ds) != 0 ? 1 : 0, state.pid & 0xFF);
+    if (index < 0) return Filled::miss;
+    const mmu::Translation where = vcpu_.tlb.through(static_cast<unsigned>(index), ea, problem_state,
+                                                     store ? mmu::Access::store : mmu::Access::load);
+    if (where.status != mmu::Translation::Status::ok) return Filled::no;
+    std::uint8_t* const host = vcpu_.memory.find(where.real, 1, store);
+    if (host == nullptr) return Filled::no;
+    if (store && known(false) && cache_.guarded(where.real)) return Filled::no; // slow for good, and known
     if (counted) count_refill(ExitReason::dtlb_virt);
     if (where.little_endian || where.page_shift < x64::soft_tlb_page_shift) return Filled::no;
-    std::uint8_t* host_page = where.host - (ea & ~page_mask);
     if (store && cache_.guarded(where.real)) return Filled::no;
     // Stores by generated code are not seen from here on, until the log is taken.
     if (store) vcpu_.memory.mark_dirty(where.real, 1);
-    const bool problem_state = (vcpu_.state.page.msr & isa::msr::pr) != 0;
-    const bool load =
-        !store || mmu::GuestTlb::permits(vcpu_.tlb.entry(where.tlb_index), problem_state, mmu::Access::load);
-    shadow_.fill_data(*selected_->data, ea, host_page, load, store, where.tlb_index);
+    const bool load = !store || mmu::GuestTlb::permits(vcpu_.tlb.entry(where.index), problem_state, mmu::Access::load);
+    shadow_.fill_data(data, ea, host - (ea & ~page_mask), load, store, where.index);
     return Filled::yes;
 }
 

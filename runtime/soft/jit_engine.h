@@ -55,9 +55,14 @@ class JitEngine final : public Engine {
     // Software TLB refill from the guest TLB. counted: guest code stopped for it.
     enum class Filled : std::uint8_t { no, yes, miss };
     Filled fill(std::uint32_t ea, bool store, bool counted);
+    // Whether a plain access at ea is a TLB miss of the guest, which is then told in trap_.
+    bool note_miss(std::uint32_t word, std::uint32_t left, std::uint32_t ea);
+    bool access_memory(std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     void count_refill(ExitReason reason);
     void insert_after_miss();
     void select_context();
+    std::uint32_t context_key() const;
+    [[gnu::noinline, gnu::cold]] void select(std::uint32_t key);
     // Mappings or the context changed: generated code knows no pages by itself any more.
     void forget_windows();
     std::uint32_t current_mode() const;
@@ -86,10 +91,10 @@ class JitEngine final : public Engine {
     // Whether it was handled; nothing has changed if not. state is exact.
     bool quick_exit(const isa::Trap& trap);
     bool quick_exit(x64::ExitKind kind);
-    void deliver_data_miss();
     bool quick_emulation(std::uint32_t word);
     bool settled(std::uint32_t word);
     bool settled_tlbwe();
+    bool write_tlb_out_of_line(std::uint32_t index, std::uint32_t control, std::uint32_t value);
 
     Vcpu& vcpu_;
     Emulator emulator_;
@@ -105,11 +110,14 @@ class JitEngine final : public Engine {
     struct Selection {
         std::uint32_t key = ~std::uint32_t{0};
         std::uint32_t data_key = 0, mode = 0;
+        std::uintptr_t soft_tlb = 0; // what generated code looks into
         ShadowTlb::DataContext* data = nullptr;
         ShadowTlb::InstructionContext* instructions = nullptr;
         ShadowTlb::JumpCache* jumps = nullptr;
     };
+    static constexpr unsigned selection_index(std::uint32_t key) { return (key * 0x9E3779B1U) >> 28; }
     void look_up_context(std::uint32_t key, Selection& found);
+    void take(Selection& selection);
     std::array<Selection, 16> selections_;
     Selection* selected_ = &selections_[0];
     std::vector<std::uint64_t> asked_for_; // a bit for each hash of a place

@@ -15,6 +15,10 @@ class PageTable {
     PageTable& operator=(const PageTable&) = delete;
 
     const x64::FlatPages* entries() const { return pages_; }
+    // Whether generated code finds it by itself.
+    bool knows(std::uint32_t page, bool store) const {
+        return (store ? pages_->store : pages_->load)[page >> x64::soft_tlb_page_shift] != 0;
+    }
     void forget_page(std::uint32_t page) { set(page, 0, 0); }
     // What an entry of the software TLB, used or not, stands for.
     void show(const x64::SoftTlbEntry& entry) {

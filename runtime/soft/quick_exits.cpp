@@ -49,26 +49,11 @@ bool JitEngine::quick_exit(const Trap& trap) {
     }
 }
 
-// The most frequent exit, with all that it calls in one piece.
-[[gnu::flatten]] void JitEngine::deliver_data_miss() {
-    // Field by field: read in one piece, what was just written field by field makes the host wait.
-    const Trap trap{.kind = TrapKind::data_miss,
-                    .is_store = trap_.is_store,
-                    .size = trap_.size,
-                    .word = trap_.word,
-                    .ea = trap_.ea};
-    vcpu_.storage.clear_log();
-    interrupts::reflect(vcpu_, trap, false);
-}
-
-bool JitEngine::quick_exit(x64::ExitKind kind) {
+[[gnu::noinline]] bool JitEngine::quick_exit(x64::ExitKind kind) {
     isa::CpuState& state = vcpu_.state;
     Trap trap;
     switch (kind) {
-    case x64::ExitKind::helper_trap:
-        if (trap_.kind != TrapKind::data_miss) return quick_exit(trap_);
-        deliver_data_miss();
-        return true;
+    case x64::ExitKind::helper_trap: return quick_exit(trap_);
     case x64::ExitKind::privileged:
         return !state.problem_state() &&
                quick_emulation(static_cast<std::uint32_t>(state.engine_slots[x64::slot_exit_info]));
@@ -89,7 +74,10 @@ x64::Resumption JitEngine::go_on(void* engine, std::uint32_t kind_number) {
     if (!self.quick_ || kind == x64::ExitKind::hot) return leave(kind);
     const std::uint64_t target = state.engine_slots[x64::slot_target];
     state.retired = target - state.engine_slots[x64::slot_budget];
-    if (!self.quick_exit(kind)) {
+    if (kind == x64::ExitKind::helper_trap && self.trap_.kind == TrapKind::data_miss) {
+        vcpu.storage.clear_log();
+        interrupts::reflect_data_miss(vcpu, self.trap_);
+    } else if (!self.quick_exit(kind)) {
         self.declined_ = true;
         return leave(kind);
     }
@@ -137,26 +125,44 @@ bool JitEngine::settled(std::uint32_t word) {
 bool JitEngine::write_tlb(void* engine, std::uint32_t index, std::uint32_t control, std::uint32_t value) {
     auto& self = *static_cast<JitEngine*>(engine);
     Vcpu& vcpu = self.vcpu_;
-    isa::CpuState& state = vcpu.state;
-    if (!self.quick_) return false;
+    const isa::CpuState& state = vcpu.state;
+    index &= mmu::GuestTlb::entry_count - 1;
+    const std::uint64_t left = state.engine_slots[x64::slot_budget] + (control >> 8);
+    if (!self.quick_ || !vcpu.in_handler_at(state.engine_slots[x64::slot_target] - left) ||
+        self.cache_.linked_by(index) || !self.shadow_.is_single(index))
+        return self.write_tlb_out_of_line(index, control, value);
+    const std::uint32_t ws = control & 3;
+    const bool changed = ws == 1 || ws == 2 ? vcpu.tlb.write_real_word(index, ws, value)
+                                            : vcpu.tlb.write_word(index, ws, value, state.page.mmucr);
+    if (!changed) return true;
+    self.missed_.answered = true;
+    if (self.shadow_.used(index)) {
+        self.forget_windows();
+        self.shadow_.drop_single(index);
+    }
+    return true;
+}
+
+bool JitEngine::write_tlb_out_of_line(std::uint32_t index, std::uint32_t control, std::uint32_t value) {
+    isa::CpuState& state = vcpu_.state;
+    if (!quick_) return false;
     // The entry that this very code is fetched through: the next instruction may be another one then.
-    const mmu::TlbEntry& before = vcpu.tlb.entry(index);
+    const mmu::TlbEntry& before = vcpu_.tlb.entry(index);
     if (before.valid() && ((state.pc ^ before.word0) & before.page_mask() & 0xFFFFFC00) == 0) return false;
     const std::uint64_t left = state.engine_slots[x64::slot_budget] + (control >> 8);
     const std::uint64_t retired = state.engine_slots[x64::slot_target] - left;
-    const bool in_handler = vcpu.in_handler_at(retired);
+    const bool in_handler = vcpu_.in_handler_at(retired);
     if (!in_handler) {
-        if (!self.settled_tlbwe()) return false;
+        if (!settled_tlbwe()) return false;
         state.retired = retired;
-        vcpu.leave_handler();
-        vcpu.count_exit(ExitReason::emul_tlbwe);
+        vcpu_.leave_handler();
+        vcpu_.count_exit(ExitReason::emul_tlbwe);
     }
-    index &= mmu::GuestTlb::entry_count - 1;
-    if (self.shadow_.used(index) || self.cache_.linked_by(index))
-        vcpu.write_tlb_word(index, control & 3, value);
+    if (shadow_.used(index) || cache_.linked_by(index))
+        vcpu_.write_tlb_word(index, control & 3, value);
     else // nothing depends on what it was
-        self.missed_.answered |= vcpu.tlb.write_word(index, control & 3, value, state.page.mmucr);
-    if (!in_handler) vcpu.close_exit();
+        missed_.answered |= vcpu_.tlb.write_word(index, control & 3, value, state.page.mmucr);
+    if (!in_handler) vcpu_.close_exit();
     return true;
 }
 

@@ -10,7 +10,6 @@ namespace {
 
 constexpr std::uint32_t page_bytes = 1U << x64::soft_tlb_page_shift;
 constexpr std::uint32_t page_mask = ~(page_bytes - 1);
-constexpr std::uint32_t no_tag = 1;
 
 unsigned fetch_index(std::uint32_t ea) { return ea >> x64::soft_tlb_page_shift & (ShadowTlb::fetch_entries - 1); }
 
@@ -18,24 +17,11 @@ bool holds(const x64::SoftTlbEntry& entry, std::uint32_t page) {
     return entry.read_tag == page || entry.write_tag == page;
 }
 
-constexpr std::uint64_t page_bit(std::uint32_t page) {
-    return std::uint64_t{1} << (page >> x64::soft_tlb_page_shift & 63);
-}
-
-void note_victims(ShadowTlb::DataContext& context) {
-    context.victim_pages = 0;
-    for (const x64::SoftTlbEntry& victim : context.victims) {
-        if (victim.read_tag != no_tag) context.victim_pages |= page_bit(victim.read_tag);
-        if (victim.write_tag != no_tag) context.victim_pages |= page_bit(victim.write_tag);
-    }
-}
-
 } // namespace
 
 ShadowTlb::ShadowTlb() = default;
 
-// -- contexts
-// --------------------------------------------------------------------------------------------------------
+// -- contexts --------------------------------------------------------------------------------------------------------
 
 ShadowTlb::Contexts::Found ShadowTlb::Contexts::assign(unsigned key) {
     unsigned number = number_of_[key];
@@ -83,8 +69,7 @@ ShadowTlb::JumpCache& ShadowTlb::jump_cache(InstructionContext& context, std::ui
     return *jumps;
 }
 
-// -- what comes from a guest TLB entry
-// -------------------------------------------------------------------------------
+// -- what comes from a guest TLB entry -------------------------------------------------------------------------------
 
 void ShadowTlb::note_made(unsigned tlb_index, std::uint32_t what) {
     Made& made = made_[tlb_index];
@@ -109,12 +94,15 @@ bool ShadowTlb::recall(DataContext& context, std::uint32_t ea, bool store) {
     return false;
 }
 
-void ShadowTlb::fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* host, bool load, bool store,
-                          unsigned tlb_index) {
-    const std::uint32_t page = ea & page_mask;
-    const std::uint64_t addend = reinterpret_cast<std::uint64_t>(host) - page;
-    x64::SoftTlbEntry& entry = context.entries[x64::soft_tlb_index(ea)];
-    note_made(tlb_index, page | context.number);
+void ShadowTlb::note_victims(DataContext& context) {
+    context.victim_pages = 0;
+    for (const x64::SoftTlbEntry& victim : context.victims) {
+        if (victim.read_tag != no_tag) context.victim_pages |= page_bit(victim.read_tag);
+        if (victim.write_tag != no_tag) context.victim_pages |= page_bit(victim.write_tag);
+    }
+}
+
+void ShadowTlb::make_room(DataContext& context, x64::SoftTlbEntry& entry, std::uint32_t page, std::uint64_t addend) {
     if (!holds(entry, page)) {
         x64::SoftTlbEntry known{no_tag, no_tag, addend};
         x64::SoftTlbEntry* place = nullptr;
@@ -140,9 +128,6 @@ void ShadowTlb::fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* 
         entry = known;
     }
     if (entry.addend != addend) entry = {no_tag, no_tag, addend};
-    if (store) entry.write_tag = page;
-    if (load) entry.read_tag = page;
-    context.pages.show(entry);
 }
 
 ShadowTlb::FetchEntry& ShadowTlb::fill_fetch(InstructionContext& context, const FetchEntry& entry) {
@@ -168,8 +153,7 @@ void ShadowTlb::note_jump(FetchEntry& page, std::uint32_t ea) {
     page.jumps[group / 64] |= std::uint64_t{1} << (group % 64);
 }
 
-// -- dropping
-// --------------------------------------------------------------------------------------------------------
+// -- dropping --------------------------------------------------------------------------------------------------------
 
 static_assert(x64::jump_cache_entries % (page_bytes / 4) == 0, "the slots of a page are contiguous");
 
@@ -189,11 +173,7 @@ void ShadowTlb::drop_jumps(InstructionContext& context, FetchEntry& page) {
     }
 }
 
-void ShadowTlb::drop_data(DataContext& context, std::uint32_t page) {
-    x64::SoftTlbEntry& entry = context.entries[x64::soft_tlb_index(page)];
-    context.pages.forget_page(page);
-    if (holds(entry, page)) entry = {};
-    if ((context.victim_pages & page_bit(page)) == 0) return;
+void ShadowTlb::drop_victim(DataContext& context, std::uint32_t page) {
     for (x64::SoftTlbEntry& victim : context.victims)
         if (holds(victim, page)) victim = {};
 }

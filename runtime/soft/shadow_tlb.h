@@ -62,8 +62,24 @@ class ShadowTlb {
     static JumpCache& jump_cache(InstructionContext& context, std::uint32_t mode);
 
     // Installs the 4 KB page of ea, which guest TLB entry tlb_index maps. host: address of its first byte.
-    void fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* host, bool load, bool store,
-                   unsigned tlb_index);
+    [[gnu::always_inline]] void fill_data(DataContext& context, std::uint32_t ea, std::uint8_t* host, bool load,
+                                          bool store, unsigned tlb_index) {
+        const std::uint32_t page = ea & ~((1U << x64::soft_tlb_page_shift) - 1);
+        const std::uint64_t addend = reinterpret_cast<std::uint64_t>(host) - page;
+        x64::SoftTlbEntry& entry = context.entries[x64::soft_tlb_index(ea)];
+        Made& made = made_[tlb_index];
+        if (made.count == 0)
+            made.pages[made.count++] = page | context.number;
+        else
+            note_made(tlb_index, page | context.number);
+        // What another page has to give way for, or what the victims know, takes longer.
+        if (entry.read_tag != no_tag || entry.write_tag != no_tag || (context.victim_pages & page_bit(page)) != 0)
+            make_room(context, entry, page, addend);
+        entry.addend = addend;
+        if (store) entry.write_tag = page;
+        if (load) entry.read_tag = page;
+        context.pages.show(entry);
+    }
     // Brings the page of ea back from the victims, if it is there with the right to load or store.
     static bool recall(DataContext& context, std::uint32_t ea, bool store);
     FetchEntry& fill_fetch(InstructionContext& context, const FetchEntry& entry);
@@ -74,6 +90,17 @@ class ShadowTlb {
     // Guest TLB entry tlb_index, which held `before`, changed.
     void drop(unsigned tlb_index, const mmu::TlbEntry& before) {
         if (used(tlb_index)) drop_made(tlb_index, before);
+    }
+    // Whether that is one page of data at most.
+    bool is_single(unsigned tlb_index) const {
+        const Made& made = made_[tlb_index];
+        return made.count == 0 || (made.count == 1 && !made.many && (made.pages[0] & Made::is_fetch) == 0);
+    }
+    // drop() in line, where it is one.
+    [[gnu::always_inline]] void drop_single(unsigned tlb_index) {
+        Made& made = made_[tlb_index];
+        made.count = 0;
+        drop_data(*data_[made.pages[0] & (context_count - 1)], made.pages[0] & ~((1U << x64::soft_tlb_page_shift) - 1));
     }
     // Whether something was made from it.
     bool used(unsigned tlb_index) const { return made_[tlb_index].count != 0; }
@@ -126,11 +153,26 @@ class ShadowTlb {
         std::array<std::uint32_t, limit> pages{};
     };
     void note_made(unsigned tlb_index, std::uint32_t what);
+    // Makes entry, the place of page, free for it: the present one goes to the victims. Rights that the page has by
+    // this addend already stay.
+    static void make_room(DataContext& context, x64::SoftTlbEntry& entry, std::uint32_t page, std::uint64_t addend);
+
+    static constexpr std::uint32_t no_tag = x64::SoftTlbEntry{}.read_tag;
+    static constexpr std::uint64_t page_bit(std::uint32_t page) {
+        return std::uint64_t{1} << (page >> x64::soft_tlb_page_shift & 63);
+    }
+    static void note_victims(DataContext& context);
 
     template <typename Change>
     void change_data_entries(Change&& change);
     static void empty(DataContext& context);
-    static void drop_data(DataContext& context, std::uint32_t page);
+    [[gnu::always_inline]] static void drop_data(DataContext& context, std::uint32_t page) {
+        x64::SoftTlbEntry& entry = context.entries[x64::soft_tlb_index(page)];
+        context.pages.forget_page(page);
+        if (entry.read_tag == page || entry.write_tag == page) entry = {};
+        if ((context.victim_pages & page_bit(page)) != 0) drop_victim(context, page);
+    }
+    static void drop_victim(DataContext& context, std::uint32_t page);
     static void drop_fetch(InstructionContext& context, FetchEntry& entry);
     void drop_made(unsigned tlb_index, const mmu::TlbEntry& before);
     void drop_range(const mmu::TlbEntry& before);

@@ -113,6 +113,7 @@ struct Thunks {
     std::uint64_t write_tlb = 0;      // eax index, ecx value, edx as Helpers::write_tlb; ZF: it has to leave
     std::uint64_t switch_context = 0; // PID changed: other software TLB and jump cache
     std::uint64_t decode_cr = 0;      // rax CrField -> eax four bits; clobbers rcx, rdx
+    std::uint64_t gather_cr = 0;      // -> eax CR; clobbers rcx, rdx and xmm0 to xmm2
     std::uint64_t cr_encodings = 0;   // isa::cr::encodings, beside the code: blocks have no absolute addresses
     FpThunks fp;
 };

@@ -226,16 +226,9 @@ void BlockWriter::condition_logic(Instruction insn) {
 }
 
 void BlockWriter::move_from_cr(Instruction insn) {
-    const Mem sum = state32(static_cast<std::size_t>(page_offset(offsetof(isa::StatePage, scratch))));
-    a_.mov(sum, 0);
-    for (unsigned field = 0; field < 8; ++field) {
-        a_.mov(host::rax, cr_field(field));
-        a_.call(thunks_.decode_cr);
-        if (field != 7) a_.shl(host::eax, 28 - 4 * field);
-        a_.or_(sum, host::eax);
-    }
+    a_.call(thunks_.gather_cr);
     const Gp value = destination(insn.rt(), host::eax);
-    a_.mov(value, sum);
+    if (value.id() != host::eax.id()) a_.mov(value, host::eax);
     commit(insn.rt(), value);
 }
 

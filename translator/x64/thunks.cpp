@@ -39,6 +39,71 @@ constexpr std::uint32_t saved_registers[] = {x86::Gp::kIdBx,  x86::Gp::kIdBp,  x
 // Six registers and the return address leave the stack 8 bytes off its alignment.
 constexpr int frame_padding = 8;
 
+// What makes CR of four bits of each field: for fields i to i + 3, a bit of each in a number (field i the most
+// significant), where it stands in their 16 bits of CR.
+struct CrBits {
+    alignas(16) std::array<std::uint32_t, 4> zero{};
+    // Not GT: what is cheaper to find.
+    std::array<std::array<std::uint32_t, 16>, 4> lt_le_eq_so = [] {
+        std::array<std::array<std::uint32_t, 16>, 4> tables{};
+        for (unsigned row = 0; row < 4; ++row) {
+            for (unsigned bits = 0; bits < 16; ++bits) {
+                const unsigned set = row == 1 ? ~bits : bits;
+                for (unsigned field = 0; field < 4; ++field)
+                    tables[row][bits] |= (set >> field & 1) << (4 * field + 3 - row);
+            }
+        }
+        return tables;
+    }();
+};
+
+// -> eax: CR. Clobbers rcx, rdx and the scratch vector registers. Fields are as cr.h has them.
+void emit_gather_cr(x86::Assembler& a, std::uint64_t tables_address) {
+    const auto fields = [](unsigned field) {
+        return x86::xmmword_ptr(state_reg,
+                                static_cast<std::int32_t>(offsetof(isa::CpuState, crf) + field * sizeof(isa::CrField)));
+    };
+    const auto table = [](unsigned row) {
+        return x86::dword_ptr(
+            x86::rcx, x86::rdx, 2,
+            static_cast<std::int32_t>(offsetof(CrBits, lt_le_eq_so) + row * 16 * sizeof(std::uint32_t)));
+    };
+    x86::Mem tables = x86::qword_ptr(tables_address);
+    tables.setRel();
+    a.lea(x86::rcx, tables);
+    for (unsigned half = 0; half < 2; ++half) {
+        // Four fields, the last in the lowest lane: xmm2 has their high words, xmm1 the low ones.
+        a.movups(x86::xmm0, fields(half * 4));
+        a.movups(x86::xmm1, fields(half * 4 + 2));
+        a.movaps(x86::xmm2, x86::xmm1);
+        a.shufps(x86::xmm2, x86::xmm0, 0x77);
+        a.shufps(x86::xmm1, x86::xmm0, 0x22);
+        a.movaps(x86::xmm0, x86::xmm2);
+        a.pslld(x86::xmm0, 1);
+        a.movmskps(x86::edx, x86::xmm0);
+        if (half == 0) {
+            a.mov(x86::eax, table(0));
+        } else {
+            a.shl(x86::eax, 16);
+            a.or_(x86::eax, table(0));
+        }
+        a.pslld(x86::xmm0, 1);
+        a.pxor(x86::xmm0, x86::xmm2);
+        a.movmskps(x86::edx, x86::xmm0);
+        a.or_(x86::eax, table(3));
+        a.movaps(x86::xmm0, x86::xmm2);
+        a.por(x86::xmm0, x86::xmm1);
+        a.pcmpeqd(x86::xmm0, x86::xmmword_ptr(x86::rcx));
+        a.por(x86::xmm0, x86::xmm2);
+        a.movmskps(x86::edx, x86::xmm0);
+        a.or_(x86::eax, table(1));
+        a.pcmpeqd(x86::xmm1, x86::xmmword_ptr(x86::rcx));
+        a.movmskps(x86::edx, x86::xmm1);
+        a.or_(x86::eax, table(2));
+    }
+    a.ret();
+}
+
 } // namespace
 
 void empty_return_stack(x86::Assembler& a) {
@@ -71,6 +136,10 @@ std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint
     a.align(AlignMode::kData, 16);
     thunks.cr_encodings = here();
     a.embed(isa::cr::encodings.data(), sizeof(isa::cr::encodings));
+    a.align(AlignMode::kData, 16);
+    const std::uint64_t cr_bits = here();
+    constexpr CrBits bits;
+    a.embed(&bits, sizeof(bits));
 
     a.align(AlignMode::kCode, 16);
     thunks.exit = here();
@@ -179,6 +248,10 @@ std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint
     a.pop(x86::rcx);
     empty_return_stack(a);
     a.jmp(x86::rcx);
+
+    a.align(AlignMode::kCode, 16);
+    thunks.gather_cr = here();
+    emit_gather_cr(a, cr_bits);
 
     // rax: CrField -> eax: LT 8, GT 4, EQ 2, SO 1 (cr.h)
     a.align(AlignMode::kCode, 16);
