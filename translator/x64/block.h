@@ -115,6 +115,7 @@ struct Thunks {
     std::uint64_t decode_cr = 0;      // rax CrField -> eax four bits; clobbers rcx, rdx
     std::uint64_t gather_cr = 0;      // -> eax CR; clobbers rcx, rdx and xmm0 to xmm2
     std::uint64_t cr_encodings = 0;   // isa::cr::encodings, beside the code: blocks have no absolute addresses
+    std::uint64_t cr_pairs = 0;       // two encodings for each byte of CR, likewise
     FpThunks fp;
 };
 

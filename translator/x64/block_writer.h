@@ -82,7 +82,7 @@ class BlockWriter {
     void condition_logic(isa::Instruction insn);
     void move_from_cr(isa::Instruction insn);
     void move_to_cr(isa::Instruction insn);
-    void load_cr_encodings();
+    void load_table(std::uint64_t address);
     void move_cr_field(isa::Instruction insn);
     // Jumps to target if CR bit (manual number) has the given value.
     void jump_on_cr_bit(unsigned bit, bool value, const asmjit::Label& target);

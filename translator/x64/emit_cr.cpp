@@ -220,7 +220,7 @@ void BlockWriter::condition_logic(Instruction insn) {
     a_.call(thunks_.decode_cr);
     a_.and_(host::eax, ~(1U << shift) & 15);
     a_.or_(host::eax, waiting);
-    load_cr_encodings();
+    load_table(thunks_.cr_encodings);
     a_.mov(host::rax, host::qword_ptr(host::rcx, host::rax, 3));
     store_cr(insn.bt() >> 2, host::rax);
 }
@@ -232,16 +232,36 @@ void BlockWriter::move_from_cr(Instruction insn) {
     commit(insn.rt(), value);
 }
 
-// rcx: the table of encodings.
-void BlockWriter::load_cr_encodings() {
-    Mem table = host::qword_ptr(thunks_.cr_encodings);
+// rcx: a table beside the thunks.
+void BlockWriter::load_table(std::uint64_t address) {
+    Mem table = host::qword_ptr(address);
     table.setRel();
     a_.lea(host::rcx, table);
 }
 
 void BlockWriter::move_to_cr(Instruction insn) {
-    load_cr_encodings();
+    constexpr unsigned all_fields = 0xFF;
     load(host::edx, insn.rs());
+    if (insn.fxm() == all_fields) {
+        load_table(thunks_.cr_pairs);
+        for (unsigned field = 0; field < 8; field += 2) {
+            // The byte of both, times the 16 bytes of a pair.
+            a_.mov(host::eax, host::edx);
+            if (field == 6)
+                a_.shl(host::eax, 4);
+            else
+                a_.shr(host::eax, 20 - 4 * field);
+            a_.and_(host::eax, 0xFF0);
+            a_.movups(host::xmm0, host::xmmword_ptr(host::rcx, host::rax));
+            Mem both = cr_field(field);
+            both.setSize(16);
+            a_.movups(both, host::xmm0);
+            forget_cr(field);
+            forget_cr(field + 1);
+        }
+        return;
+    }
+    load_table(thunks_.cr_encodings);
     for (unsigned field = 0; field < 8; ++field) {
         if ((insn.fxm() & 0x80U >> field) == 0) continue;
         a_.mov(host::eax, host::edx);

@@ -137,6 +137,14 @@ std::size_t emit_thunks(const Helpers& helpers, const FpHost& fp_host, std::uint
     thunks.cr_encodings = here();
     a.embed(isa::cr::encodings.data(), sizeof(isa::cr::encodings));
     a.align(AlignMode::kData, 16);
+    thunks.cr_pairs = here();
+    static constexpr std::array<std::array<isa::CrField, 2>, 256> pairs = [] {
+        std::array<std::array<isa::CrField, 2>, 256> table{};
+        for (unsigned byte = 0; byte < 256; ++byte)
+            table[byte] = {isa::cr::encode(byte >> 4), isa::cr::encode(byte & 15)};
+        return table;
+    }();
+    a.embed(pairs.data(), sizeof(pairs));
     const std::uint64_t cr_bits = here();
     constexpr CrBits bits;
     a.embed(&bits, sizeof(bits));
