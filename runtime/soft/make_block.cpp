@@ -81,7 +81,7 @@ Block* JitEngine::find_block(Trap& trap, std::uint32_t further, bool hot) {
         interpret_first_ = 1;
     }
     if (block != nullptr && further == 0) {
-        ShadowTlb::note_jump(*page, pc);
+        ShadowTlb::note_jump(*page, pc, selected_->mode);
         x64::JumpCacheEntry& jump = (*selected_->jumps)[x64::jump_cache_index(pc)];
         jump.ea = pc;
         jump.code = block->code;

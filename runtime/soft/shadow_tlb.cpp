@@ -64,7 +64,7 @@ ShadowTlb::InstructionContext& ShadowTlb::instruction_context(unsigned key) {
 
 ShadowTlb::JumpCache& ShadowTlb::jump_cache(InstructionContext& context, std::uint32_t mode) {
     static_assert(x64::mode::fp == 4 && x64::mode::fe == 8 && x64::mode::so == 16 && x64::mode::fp_enables == 32);
-    std::unique_ptr<JumpCache>& jumps = context.jumps[mode >> 2 & (InstructionContext::modes - 1)];
+    std::unique_ptr<JumpCache>& jumps = context.jumps[InstructionContext::index_of(mode)];
     if (!jumps) jumps = std::make_unique<JumpCache>();
     return *jumps;
 }
@@ -87,7 +87,9 @@ bool ShadowTlb::recall(DataContext& context, std::uint32_t ea, bool store) {
     if ((context.victim_pages & page_bit(page)) == 0) return false;
     for (x64::SoftTlbEntry& victim : context.victims) {
         if ((store ? victim.write_tag : victim.read_tag) != page) continue;
-        std::swap(victim, context.entries[x64::soft_tlb_index(ea)]);
+        const unsigned index = x64::soft_tlb_index(ea);
+        std::swap(victim, context.entries[index]);
+        context.filled[index / 64] |= std::uint64_t{1} << (index % 64);
         note_victims(context);
         return true;
     }
@@ -148,9 +150,10 @@ ShadowTlb::FetchEntry* ShadowTlb::find_fetch(InstructionContext& context, std::u
     return slot.tag == (ea & page_mask) ? &slot : nullptr;
 }
 
-void ShadowTlb::note_jump(FetchEntry& page, std::uint32_t ea) {
+void ShadowTlb::note_jump(FetchEntry& page, std::uint32_t ea, std::uint32_t mode) {
     const std::uint32_t group = (ea & ~page_mask) / 4 / FetchEntry::jump_group;
     page.jumps[group / 64] |= std::uint64_t{1} << (group % 64);
+    page.modes |= static_cast<std::uint16_t>(1U << InstructionContext::index_of(mode));
 }
 
 // -- dropping --------------------------------------------------------------------------------------------------------
@@ -158,19 +161,21 @@ void ShadowTlb::note_jump(FetchEntry& page, std::uint32_t ea) {
 static_assert(x64::jump_cache_entries % (page_bytes / 4) == 0, "the slots of a page are contiguous");
 
 void ShadowTlb::drop_jumps(InstructionContext& context, FetchEntry& page) {
+    static_assert(InstructionContext::modes <= 16);
     const unsigned first = x64::jump_cache_index(page.tag);
-    for (unsigned word = 0; word < page.jumps.size(); ++word) {
-        for (std::uint64_t bits = std::exchange(page.jumps[word], 0); bits != 0; bits &= bits - 1) {
-            const unsigned group = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
-            for (const std::unique_ptr<JumpCache>& jumps : context.jumps) {
-                if (!jumps) continue;
+    for (unsigned modes = std::exchange(page.modes, std::uint16_t{0}); modes != 0; modes &= modes - 1) {
+        JumpCache& jumps = *context.jumps[static_cast<unsigned>(std::countr_zero(modes))];
+        for (unsigned word = 0; word < page.jumps.size(); ++word) {
+            for (std::uint64_t bits = page.jumps[word]; bits != 0; bits &= bits - 1) {
+                const unsigned group = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
                 for (unsigned i = 0; i < FetchEntry::jump_group; ++i) {
-                    x64::JumpCacheEntry& entry = (*jumps)[first + group * FetchEntry::jump_group + i];
+                    x64::JumpCacheEntry& entry = jumps[first + group * FetchEntry::jump_group + i];
                     if ((entry.ea & page_mask) == page.tag) entry = {};
                 }
             }
         }
     }
+    page.jumps = {};
 }
 
 void ShadowTlb::drop_victim(DataContext& context, std::uint32_t page) {
@@ -228,18 +233,24 @@ void ShadowTlb::drop_range(const mmu::TlbEntry& before) {
     }
 }
 
+template <typename Action>
+void ShadowTlb::for_data_entries(DataContext& context, Action&& action) {
+    for (unsigned word = 0; word < context.filled.size(); ++word)
+        for (std::uint64_t bits = context.filled[word]; bits != 0; bits &= bits - 1)
+            action(context.entries[word * 64 + static_cast<unsigned>(std::countr_zero(bits))]);
+    for (x64::SoftTlbEntry& victim : context.victims) action(victim);
+}
+
 template <typename Change>
 void ShadowTlb::change_data_entries(Change&& change) {
     for (auto& context : data_) {
         if (!context) continue;
-        const auto one = [&](x64::SoftTlbEntry& entry) {
+        for_data_entries(*context, [&](x64::SoftTlbEntry& entry) {
             const x64::SoftTlbEntry before = entry;
             if (!change(entry)) return;
             context->pages.forget(before);
             context->pages.show(entry);
-        };
-        for (x64::SoftTlbEntry& entry : context->entries) one(entry);
-        for (x64::SoftTlbEntry& victim : context->victims) one(victim);
+        });
     }
 }
 
@@ -257,10 +268,11 @@ void ShadowTlb::write_protect_all() {
 }
 
 void ShadowTlb::empty(DataContext& context) {
-    for (const x64::SoftTlbEntry& entry : context.entries) context.pages.forget(entry);
-    for (const x64::SoftTlbEntry& victim : context.victims) context.pages.forget(victim);
-    context.entries.fill({});
-    context.victims.fill({});
+    for_data_entries(context, [&context](x64::SoftTlbEntry& entry) {
+        context.pages.forget(entry);
+        entry = {};
+    });
+    context.filled = {};
     context.next_victim = 0;
     context.victim_pages = 0;
 }

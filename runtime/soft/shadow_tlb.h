@@ -25,7 +25,8 @@ class ShadowTlb {
         // Groups of eight slots of the jump cache that may lead into this page.
         static constexpr unsigned jump_group = 8;
         std::array<std::uint64_t, (1U << x64::soft_tlb_page_shift) / 4 / jump_group / 64> jumps{};
-        std::uint64_t real = 0; // of the 4 KB page
+        std::uint16_t modes = 0; // a bit for each jump cache of the context that may
+        std::uint64_t real = 0;  // of the 4 KB page
     };
     static constexpr unsigned fetch_entries = 1024;
 
@@ -33,6 +34,8 @@ class ShadowTlb {
     struct DataContext {
         static constexpr unsigned victim_count = 16;
         std::array<x64::SoftTlbEntry, x64::soft_tlb_entries> entries{};
+        // A bit for each of the entries that may be in use.
+        std::array<std::uint64_t, x64::soft_tlb_entries / 64> filled{};
         std::array<x64::SoftTlbEntry, victim_count> victims{};
         unsigned next_victim = 0;
         // A bit for every page among the victims, by page number modulo 64; others may be set.
@@ -46,6 +49,7 @@ class ShadowTlb {
         std::array<std::uint64_t, fetch_entries / 64> filled{}; // a bit for each slot of fetch in use
         // One for each way to translate code of the same pages: x64::mode::fp, fe, so and fp_enables.
         static constexpr unsigned modes = 16;
+        static constexpr unsigned index_of(std::uint32_t mode) { return mode >> 2 & (modes - 1); }
         std::array<std::unique_ptr<JumpCache>, modes> jumps;
         std::uint8_t number = 0; // of the context
     };
@@ -78,14 +82,15 @@ class ShadowTlb {
         entry.addend = addend;
         if (store) entry.write_tag = page;
         if (load) entry.read_tag = page;
+        context.filled[x64::soft_tlb_index(ea) / 64] |= std::uint64_t{1} << (x64::soft_tlb_index(ea) % 64);
         context.pages.show(entry);
     }
     // Brings the page of ea back from the victims, if it is there with the right to load or store.
     static bool recall(DataContext& context, std::uint32_t ea, bool store);
     FetchEntry& fill_fetch(InstructionContext& context, const FetchEntry& entry);
     static FetchEntry* find_fetch(InstructionContext& context, std::uint32_t ea);
-    // The jump caches of the context may lead to code at ea, in the page.
-    static void note_jump(FetchEntry& page, std::uint32_t ea);
+    // The jump cache of this mode may lead to code at ea, in the page.
+    static void note_jump(FetchEntry& page, std::uint32_t ea, std::uint32_t mode);
 
     // Guest TLB entry tlb_index, which held `before`, changed.
     void drop(unsigned tlb_index, const mmu::TlbEntry& before) {
@@ -163,6 +168,9 @@ class ShadowTlb {
     }
     static void note_victims(DataContext& context);
 
+    // Calls action(entry) for all that may be in use, victims too.
+    template <typename Action>
+    static void for_data_entries(DataContext& context, Action&& action);
     template <typename Change>
     void change_data_entries(Change&& change);
     static void empty(DataContext& context);
