@@ -22,6 +22,15 @@ CodeCache::~CodeCache() { munmap(base_, mapped_bytes()); }
 
 void CodeCache::commit(std::size_t bytes) { used_ = std::min(bytes_, (used_ + bytes + 15) & ~std::size_t{15}); }
 
+void CodeCache::set_choices(std::uint64_t content, const Choices& choices) {
+    if (!choices.any()) {
+        choices_.erase(content);
+        return;
+    }
+    if (choices_.size() == most_choices) choices_.clear();
+    choices_[content] = choices;
+}
+
 Block* CodeCache::revive(std::uint64_t content, std::uint32_t ea, std::uint32_t mode, std::uint64_t real) {
     Block* block = stale_.take(content, [&](const Block& other) { return other.ea == ea && other.mode == mode; });
     if (block == nullptr) return nullptr;

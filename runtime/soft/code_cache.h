@@ -50,6 +50,19 @@ class CodeCache {
     Block* find(std::uint32_t ea, std::uint64_t real, std::uint32_t mode) const { return live_.find({real, ea, mode}); }
     // A stale block made from the same content, alive again at real; nullptr if there is none.
     Block* revive(std::uint64_t content, std::uint32_t ea, std::uint32_t mode, std::uint64_t real);
+    // For the way that a block would take by the form of its branches alone, by content: which of them go the other
+    // way, bit n for the nth that is asked for (x64::ChooseWay).
+    struct Choices {
+        std::array<std::uint64_t, 2> other{};
+        static constexpr unsigned limit = 128;
+        bool any() const { return (other[0] | other[1]) != 0; }
+    };
+    const Choices* choices(std::uint64_t content) const {
+        const auto found = choices_.find(content);
+        return found != choices_.end() ? &found->second : nullptr;
+    }
+    void set_choices(std::uint64_t content, const Choices& choices);
+    std::size_t choice_count() const { return choices_.size(); }
     // A counter within reach of generated code, if there are any left. It lasts until the cache is cleared.
     bool has_counters() const { return counters_used_ < counters(); }
     std::uint32_t* counter() { return &counters_[counters_used_++]; }
@@ -115,6 +128,9 @@ class CodeCache {
     BlockTable live_;
     StaleTable stale_;
     std::unordered_map<std::uint64_t, CodePage> pages_;
+    // 2 MB at most. They outlive clear(): code that comes back is the same.
+    static constexpr std::size_t most_choices = 32768;
+    std::unordered_map<std::uint64_t, Choices> choices_;
     std::array<std::vector<x64::ExitLink*>, 64> links_by_entry_;
     std::uint64_t translated_ = 0, epoch_ = 0;
 };

@@ -92,11 +92,13 @@ Verdict examine(std::span<const std::uint8_t> image, std::uint64_t key) {
 } // namespace code_image
 
 using code_image::BlockRecord;
+using code_image::ChoicesRecord;
 using code_image::Header;
 using code_image::LinkRecord;
 
 std::size_t CodeCache::packed_bytes() const {
-    return sizeof(Header) + blocks_.size() * sizeof(BlockRecord) + links_.size() * sizeof(LinkRecord) + used_ - kept_;
+    return sizeof(Header) + blocks_.size() * sizeof(BlockRecord) + links_.size() * sizeof(LinkRecord) +
+           choices_.size() * sizeof(ChoicesRecord) + used_ - kept_;
 }
 
 void CodeCache::pack(std::uint8_t* to, std::uint64_t key) const {
@@ -122,6 +124,7 @@ void CodeCache::pack(std::uint8_t* to, std::uint64_t key) const {
     }
     for (const x64::ExitLink& link : links_)
         put(LinkRecord{link.target_ea, place(link.site), place(link.stub), link.apart});
+    for (const auto& [content, choices] : choices_) put(ChoicesRecord{content, choices.other});
     // The code as it was written: a jump over a distance is the same wherever both ends lie.
     std::uint8_t* const code = at;
     std::memcpy(code, base_ + kept_, used_ - kept_);
@@ -137,6 +140,7 @@ void CodeCache::pack(std::uint8_t* to, std::uint64_t key) const {
     header.blocks = static_cast<std::uint32_t>(blocks_.size());
     header.links = static_cast<std::uint32_t>(links_.size());
     header.counters = static_cast<std::uint32_t>(counters_used_);
+    header.choices = static_cast<std::uint32_t>(choices_.size());
     std::memcpy(to, &header, sizeof(header));
     header.checksum = code_image::checksum({to, packed_bytes()});
     std::memcpy(to, &header, sizeof(header));
@@ -151,7 +155,9 @@ bool CodeCache::unpack(std::span<const std::uint8_t> image, std::uint32_t runs) 
         return false;
     const std::uint64_t block_bytes = std::uint64_t{header.blocks} * sizeof(BlockRecord);
     const std::uint64_t link_bytes = std::uint64_t{header.links} * sizeof(LinkRecord);
-    if (image.size() != sizeof(header) + block_bytes + link_bytes + header.code_bytes || header.counters > counters())
+    const std::uint64_t choices_bytes = std::uint64_t{header.choices} * sizeof(ChoicesRecord);
+    if (image.size() != sizeof(header) + block_bytes + link_bytes + choices_bytes + header.code_bytes ||
+        header.counters > counters() || header.choices > most_choices)
         return false;
     const std::uint8_t* const records = image.data() + sizeof(header);
     const std::uint64_t end = header.code_begin + header.code_bytes;
@@ -178,7 +184,12 @@ bool CodeCache::unpack(std::span<const std::uint8_t> image, std::uint32_t runs) 
         record_at(block_bytes + i * sizeof(record), record);
         if (!holds_jump(record.site) || !holds_jump(record.stub)) return false;
     }
-    std::memcpy(base_ + kept_, records + block_bytes + link_bytes, header.code_bytes);
+    for (std::uint32_t i = 0; i < header.choices; ++i) {
+        ChoicesRecord record;
+        record_at(block_bytes + link_bytes + i * sizeof(record), record);
+        choices_[record.content] = {record.other};
+    }
+    std::memcpy(base_ + kept_, records + block_bytes + link_bytes + choices_bytes, header.code_bytes);
     used_ = kept_ + header.code_bytes;
     counters_used_ = header.counters;
     for (std::uint32_t i = 0; i < header.counters; ++i) counters_[i] = runs;

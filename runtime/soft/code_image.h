@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -20,7 +21,7 @@ namespace code_image {
 
 struct Header {
     static constexpr std::uint64_t magic_number = 0x4354'7061'7274'6e75; // "untrapTC"
-    static constexpr std::uint32_t current_version = 1;
+    static constexpr std::uint32_t current_version = 2;
     std::uint64_t magic = magic_number;
     std::uint32_t version = current_version;
     std::uint32_t header_bytes = sizeof(Header);
@@ -29,8 +30,7 @@ struct Header {
     std::uint64_t arena_bytes = 0; // of the code cache
     std::uint64_t code_begin = 0;  // behind the thunks, from the beginning of the arena
     std::uint64_t code_bytes = 0;
-    std::uint32_t blocks = 0, links = 0, counters = 0;
-    std::uint32_t reserved = 0;
+    std::uint32_t blocks = 0, links = 0, counters = 0, choices = 0;
 };
 // All places are counted from the beginning of the arena.
 struct BlockRecord {
@@ -47,8 +47,14 @@ struct LinkRecord {
     std::uint32_t target_ea = 0, site = 0, stub = 0;
     std::uint32_t apart = 0; // ExitLink::apart
 };
-static_assert(sizeof(Header) == 72 && sizeof(BlockRecord) == 48 && sizeof(LinkRecord) == 16);
-// The parts of an image: the header, blocks, links, code.
+// CodeCache::Choices; any is as good as another, only some blocks are not found then.
+struct ChoicesRecord {
+    std::uint64_t content = 0;
+    std::array<std::uint64_t, 2> other{};
+};
+static_assert(sizeof(Header) == 72 && sizeof(BlockRecord) == 48 && sizeof(LinkRecord) == 16 &&
+              sizeof(ChoicesRecord) == 24);
+// The parts of an image: the header, blocks, links, choices, code.
 
 // What translations depend on beside the guest's code. Reads the running program; 0 if it cannot be read.
 std::uint64_t key(x64::Optimisations optimisations, unsigned levels);

@@ -73,7 +73,13 @@ class JitEngine final : public Engine {
     Block* find_block(isa::Trap& trap, std::uint32_t further, bool hot);
     Block* translate(const ShadowTlb::FetchEntry& page, std::uint32_t mode, bool hot);
     // Chooses the path of a block into source_, and the hash of all that its code depends on.
-    void form(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes);
+    void form(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes, const x64::ChooseWay& choose = {});
+    // The same, going where plain translations went, and where the same code went when it was formed so before.
+    void form_by_counts(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes, std::uint64_t content);
+    void form_as_before(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes,
+                        const CodeCache::Choices& choices);
+    // How often code at pc, in the page of the block that is formed, ran as far as that was counted.
+    std::uint32_t counted_runs(const ShadowTlb::FetchEntry& page, std::uint32_t pc) const;
     std::uint64_t content_hash(x64::Optimisations optimisations) const;
     Block* revive(std::uint64_t content, std::uint64_t real);
     // Translates source_.

@@ -15,6 +15,7 @@ namespace untrap::runtime::soft {
 using isa::Instruction;
 using isa::Trap;
 using isa::TrapKind;
+using x64::Next;
 using x64::Optimisation;
 namespace mode = x64::mode;
 
@@ -108,17 +109,60 @@ unsigned JitEngine::plain_length(const std::uint8_t* bytes, unsigned limit) {
     return limit;
 }
 
-void JitEngine::form(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes) {
+void JitEngine::form(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes, const x64::ChooseWay& choose) {
     const std::uint32_t bits = source_.mode;
     const bool handlers = optimises(Optimisation::quick_exits) && vcpu_.patches.handlers_allowed();
-    x64::form_block(source_, optimisations_, [&](std::uint32_t at, Instruction& insn, plan::Patch& patch) {
-        const std::uint32_t offset = at & ~page_mask;
-        insn = isa::decode(big_endian_word(bytes + offset));
-        patch = {};
-        if ((bits & mode::pr) != 0 || !insn.privileged()) return;
-        const plan::Patch* found = vcpu_.patches.find(page.real + offset, insn.word);
-        if (found != nullptr && found->level <= 2) patch = *found;
-        if (insn.op == isa::Op::tlbwe && handlers) patch.level = x64::in_handler_level;
+    x64::form_block(
+        source_, optimisations_,
+        [&](std::uint32_t at, Instruction& insn, plan::Patch& patch) {
+            const std::uint32_t offset = at & ~page_mask;
+            insn = isa::decode(big_endian_word(bytes + offset));
+            patch = {};
+            if ((bits & mode::pr) != 0 || !insn.privileged()) return;
+            const plan::Patch* found = vcpu_.patches.find(page.real + offset, insn.word);
+            if (found != nullptr && found->level <= 2) patch = *found;
+            if (insn.op == isa::Op::tlbwe && handlers) patch.level = x64::in_handler_level;
+        },
+        choose);
+}
+
+std::uint32_t JitEngine::counted_runs(const ShadowTlb::FetchEntry& page, std::uint32_t pc) const {
+    if (pc == source_.ea) return plain_runs_;
+    const Block* block = cache_.find(pc, page.real + (pc & ~page_mask), source_.mode & ~mode::apart);
+    if (block == nullptr) return 0;
+    // One that is not counted any more has run more often than that.
+    if (block->runs_left == nullptr || *block->runs_left > plain_runs_) return plain_runs_;
+    return plain_runs_ - *block->runs_left;
+}
+
+namespace {
+
+Next the_other(Next way) { return way == Next::taken ? Next::sequential : Next::taken; }
+
+} // namespace
+
+void JitEngine::form_by_counts(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes, std::uint64_t content) {
+    CodeCache::Choices choices;
+    unsigned asked = 0;
+    form(page, bytes, [&](std::uint32_t pc, std::uint32_t target, Next by_form) {
+        const unsigned number = asked++;
+        const std::uint64_t taken = counted_runs(page, target), sequential = counted_runs(page, pc + 4);
+        const std::uint64_t usual = by_form == Next::taken ? taken : sequential, other = taken + sequential - usual;
+        // Few runs say little, and what is as likely both ways is better left as code is usually written.
+        if (number >= CodeCache::Choices::limit || other < plain_runs_ / 16 || other * 4 <= usual * 5) return by_form;
+        choices.other[number / 64] |= std::uint64_t{1} << (number % 64);
+        return the_other(by_form);
+    });
+    cache_.set_choices(content, choices);
+}
+
+void JitEngine::form_as_before(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes,
+                               const CodeCache::Choices& choices) {
+    unsigned asked = 0;
+    form(page, bytes, [&](std::uint32_t, std::uint32_t, Next by_form) {
+        const unsigned number = asked++;
+        const bool other = number < CodeCache::Choices::limit && (choices.other[number / 64] >> (number % 64) & 1) != 0;
+        return other ? the_other(by_form) : by_form;
     });
 }
 
@@ -202,6 +246,14 @@ Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bit
     // The better translation if there is one already, or if it is worth its time.
     form(page, bytes);
     std::uint64_t content = content_hash(optimisations_);
+    if (optimises(Optimisation::branch_counts) && optimises(Optimisation::tiers)) {
+        const CodeCache::Choices* known = hot ? nullptr : cache_.choices(content);
+        if (hot)
+            form_by_counts(page, bytes, content);
+        else if (known != nullptr)
+            form_as_before(page, bytes, *known);
+        if (hot || known != nullptr) content = content_hash(optimisations_);
+    }
     Block* block = revive(content, real);
     if (block == nullptr && !hot && optimises(Optimisation::tiers) && cache_.has_counters()) {
         x64::cut_path(source_);

@@ -150,6 +150,40 @@ void run_tangled_loops(std::uint64_t salt, std::uint64_t goal, x64::Optimisation
 
 } // namespace
 
+// The branch of the loop that is always taken is a forward one, and the one backward is never taken.
+TEST_CASE("a path goes where plain code went", "[loop]") {
+    const std::vector<std::uint32_t> words = {
+        immediate(Op::addi, 3, 3, 1),
+        match(Op::cmpi) | field_ra(29) | 0,       // r29 is 0
+        match(Op::bc) | 12U << 21 | 2 << 16 | 12, // beq, over the next two
+        immediate(Op::addi, 4, 4, 1),
+        match(Op::b) | (-16U & 0x03FFFFFC),
+        immediate(Op::addi, 5, 5, 1),
+        match(Op::bc) | 4U << 21 | 2 << 16 | (-24U & 0xFFFC), // bne
+        immediate(Op::addi, 6, 6, 1),
+        match(Op::b) | (-32U & 0x03FFFFFC),
+    };
+    TlbEntry entry;
+    entry.word0 = code_base | TlbEntry::valid_bit | 3U << 4;
+    entry.word1 = static_cast<std::uint32_t>(Layout::code);
+    entry.word2 = 0x3F;
+    for (const bool counts : {true, false}) {
+        const x64::Optimisations optimisations(counts ? 0 : x64::Optimisations::bit(x64::Optimisation::branch_counts));
+        Pair pair(4 << 20, optimisations);
+        pair.both([&](Machine& machine) {
+            machine.vcpu().set_tlb_entry(0, entry);
+            for (std::size_t i = 0; i < words.size(); ++i) machine.write_word(Layout::code + 4 * i, words[i]);
+            isa::CpuState state;
+            state.reset();
+            state.pc = code_base;
+            machine.set_state(state);
+        });
+        for (unsigned part = 0; part < 20; ++part) pair.run(37 + part, "a loop with branches");
+        CHECK((pair.jit.jit_engine().translations().choice_count() != 0) == counts);
+        CHECK(pair.jit.state().gpr[4] == 0);
+    }
+}
+
 // The path comes round without a branch: it starts in the middle of the loop.
 TEST_CASE("a carry that the next pass of a loop writes first is there when the loop is left", "[loop]") {
     run({three(Op::adde, 7, 7, 8), match(Op::subfic) | field_rt(4) | field_ra(5) | 1, immediate(Op::addi, 6, 6, 1),
@@ -165,6 +199,11 @@ TEST_CASE("a CR field that the next pass of a loop writes first is there when th
 
 TEST_CASE("loops with side ways that come back are exact wherever they are left", "[loop]") {
     run_tangled_loops(1, instruction_goal(5'000'000), translating_at_once);
+}
+
+TEST_CASE("so they are where their paths go by what ran more often", "[loop]") {
+    run_tangled_loops(3, instruction_goal(2'000'000),
+                      x64::Optimisations(x64::Optimisations::bit(x64::Optimisation::interpret_first)));
 }
 
 TEST_CASE("so they are whatever is switched off", "[loop]") {

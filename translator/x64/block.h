@@ -80,13 +80,17 @@ bool ends_block(isa::Instruction instruction, const plan::Patch& patch, std::uin
 
 // Reads the instruction at an address of the block's page and what is done about it.
 using FetchInstruction = std::function<void(std::uint32_t pc, isa::Instruction& insn, plan::Patch& patch)>;
+// Where a path goes on behind the conditional branch at pc, whose target lies in the same page. by_form: where it would
+// by the form of the branch alone. Asked in the order in which the block is formed; empty: always by_form.
+using ChooseWay = std::function<Next(std::uint32_t pc, std::uint32_t target, Next by_form)>;
 // Chooses the path from source.ea (mode and link range are given too) and fills in the rest.
-void form_block(BlockSource& source, Optimisations optimisations, const FetchInstruction& fetch);
+void form_block(BlockSource& source, Optimisations optimisations, const FetchInstruction& fetch,
+                const ChooseWay& choose = {});
 
 // Where a path goes on behind a branch at pc; false: the branch ends it.
-bool follow_branch(isa::Instruction insn, std::uint32_t pc, Next& next, std::uint32_t& to);
+bool follow_branch(isa::Instruction insn, std::uint32_t pc, const ChooseWay& choose, Next& next, std::uint32_t& to);
 // Adds tails to a loop, as far as there is room.
-void add_tails(BlockSource& source, const FetchInstruction& fetch);
+void add_tails(BlockSource& source, const FetchInstruction& fetch, const ChooseWay& choose);
 
 // Leaves of a path what Optimisation::paths and loops switched off would have made: it ends with its first branch.
 void cut_path(BlockSource& source);

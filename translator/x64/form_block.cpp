@@ -13,7 +13,7 @@ constexpr std::uint32_t page_mask = ~((1U << soft_tlb_page_shift) - 1);
 
 } // namespace
 
-bool follow_branch(Instruction insn, std::uint32_t pc, Next& next, std::uint32_t& to) {
+bool follow_branch(Instruction insn, std::uint32_t pc, const ChooseWay& choose, Next& next, std::uint32_t& to) {
     const auto in_page = [pc](std::uint32_t target) { return ((target ^ pc) & page_mask) == 0; };
     const bool always = insn.op == Op::b || (insn.bo() & 0x14) == 0x14;
     if (insn.op == Op::b || insn.op == Op::bc) {
@@ -30,6 +30,7 @@ bool follow_branch(Instruction insn, std::uint32_t pc, Next& next, std::uint32_t
         if (insn.lk() || (counts && on_condition)) return false;
         // Backward branches are loops.
         next = target <= pc && in_page(target) ? Next::taken : Next::sequential;
+        if (choose && in_page(target)) next = choose(pc, target, next);
         to = next == Next::taken ? target : pc + 4;
         return true;
     }
@@ -58,7 +59,8 @@ void repeat_loop(BlockSource& source) {
 
 } // namespace
 
-void form_block(BlockSource& source, Optimisations optimisations, const FetchInstruction& fetch) {
+void form_block(BlockSource& source, Optimisations optimisations, const FetchInstruction& fetch,
+                const ChooseWay& choose) {
     const bool paths = optimisations.has(Optimisation::paths);
     std::uint32_t pc = source.ea;
     source.length = 0;
@@ -83,7 +85,7 @@ void form_block(BlockSource& source, Optimisations optimisations, const FetchIns
         if (!ends_block(insn, source.patches[i], source.mode)) {
             pc += 4;
         } else if (!paths || !insn.has(isa::flag::branch) || insn.privileged() || insn.op == Op::sc ||
-                   !follow_branch(insn, pc, source.next[i], pc)) {
+                   !follow_branch(insn, pc, choose, source.next[i], pc)) {
             source.next[i] = Next::sequential;
             source.ended = true;
             pc += 4;
@@ -97,7 +99,7 @@ void form_block(BlockSource& source, Optimisations optimisations, const FetchIns
     if (!optimisations.has(Optimisation::loops)) source.loops_to = BlockSource::no_loop;
     if (source.loops_to == BlockSource::no_loop) return;
     repeat_loop(source);
-    if (optimisations.has(Optimisation::tails)) add_tails(source, fetch);
+    if (optimisations.has(Optimisation::tails)) add_tails(source, fetch, choose);
 }
 
 void cut_path(BlockSource& source) {

@@ -44,7 +44,8 @@ unsigned joining_point(const BlockSource& source) {
 }
 
 // The way from pc to the head of the loop, from instruction source.total to end; false: there is none.
-bool follow(BlockSource& source, std::uint32_t pc, const FetchInstruction& fetch, unsigned& end) {
+bool follow(BlockSource& source, std::uint32_t pc, const FetchInstruction& fetch, const ChooseWay& choose,
+            unsigned& end) {
     const unsigned first = source.total;
     for (end = first; pc != source.pc[source.loops_to]; ++end) {
         if (end >= max_block_instructions || end - first >= max_tail) return false;
@@ -58,7 +59,7 @@ bool follow(BlockSource& source, std::uint32_t pc, const FetchInstruction& fetch
         if (!ends_block(insn, source.patches[end], source.mode))
             pc += 4;
         else if (!insn.has(isa::flag::branch) || insn.privileged() || insn.op == Op::sc ||
-                 !follow_branch(insn, pc, source.next[end], pc))
+                 !follow_branch(insn, pc, choose, source.next[end], pc))
             return false;
     }
     return true;
@@ -66,7 +67,7 @@ bool follow(BlockSource& source, std::uint32_t pc, const FetchInstruction& fetch
 
 } // namespace
 
-void add_tails(BlockSource& source, const FetchInstruction& fetch) {
+void add_tails(BlockSource& source, const FetchInstruction& fetch, const ChooseWay& choose) {
     source.tails_join = joining_point(source);
     if (source.tails_join == BlockSource::no_loop) return;
     // Those of the loop first, and of the tails that this makes then.
@@ -75,7 +76,7 @@ void add_tails(BlockSource& source, const FetchInstruction& fetch) {
         if (!source.code[branch].has(isa::flag::branch) || !side_target(source, branch, target)) continue;
         const unsigned first = source.total, again = source.tails_join - source.loops_to;
         unsigned end = 0;
-        if (!follow(source, target, fetch, end)) continue;
+        if (!follow(source, target, fetch, choose, end)) continue;
         if (end + again > max_block_instructions || end + again == first) continue;
         for (unsigned k = source.loops_to; k < source.tails_join; ++k, ++end) {
             source.code[end] = source.code[k];
