@@ -49,6 +49,7 @@ Block& CodeCache::allocate() {
 void CodeCache::publish(Block& block) {
     std::memcpy(block.entry_bytes.data(), block.code, block.entry_bytes.size());
     block.live = true;
+    note_path(block);
     live_.insert({block.real, block.ea, block.mode}, &block);
     CodePage& page = pages_[block.real >> mmu::PageGuard::page_shift];
     page.guard.guard(static_cast<std::uint32_t>(block.first & 0xFFF), block.bytes);
@@ -157,6 +158,7 @@ void CodeCache::clear() {
     links_.clear();
     used_ = kept_;
     counters_used_ = 0;
+    path_bits_ = {};
 }
 
 } // namespace untrap::runtime::soft

@@ -50,6 +50,12 @@ class CodeCache {
     Block* find(std::uint32_t ea, std::uint64_t real, std::uint32_t mode) const { return live_.find({real, ea, mode}); }
     // A stale block made from the same content, alive again at real; nullptr if there is none.
     Block* revive(std::uint64_t content, std::uint32_t ea, std::uint32_t mode, std::uint64_t real);
+    // Whether there may be a block at ea, stale or not, that is no plain translation: for some it says yes all the
+    // same.
+    bool may_have_path(std::uint32_t ea, std::uint32_t mode) const {
+        const std::uint32_t bit = path_bit(ea, mode);
+        return (path_bits_[bit / 64] >> (bit % 64) & 1) != 0;
+    }
     // For the way that a block would take by the form of its branches alone, by content: which of them go the other
     // way, bit n for the nth that is asked for (x64::ChooseWay).
     struct Choices {
@@ -128,6 +134,14 @@ class CodeCache {
     BlockTable live_;
     StaleTable stale_;
     std::unordered_map<std::uint64_t, CodePage> pages_;
+    void note_path(const Block& block) {
+        const std::uint32_t bit = path_bit(block.ea, block.mode);
+        if (block.runs_left == nullptr) path_bits_[bit / 64] |= std::uint64_t{1} << (bit % 64);
+    }
+    static constexpr std::uint32_t path_bit(std::uint32_t ea, std::uint32_t mode) {
+        return ((ea >> 2) * 0x9E3779B1U ^ mode * 0x85EBCA6BU) >> 16;
+    }
+    std::array<std::uint64_t, 1024> path_bits_{}; // of path_bit()
     // 2 MB at most. They outlive clear(): code that comes back is the same.
     static constexpr std::size_t most_choices = 32768;
     std::unordered_map<std::uint64_t, Choices> choices_;

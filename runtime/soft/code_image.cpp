@@ -215,6 +215,7 @@ bool CodeCache::unpack(std::span<const std::uint8_t> image, std::uint32_t runs) 
                              .stub = base_ + link.stub,
                              .apart = link.apart != 0});
         }
+        note_path(block);
         stale_.insert(block.content, &block);
     }
     return true;

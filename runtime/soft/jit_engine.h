@@ -73,7 +73,9 @@ class JitEngine final : public Engine {
     Block* find_block(isa::Trap& trap, std::uint32_t further, bool hot);
     Block* translate(const ShadowTlb::FetchEntry& page, std::uint32_t mode, bool hot);
     // Chooses the path of a block into source_, and the hash of all that its code depends on.
-    void form(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes, const x64::ChooseWay& choose = {});
+    void form(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes, x64::Optimisations optimisations,
+              const x64::ChooseWay& choose = {});
+    std::uint64_t form_path(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes, bool hot);
     // The same, going where plain translations went, and where the same code went when it was formed so before.
     void form_by_counts(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes, std::uint64_t content);
     void form_as_before(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes,

@@ -109,11 +109,12 @@ unsigned JitEngine::plain_length(const std::uint8_t* bytes, unsigned limit) {
     return limit;
 }
 
-void JitEngine::form(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes, const x64::ChooseWay& choose) {
+void JitEngine::form(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes, x64::Optimisations optimisations,
+                     const x64::ChooseWay& choose) {
     const std::uint32_t bits = source_.mode;
     const bool handlers = optimises(Optimisation::quick_exits) && vcpu_.patches.handlers_allowed();
     x64::form_block(
-        source_, optimisations_,
+        source_, optimisations,
         [&](std::uint32_t at, Instruction& insn, plan::Patch& patch) {
             const std::uint32_t offset = at & ~page_mask;
             insn = isa::decode(big_endian_word(bytes + offset));
@@ -144,7 +145,7 @@ Next the_other(Next way) { return way == Next::taken ? Next::sequential : Next::
 void JitEngine::form_by_counts(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes, std::uint64_t content) {
     CodeCache::Choices choices;
     unsigned asked = 0;
-    form(page, bytes, [&](std::uint32_t pc, std::uint32_t target, Next by_form) {
+    form(page, bytes, optimisations_, [&](std::uint32_t pc, std::uint32_t target, Next by_form) {
         const unsigned number = asked++;
         const std::uint64_t taken = counted_runs(page, target), sequential = counted_runs(page, pc + 4);
         const std::uint64_t usual = by_form == Next::taken ? taken : sequential, other = taken + sequential - usual;
@@ -159,7 +160,7 @@ void JitEngine::form_by_counts(const ShadowTlb::FetchEntry& page, const std::uin
 void JitEngine::form_as_before(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes,
                                const CodeCache::Choices& choices) {
     unsigned asked = 0;
-    form(page, bytes, [&](std::uint32_t, std::uint32_t, Next by_form) {
+    form(page, bytes, optimisations_, [&](std::uint32_t, std::uint32_t, Next by_form) {
         const unsigned number = asked++;
         const bool other = number < CodeCache::Choices::limit && (choices.other[number / 64] >> (number % 64) & 1) != 0;
         return other ? the_other(by_form) : by_form;
@@ -225,6 +226,19 @@ Block* JitEngine::emit(x64::BlockEmitter& emitter, std::uint64_t content, std::u
     return block;
 }
 
+// The path with all optimisations, into source_, and its hash.
+std::uint64_t JitEngine::form_path(const ShadowTlb::FetchEntry& page, const std::uint8_t* bytes, bool hot) {
+    form(page, bytes, optimisations_);
+    const std::uint64_t content = content_hash(optimisations_);
+    if (!optimises(Optimisation::branch_counts) || !optimises(Optimisation::tiers)) return content;
+    const CodeCache::Choices* known = hot ? nullptr : cache_.choices(content);
+    if (hot)
+        form_by_counts(page, bytes, content);
+    else if (known != nullptr)
+        form_as_before(page, bytes, *known);
+    return hot || known != nullptr ? content_hash(optimisations_) : content;
+}
+
 Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bits, bool hot) {
     const std::uint32_t pc = vcpu_.state.pc;
     const std::uint64_t real = page.real + (pc & ~page_mask);
@@ -244,19 +258,17 @@ Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bit
         shadow_.clear_jumps();
     }
     // The better translation if there is one already, or if it is worth its time.
-    form(page, bytes);
-    std::uint64_t content = content_hash(optimisations_);
-    if (optimises(Optimisation::branch_counts) && optimises(Optimisation::tiers)) {
-        const CodeCache::Choices* known = hot ? nullptr : cache_.choices(content);
-        if (hot)
-            form_by_counts(page, bytes, content);
-        else if (known != nullptr)
-            form_as_before(page, bytes, *known);
-        if (hot || known != nullptr) content = content_hash(optimisations_);
+    const bool plain = !hot && optimises(Optimisation::tiers) && cache_.has_counters();
+    std::uint64_t content = 0;
+    Block* block = nullptr;
+    if (!plain || cache_.may_have_path(pc, bits)) {
+        content = form_path(page, bytes, hot);
+        block = revive(content, real);
+        if (block == nullptr && plain) x64::cut_path(source_);
+    } else {
+        form(page, bytes, plain_);
     }
-    Block* block = revive(content, real);
-    if (block == nullptr && !hot && optimises(Optimisation::tiers) && cache_.has_counters()) {
-        x64::cut_path(source_);
+    if (block == nullptr && plain) {
         content = content_hash(plain_);
         block = revive(content, real);
         if (block == nullptr) {
