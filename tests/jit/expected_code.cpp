@@ -71,8 +71,8 @@ class Counter {
         base_ = static_cast<std::uint8_t*>(memory);
         x64::Thunks thunks;
         std::uint64_t next = where + room;
-        for (std::uint64_t* thunk : {&thunks.exit, &thunks.interpret, &thunks.access, &thunks.reach,
-                                     &thunks.switch_context, &thunks.decode_cr, &thunks.gather_cr})
+        for (std::uint64_t* thunk : {&thunks.exit, &thunks.interpret, &thunks.access, &thunks.reach, &thunks.trapped,
+                                     &thunks.write_tlb, &thunks.switch_context, &thunks.decode_cr, &thunks.gather_cr})
             *thunk = next += 64;
         thunks.fp.host = {.avx = true, .fma = true, .avx512 = false};
         for (std::uint64_t* thunk : {&thunks.fp.load, &thunks.fp.save, &thunks.fp.constants}) *thunk = thunks.exit;

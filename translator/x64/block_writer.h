@@ -8,6 +8,7 @@
 
 #include "translator/x64/block.h"
 #include "translator/x64/effects.h"
+#include "translator/x64/fixed_code.h"
 #include "translator/x64/known_values.h"
 #include "translator/x64/layout.h"
 #include "translator/x64/page_checks.h"
@@ -222,6 +223,11 @@ class BlockWriter {
     void interpret_and_leave(isa::Instruction insn);
     void interpret_summary_overflow(isa::Instruction insn); // likewise, or goes on in the next block
     void leave_for(ExitKind kind, std::uint32_t pc_then);
+    // Code of fixed form at the present place.
+    FixedCode fixed_code() const { return FixedCode(base_ + a_.offset()); }
+    void put(const FixedCode& code) { a_.embed(code.data(), code.size()); }
+    // ecx: the word of the instruction at hand, edx: what is left(), and its pc.
+    void put_helper_arguments(isa::Instruction insn);
     void leave(ExitKind kind, isa::Instruction insn); // the instruction at hand does not complete
     asmjit::Label cold_leave(ExitKind kind, isa::Instruction insn);
     // Cold code: does the access at hand by the interpreter and resumes behind it.

@@ -91,7 +91,12 @@ void BlockWriter::take_addend(bool store, const Label& fail) {
 void BlockWriter::stay_in_page(const Gp& ea, unsigned bytes, const Label& fail) {
     if (bytes == 1) return;
     if (bytes <= 8) {
-        // Most are aligned.
+        // Most are aligned. Others take the slow way in a plain translation, which does not run often.
+        if (source_.runs_left != nullptr) {
+            a_.test(ea.r8(), bytes - 1);
+            a_.jnz(fail);
+            return;
+        }
         const Label unaligned = a_.newLabel(), aligned = a_.newLabel();
         a_.test(ea.r8(), bytes - 1);
         a_.jnz(unaligned);
@@ -293,9 +298,7 @@ Label BlockWriter::push_reach(Instruction insn, const PageCheck& check, const La
         a_.xor_(host::ecx, host::edx);
         a_.test(host::ecx, page_mask);
         a_.jnz(apart);
-        a_.mov(state32(offsetof(isa::CpuState, pc)), pc());
-        a_.mov(host::ecx, insn.word);
-        a_.mov(host::edx, left());
+        put_helper_arguments(insn);
         call_helper(thunks_.reach, true);
         // What it made of a single-precision value was in a scratch register.
         if (insn.has(flag::fp) && insn.has(flag::store) && fp_access_bytes(insn.op) == 4) fp_store_single(insn);

@@ -12,9 +12,20 @@ namespace flag = isa::flag;
 void BlockWriter::leave_for(ExitKind kind, std::uint32_t pc_then) {
     fp_owe();
     leave_assignment();
-    a_.mov(state32(offsetof(isa::CpuState, pc)), pc_then);
-    a_.mov(host::eax, static_cast<std::uint32_t>(kind));
-    a_.jmp(thunks_.exit);
+    FixedCode code = fixed_code();
+    code.store(offsetof(isa::CpuState, pc), pc_then);
+    code.set(host::eax, static_cast<std::uint32_t>(kind));
+    code.jump(thunks_.exit);
+    put(code);
+}
+
+void BlockWriter::put_helper_arguments(Instruction insn) {
+    static_assert(offsetof(isa::CpuState, pc) > 0x7F);
+    FixedCode code = fixed_code();
+    code.store(offsetof(isa::CpuState, pc), pc());
+    code.set(host::ecx, insn.word);
+    code.set(host::edx, left());
+    put(code);
 }
 
 void BlockWriter::leave(ExitKind kind, Instruction insn) {
@@ -45,9 +56,7 @@ Label BlockWriter::side_exit(std::uint32_t target) {
 
 void BlockWriter::interpret(Instruction insn) {
     flush_lazy();
-    a_.mov(state32(offsetof(isa::CpuState, pc)), pc());
-    a_.mov(host::ecx, insn.word);
-    a_.mov(host::edx, left());
+    put_helper_arguments(insn);
     call_helper(thunks_.interpret, true);
 }
 
@@ -77,9 +86,7 @@ Label BlockWriter::slow_access(Instruction insn) {
     const Label slow = a_.newLabel(), resume = a_.newLabel();
     push_cold(slow, [this, insn, resume] {
         effective_address(insn, host::eax);
-        a_.mov(state32(offsetof(isa::CpuState, pc)), pc());
-        a_.mov(host::ecx, insn.word);
-        a_.mov(host::edx, left());
+        put_helper_arguments(insn);
         call_helper(thunks_.access, true);
         a_.jmp(resume);
     });
@@ -127,7 +134,9 @@ void BlockWriter::go_to_linked(std::uint32_t target, bool apart, bool call) {
     push_cold(stub_label, [this, number, target] {
         fp_ = {};
         out_.links[number].stub = base_ + a_.offset();
-        a_.mov(host::edx, first_link_ + number);
+        FixedCode code = fixed_code();
+        code.set(host::edx, first_link_ + number);
+        put(code);
         leave_for(ExitKind::link, target);
     });
 }

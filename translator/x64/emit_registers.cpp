@@ -109,8 +109,10 @@ void BlockWriter::call_helper(std::uint64_t thunk, bool may_trap) {
     else
         fp_home();
     leave_assignment();
-    a_.call(thunk);
-    if (may_trap) a_.jz(thunks_.trapped);
+    FixedCode code = fixed_code();
+    code.call(thunk);
+    if (may_trap) code.jump_if_zero(thunks_.trapped);
+    put(code);
     if (assigned) enter_assignment();
     // FPRs went home. In line the next FP instruction will see that.
     if (!in_cold_)
