@@ -226,6 +226,7 @@ class BlockWriter {
     // Code of fixed form at the present place.
     FixedCode fixed_code() const { return FixedCode(base_ + a_.offset()); }
     void put(const FixedCode& code) { a_.embed(code.data(), code.size()); }
+    void change_budget(int by);
     // ecx: the word of the instruction at hand, edx: what is left(), and its pc.
     void put_helper_arguments(isa::Instruction insn);
     void leave(ExitKind kind, isa::Instruction insn); // the instruction at hand does not complete

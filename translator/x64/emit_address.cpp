@@ -60,7 +60,9 @@ void BlockWriter::update_base(Instruction insn) {
 void BlockWriter::find_entry(const Gp& ea) {
     if (flat()) {
         if (ea.id() != host::ecx.id()) a_.mov(host::ecx, ea);
-        a_.shr(host::ecx, soft_tlb_page_shift);
+        FixedCode code = fixed_code();
+        code.shift_ecx(soft_tlb_page_shift);
+        put(code);
         return;
     }
     if (has_bmi2_) {
@@ -75,16 +77,19 @@ void BlockWriter::find_entry(const Gp& ea) {
 
 namespace {
 
-constexpr std::int32_t flat_table(bool store) {
-    return static_cast<std::int32_t>(store ? offsetof(FlatPages, store) : offsetof(FlatPages, load));
+constexpr std::uint32_t flat_table(bool store) {
+    return static_cast<std::uint32_t>(store ? offsetof(FlatPages, store) : offsetof(FlatPages, load));
 }
 
 } // namespace
 
 void BlockWriter::take_addend(bool store, const Label& fail) {
-    a_.mov(host::rdx, host::qword_ptr(state_reg, slot_offset(slot_soft_tlb)));
-    a_.mov(host::rcx, host::qword_ptr(host::rdx, host::rcx, flat_entry_shift, flat_table(store)));
-    a_.test(host::rcx, host::rcx);
+    static_assert(flat_entry_shift == 3);
+    FixedCode code = fixed_code();
+    code.load_rdx(static_cast<std::size_t>(slot_offset(slot_soft_tlb)));
+    code.load_rcx_from_table(flat_table(store));
+    code.test_rcx();
+    put(code);
     a_.jz(fail);
 }
 
@@ -182,7 +187,7 @@ void BlockWriter::look_up_known(const PageCheck& check, const Label& fail) {
     if (flat()) {
         const auto entry = static_cast<std::int32_t>(check.ea >> soft_tlb_page_shift << flat_entry_shift);
         a_.mov(host::rcx, host::qword_ptr(state_reg, slot_offset(slot_soft_tlb)));
-        a_.mov(host::rcx, host::qword_ptr(host::rcx, entry + flat_table(check.stores)));
+        a_.mov(host::rcx, host::qword_ptr(host::rcx, entry + static_cast<std::int32_t>(flat_table(check.stores))));
         a_.test(host::rcx, host::rcx);
         a_.jz(fail);
         return;

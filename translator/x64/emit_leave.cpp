@@ -19,6 +19,16 @@ void BlockWriter::leave_for(ExitKind kind, std::uint32_t pc_then) {
     put(code);
 }
 
+// The host's flags then tell what is left.
+void BlockWriter::change_budget(int by) {
+    FixedCode code = fixed_code();
+    if (by < 0)
+        code.subtract_budget(static_cast<std::uint32_t>(-by));
+    else
+        code.add_budget(static_cast<std::uint32_t>(by));
+    put(code);
+}
+
 void BlockWriter::put_helper_arguments(Instruction insn) {
     static_assert(offsetof(isa::CpuState, pc) > 0x7F);
     FixedCode code = fixed_code();
@@ -29,8 +39,10 @@ void BlockWriter::put_helper_arguments(Instruction insn) {
 }
 
 void BlockWriter::leave(ExitKind kind, Instruction insn) {
-    if (left() != 0) a_.add(budget_reg, left());
-    a_.mov(host::edx, insn.word);
+    if (left() != 0) change_budget(static_cast<int>(left()));
+    FixedCode code = fixed_code();
+    code.set(host::edx, insn.word);
+    put(code);
     leave_for(kind, pc());
 }
 
@@ -48,7 +60,7 @@ Label BlockWriter::side_exit(std::uint32_t target) {
         return label;
     }
     push_cold(label, [this, target] {
-        if (left() > 1) a_.add(budget_reg, left() - 1);
+        if (left() > 1) change_budget(static_cast<int>(left() - 1));
         go_to(target);
     });
     return label;

@@ -40,13 +40,13 @@ void BlockWriter::write(std::uint8_t* base) {
     if (ends_by_leaving) {
         a_.cmp(budget_reg, source_.length);
         a_.jl(over);
-        if (completed_ != 0) a_.sub(budget_reg, completed_);
+        if (completed_ != 0) change_budget(-static_cast<int>(completed_));
     } else {
-        a_.sub(budget_reg, completed_);
+        change_budget(-static_cast<int>(completed_));
         a_.js(over);
     }
     push_cold(over, [this, ends_by_leaving] {
-        if (!ends_by_leaving) a_.add(budget_reg, completed_);
+        if (!ends_by_leaving) change_budget(static_cast<int>(completed_));
         leave_for(ExitKind::budget, source_.ea);
     });
     for (index_ = 0; index_ < source_.length; ++index_) {
@@ -119,15 +119,16 @@ void BlockWriter::execute() {
 }
 
 void BlockWriter::count_run() {
-    Mem left = host::dword_ptr(reinterpret_cast<std::uint64_t>(source_.runs_left));
-    left.setRel();
+    const auto counter = reinterpret_cast<std::uintptr_t>(source_.runs_left);
     const Label hot = a_.newLabel();
-    a_.sub(left, 1);
+    FixedCode count = fixed_code();
+    count.count_down(counter);
+    put(count);
     a_.js(hot);
-    push_cold(hot, [this, left] {
-        Mem address = left;
-        address.setSize(8);
-        a_.lea(host::rdx, address);
+    push_cold(hot, [this, counter] {
+        FixedCode code = fixed_code();
+        code.take_address(counter);
+        put(code);
         leave_for(ExitKind::hot, source_.ea);
     });
 }

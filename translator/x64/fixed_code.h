@@ -41,6 +41,45 @@ class FixedCode {
         distance(target);
     }
 
+    // shr ecx, bits
+    void shift_ecx(std::uint8_t bits) {
+        bytes(0xC1, 0xE9);
+        byte(bits);
+    }
+    // mov rdx, [rbp (state_reg) + offset]
+    void load_rdx(std::size_t offset) {
+        byte(0x48);
+        bytes(0x8B, 0x95);
+        word(static_cast<std::uint32_t>(offset));
+    }
+    // mov rcx, [rdx + 8 * rcx + offset]
+    void load_rcx_from_table(std::size_t offset) {
+        byte(0x48);
+        bytes(0x8B, offset != 0 ? 0x8C : 0x0C);
+        byte(0xCA);
+        if (offset != 0) word(static_cast<std::uint32_t>(offset));
+    }
+    // test rcx, rcx
+    void test_rcx() {
+        byte(0x48);
+        bytes(0x85, 0xC9);
+    }
+    // sub dword [address], 1
+    void count_down(std::uint64_t address) {
+        bytes(0x83, 0x2D);
+        distance(address, 1);
+        byte(1);
+    }
+    // lea rdx, [address]
+    void take_address(std::uint64_t address) {
+        byte(0x48);
+        bytes(0x8D, 0x15);
+        distance(address);
+    }
+    // sub and add r15 (budget_reg), value
+    void subtract_budget(std::uint32_t value) { change_budget(0xEF, value); }
+    void add_budget(std::uint32_t value) { change_budget(0xC7, value); }
+
     const std::uint8_t* data() const { return code_.data(); }
     std::size_t size() const { return size_; }
 
@@ -55,9 +94,19 @@ class FixedCode {
         std::memcpy(&code_[size_], &value, sizeof(value));
         size_ += sizeof(value);
     }
-    void distance(std::uint64_t target) {
-        const std::uint64_t next = reinterpret_cast<std::uintptr_t>(at_) + size_ + 4;
+    // more: bytes of the instruction behind the distance.
+    void distance(std::uint64_t target, unsigned more = 0) {
+        const std::uint64_t next = reinterpret_cast<std::uintptr_t>(at_) + size_ + 4 + more;
         word(static_cast<std::uint32_t>(target - next));
+    }
+
+    void change_budget(std::uint8_t form, std::uint32_t value) {
+        byte(0x49);
+        bytes(value < 0x80 ? 0x83 : 0x81, form);
+        if (value < 0x80)
+            byte(static_cast<std::uint8_t>(value));
+        else
+            word(value);
     }
 
     const std::uint8_t* const at_;
