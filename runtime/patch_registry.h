@@ -65,6 +65,7 @@ class PatchRegistry {
     void clear();
 
     std::uint32_t patched_sites() const { return patched_; }
+    std::uint32_t most_patched() const { return most_patched_; }
 
     // -- code that changes
 

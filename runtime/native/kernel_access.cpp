@@ -32,10 +32,10 @@ bool NativeEngine::continues_row(std::uint32_t ea, std::uint32_t pc) const {
     return pc != world_.access_begin || static_cast<std::int32_t>(distance) > 0;
 }
 
-// The access to ea that missed, and what follows it directly in the same page. False, with nothing done: the page is
-// mapped instead.
-bool NativeEngine::access_for_kernel(std::uint32_t ea, const TlbEntry& entry, Access access) {
-    if (!quick_ || world_.process_pid != isa::CpuState::no_pid) return false;
+// The access to ea that missed, and what follows it directly in the same page. map: nothing is done, and the page is mapped
+// instead. patch: nor is it then, because the run loop is to patch it.
+NativeEngine::ForKernel NativeEngine::access_for_kernel(std::uint32_t ea, const TlbEntry& entry, Access access) {
+    if (!quick_ || world_.process_pid != isa::CpuState::no_pid) return ForKernel::map;
     const std::uint32_t begin = vcpu_.state.pc;
     world_.access_run = continues_row(ea, begin) ? world_.access_run + 1 : 0;
     world_.accessed_ea = ea;
@@ -44,19 +44,22 @@ bool NativeEngine::access_for_kernel(std::uint32_t ea, const TlbEntry& entry, Ac
     LongRun& known = long_runs_[world_.access_begin >> 2 & (long_runs - 1)];
     if (world_.access_run == 0 && known.pc == begin && known.left != 0) {
         --known.left;
-        return false;
+        return ForKernel::map;
     }
     if (world_.access_run >= run_limit) {
         known = {world_.access_begin, believed};
-        return false;
+        expect_accesses(world_.access_begin); // a stub would be slower than the mapping
+        expect_accesses(begin);
+        return ForKernel::map;
     }
-    if (entry.little_endian() || entry.page_shift() < page_shift) return false;
+    if (entry.little_endian() || entry.page_shift() < page_shift) return ForKernel::map;
+    if (stopped_ == Stopped::elsewhere && access_is_hot(begin)) return ForKernel::patch;
     const std::uint64_t real = entry.translate(ea);
     const Memslot* const slot = vcpu_.memory.slot_of(real);
-    if (slot == nullptr || slot->pages == nullptr || slot->read_only || slot->dirty != nullptr) return false;
+    if (slot == nullptr || slot->pages == nullptr || slot->read_only || slot->dirty != nullptr) return ForKernel::map;
     if (CodeCopies::Block* const block = patching_.copies.find(real);
         block != nullptr && block->use[block->page_of(real)] != CodeCopies::Use::own)
-        return false;
+        return ForKernel::map;
     std::uint8_t* const page = slot->pages[(real - slot->base) >> page_shift];
 
     isa::CpuState& state = vcpu_.state;
@@ -81,9 +84,9 @@ bool NativeEngine::access_for_kernel(std::uint32_t ea, const TlbEntry& entry, Ac
         world_.accessed_ea = at;
         world_.accessed_pc = state.pc - 4;
     }
-    if (made == 0) return false;
+    if (made == 0) return ForKernel::map;
     count(ExitReason::dtlb_virt);
-    return true;
+    return ForKernel::made;
 }
 
 } // namespace untrap::runtime::native

@@ -42,6 +42,7 @@ NativeEngine::NativeEngine(Vcpu& vcpu, World& world, ShadowTlb& tlb, NativeHost&
     world_.contexts = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&contexts_));
     world_.context_sets = contexts_.sets_address();
     world_.of_process = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&contexts_.of_process));
+    for (unsigned count = 0; count < world_.access_counts.size(); ++count) expect_accesses(count << 2);
     world_.long_runs = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(long_runs_.data()));
 }
 
@@ -196,6 +197,10 @@ Trap NativeEngine::data_trap() {
     trap.is_store = (world_.esr & esr::st) != 0;
     const mmu::Access access = trap.is_store ? mmu::Access::store : mmu::Access::load;
     const Resolved at = vcpu_.storage.resolve(trap.ea, access);
+    if (hot_access_ == vcpu_.state.pc) {
+        change_access();
+        return again();
+    }
     if (settle_page(at, access)) return again();
     switch (at.status) {
     case Resolved::Status::miss: trap.kind = TrapKind::data_miss; break;

@@ -61,6 +61,11 @@ class NativeEngine final : public Engine {
     template <typename WriteTlb>
     bool return_from_handler(std::uint32_t flags, WriteTlb&& write_tlb);
     const MissHandlers& handlers() const { return handlers_; }
+    // Whether windows of processes' pages lie there, and the page with the PID that the one of ea was made for.
+    bool is_window(std::uint32_t ea) const;
+    std::uint32_t window_tag(std::uint32_t ea) const {
+        return user_windows_[(ea - window_ea(0)) >> ppc::window_distance_shift & (isa::CpuState::user_windows - 1)].tag;
+    }
     std::uint32_t handler_blocks() const {
         return static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(handlers_.blocks.data()));
     }
@@ -84,8 +89,12 @@ class NativeEngine final : public Engine {
     // A guest with patches: it may have been in a stub, and has written what it liked into the state page.
     bool patched_exit(unsigned vector) {
         from_stub_ = moved_ = false;
+        stopped_ = Stopped::elsewhere;
         if (vector == HANDLER_LEFT) return handler_left() && accept_state_page();
-        if (vcpu_.state.pc - world_.arena < world_.arena_bytes) leave_stub(vector);
+        if (vcpu_.state.pc - world_.arena < world_.arena_bytes)
+            leave_stub(vector);
+        else if (vcpu_.state.pc == world_.access_site)
+            left_access(vector);
         if (!accept_state_page()) return false;
         if (vector == static_cast<unsigned>(isa::Interrupt::program) && world_.quick != 0) return program_interrupt();
         return other_exit(vector);
@@ -102,6 +111,7 @@ class NativeEngine final : public Engine {
     bool return_from_interrupt();
     bool system_call();
     bool tlb_miss(std::uint32_t ea, mmu::Access access);
+    bool reflect_miss(std::uint32_t ea, mmu::Access access);
     bool storage_interrupt(std::uint32_t ea);
     int search_guest_tlb(std::uint32_t ea, mmu::Access access) const;
     bool deny(std::uint32_t ea, mmu::Access access);
@@ -109,8 +119,26 @@ class NativeEngine final : public Engine {
     void search_tlb(isa::Instruction insn);
     // kernel_access.cpp
     bool continues_row(std::uint32_t ea, std::uint32_t pc) const;
-    bool access_for_kernel(std::uint32_t ea, const mmu::TlbEntry& entry, mmu::Access access);
+    enum class ForKernel : std::uint8_t { made, map, patch };
+    ForKernel access_for_kernel(std::uint32_t ea, const mmu::TlbEntry& entry, mmu::Access access);
     bool deliver(isa::Interrupt which, std::uint32_t return_address);
+
+    // user_windows.cpp
+    enum class Opened : std::uint8_t { done, not_yet, never };
+    std::uint32_t window_ea(unsigned number) const;
+    void leave_access(std::uint32_t original, unsigned vector);
+    void left_access(unsigned vector);
+    bool window_fault(std::uint32_t ea, mmu::Access access);
+    Opened open_window(std::uint32_t ea, const mmu::TlbEntry& entry, unsigned guest_index);
+    void close_window(unsigned number);
+    void close_windows();
+    struct AccessSite;
+    AccessSite& access_site(std::uint32_t pc);
+    static unsigned access_count_of(std::uint32_t pc) { return pc >> 2 & (sizeof(World::access_counts) - 1); }
+    void expect_accesses(std::uint32_t pc);
+    bool access_is_hot(std::uint32_t pc);
+    bool access_fails(std::uint32_t pc);
+    void change_access();
 
     // Maps ea by this guest TLB entry if there is memory behind it.
     bool map(std::uint32_t ea, unsigned guest_index, mmu::Access access);
@@ -150,8 +178,13 @@ class NativeEngine final : public Engine {
     bool wrong_view(std::uint32_t ea, mmu::Access access);
     void change_site(std::uint64_t real);
     bool start_arena(std::uint32_t site);
-    std::uint32_t replacement(const plan::Patch& patch, std::uint32_t original, std::uint32_t ea, std::uint32_t& stub);
-    Installed install(std::uint64_t real, std::uint32_t original, std::uint32_t ea, const Resolved& at);
+    std::uint32_t replacement(const plan::Patch* patch, std::uint32_t original, std::uint32_t ea, std::uint32_t& stub);
+    // patch: nullptr for an access to a process's memory.
+    Installed install(std::uint64_t real, std::uint32_t original, std::uint32_t ea, const Resolved& at,
+                      const plan::Patch* patch);
+    static std::uint32_t original_word(const Resolved& at);
+    void remove_site(Patching::Site& site);
+    void back_out_access(std::uint64_t real);
     void release_block(CodeCopies::Block& block);
     void back_out_page(CodeCopies::Block& block, unsigned page);
     void back_out_all();
@@ -216,7 +249,9 @@ class NativeEngine final : public Engine {
     bool quick_ = false;     // quick exits are allowed: nothing watches single instructions
     bool from_stub_ = false; // the guest was left in a stub
     bool moved_ = false;     // and is in another context than its CPU was, because it wrote the state page
-    bool patches_ = false;   // there are levels in use
+    // And its stub was one of an access that failed: at its own address, in a window, at one and behind its end.
+    enum class Stopped : std::uint8_t { elsewhere, access, window, behind_window } stopped_ = Stopped::elsewhere;
+    bool patches_ = false; // there are levels in use
     bool timing_ = false;
     bool observed_ = false; // exits are timed, traced, or told apart by site
     bool exit_open_ = false, exit_was_quick_ = false;
@@ -237,6 +272,23 @@ class NativeEngine final : public Engine {
     static constexpr unsigned long_runs = LONG_RUNS;
     static_assert(sizeof(LongRun) == 8);
     std::array<LongRun, long_runs> long_runs_{};
+    // user_windows.cpp. The page with the PID that a window has, and the slot of its mapping.
+    static constexpr std::uint32_t no_window = 0x800;
+    struct UserWindow {
+        std::uint32_t tag = no_window;
+        unsigned slot = 0;
+    };
+    std::array<UserWindow, isa::CpuState::user_windows> user_windows_{};
+    // Sites of single accesses by the low bits of their address.
+    static constexpr std::uint32_t no_site = 1;
+    struct AccessSite {
+        std::uint32_t pc = no_site;
+        std::uint8_t doublings = 0, wait = 0, failures = 0;
+        bool never = false;
+    };
+    static constexpr unsigned access_site_count = 128;
+    std::array<AccessSite, access_site_count> access_sites_{};
+    std::uint32_t hot_access_ = no_site; // for the run loop, at this exit
     // The last load and the last store that a device's pages were enough for.
     struct DeviceAccess {
         std::uint32_t ea = 0, pc = 1, context = 0; // pc 1: none

@@ -110,11 +110,15 @@ void NativeEngine::leave_stub(unsigned& vector) {
         return;
     }
     const ppc::GuestView view = ppc::view(*restart, index, state.page);
+    const std::uint32_t left_at = state.pc;
     state.pc = view.pc;
-    if (view.gpr < state.gpr.size()) state.gpr[view.gpr] = view.gpr_value;
+    for (unsigned number = 0; number < view.count; ++number)
+        state.gpr[view.gprs[number].number & 31] = view.gprs[number].value;
     world_.cr = (world_.cr & ~view.cr_mask) | view.cr_value;
     from_stub_ = true;
     ++patching_.stub_exits;
+    if (restart->is_access() && index == restart->commit)
+        leave_access(patching_.arena.original(*restart, left_at, index), vector);
 }
 
 // A stub could not be fetched; the guest stands before its site again.
@@ -149,7 +153,7 @@ bool NativeEngine::is_own_page(std::uint32_t ea) const {
 // Whether a guest TLB entry takes a place of ours.
 bool NativeEngine::takes_our_place(const TlbEntry& entry) const {
     return (world_.own_page != nowhere && meets(entry, ppc::guest_page_ea, own_page_shift)) ||
-           (world_.arena_bytes != 0 && meets(entry, world_.arena, Patching::arena_shift));
+           (world_.arena_bytes != 0 && meets(entry, world_.arena, Patching::reserved_shift));
 }
 
 bool NativeEngine::place_is_free(std::uint32_t ea, unsigned shift) const {
@@ -286,7 +290,7 @@ bool NativeEngine::start_arena(std::uint32_t site) {
     const std::uint32_t window = site & ~arena_window;
     for (const std::int32_t place : arena_places) {
         const std::uint32_t ea = window + static_cast<std::uint32_t>(place);
-        if (!place_is_free(ea, Patching::arena_shift) ||
+        if (!place_is_free(ea, Patching::reserved_shift) ||
             meets({.word0 = ea | TlbEntry::valid_bit | 0x30}, ppc::guest_page_ea, own_page_shift))
             continue;
         if (!patching_.copies.set_aside(Patching::arena_bytes)) return false;
@@ -299,24 +303,27 @@ bool NativeEngine::start_arena(std::uint32_t site) {
         patching_.arena.start(ea, patching_.arena_words, patching_.restarts.data(), Patching::arena_granules);
         hardware::publish_code(patching_.arena_words, 1U << Patching::arena_shift);
         world_.arena = ea;
-        world_.arena_bytes = 1U << Patching::arena_shift;
+        world_.arena_bytes = 1U << Patching::reserved_shift;
         return true;
     }
     return false;
 }
 
 // The word that takes the place of the original, 0 if there is none.
-std::uint32_t NativeEngine::replacement(const plan::Patch& patch, std::uint32_t original, std::uint32_t ea,
+std::uint32_t NativeEngine::replacement(const plan::Patch* patch, std::uint32_t original, std::uint32_t ea,
                                         std::uint32_t& stub) {
     stub = 0;
-    switch (ppc::shape_of(patch)) {
-    case ppc::Shape::word: return ppc::patched_word(patch);
-    case ppc::Shape::trap: return 0;
-    case ppc::Shape::stub: break;
+    if (patch != nullptr) {
+        switch (ppc::shape_of(*patch)) {
+        case ppc::Shape::word: return ppc::patched_word(*patch);
+        case ppc::Shape::trap: return 0;
+        case ppc::Shape::stub: break;
+        }
     }
     if (!one_kernel()) return 0; // levels without stubs
     if (patching_.arena_words == nullptr && !start_arena(ea)) return 0;
-    const ppc::StubArena::Made made = patching_.arena.add(patch, original, ea, {});
+    const ppc::StubArena::Made made =
+        patch != nullptr ? patching_.arena.add(*patch, original, ea, {}) : patching_.arena.add_access(original, ea);
     if (made.result == ppc::StubArena::Result::flawed)
         host_.warn("a stub was not what it has to be, the site keeps its trap", ea, original);
     if (made.result != ppc::StubArena::Result::made) return 0;
@@ -325,6 +332,8 @@ std::uint32_t NativeEngine::replacement(const plan::Patch& patch, std::uint32_t 
     return made.site_word;
 }
 
+std::uint32_t NativeEngine::original_word(const Resolved& at) { return word_in(at.host); }
+
 // A site in the page of pc: what the registry planned for it comes into the copy. That a patch went is no news here:
 // memory_written() saw why.
 void NativeEngine::change_site(std::uint64_t real) {
@@ -332,8 +341,9 @@ void NativeEngine::change_site(std::uint64_t real) {
     if (at.status != Resolved::Status::ok || (at.real ^ real) >> CodeCopies::page_shift != 0) return;
     const auto distance = static_cast<std::int32_t>(real - at.real);
     const std::uint32_t original = word_in(at.host + distance);
-    if (vcpu_.patches.find(real, original) == nullptr) return;
-    switch (install(real, original, vcpu_.state.pc + static_cast<std::uint32_t>(distance), at)) {
+    const plan::Patch* const patch = vcpu_.patches.find(real, original);
+    if (patch == nullptr) return;
+    switch (install(real, original, vcpu_.state.pc + static_cast<std::uint32_t>(distance), at, patch)) {
     case Installed::done: break;
     case Installed::never: vcpu_.patches.refuse(real, original); break;
     case Installed::not_now: vcpu_.patches.back_out(real, original); break;
@@ -341,10 +351,9 @@ void NativeEngine::change_site(std::uint64_t real) {
 }
 
 NativeEngine::Installed NativeEngine::install(std::uint64_t real, std::uint32_t original, std::uint32_t ea,
-                                              const Resolved& at) {
+                                              const Resolved& at, const plan::Patch* patch) {
     const isa::CpuState& state = vcpu_.state;
-    const plan::Patch* const patch = vcpu_.patches.find(real, original);
-    if (patch == nullptr || patch->level > 2 || ppc::shape_of(*patch) == ppc::Shape::trap) return Installed::never;
+    if (patch != nullptr && (patch->level > 2 || ppc::shape_of(*patch) == ppc::Shape::trap)) return Installed::never;
     // Contexts that have no state page, and pages that a copy does not replace.
     if ((state.page.msr & (msr::pr | msr::is | msr::ds)) != 0 || at.little_endian ||
         at.page_shift < CodeCopies::page_shift)
@@ -368,7 +377,7 @@ NativeEngine::Installed NativeEngine::install(std::uint64_t real, std::uint32_t 
     }
     const bool here = ea - block->ea == static_cast<std::uint32_t>(real - block->real);
     std::uint32_t stub = 0;
-    const std::uint32_t word = here ? replacement(*patch, original, ea, stub) : 0;
+    const std::uint32_t word = here ? replacement(patch, original, ea, stub) : 0;
     const std::uint32_t saved = hardware::irq_save();
     if (word == 0) {
         if (fresh) patching_.copies.release(host_, *block);
@@ -387,14 +396,17 @@ NativeEngine::Installed NativeEngine::install(std::uint64_t real, std::uint32_t 
     const std::uint16_t number = patching_.free_site;
     Patching::Site& site = patching_.sites[number];
     patching_.free_site = site.next;
-    site = {real, original, stub, block->first_site[page], static_cast<std::uint8_t>(patch->level)};
+    // An access is a stub by itself.
+    const std::uint8_t level = patch != nullptr ? patch->level : 2;
+    site = {real, original, stub, block->first_site[page], level, patch == nullptr};
+    if (site.access) ++patching_.accesses;
     block->first_site[page] = number;
     ++patching_.installed;
     store_big_endian(block->word_at(real), 4, word);
     hardware::publish_code(block->word_at(real), 4);
     world_.own_page = ppc::guest_page_ea;
     hardware::irq_restore(saved);
-    if ((traces_ & NativeHost::traces_patch) != 0) host_.trace_patch(real, original, patch->level, true);
+    if ((traces_ & NativeHost::traces_patch) != 0) host_.trace_patch(real, original, level, true);
     return Installed::done;
 }
 
@@ -408,20 +420,49 @@ void NativeEngine::release_block(CodeCopies::Block& block) {
     patching_.copies.release(host_, block);
 }
 
+// A patch whose word in the copy is not executed any more.
+void NativeEngine::remove_site(Patching::Site& site) {
+    if ((traces_ & NativeHost::traces_patch) != 0) host_.trace_patch(site.real, site.original, site.level, false);
+    if (site.access)
+        --patching_.accesses;
+    else
+        vcpu_.patches.back_out(site.real, site.original);
+    if (site.stub != 0) patching_.arena.remove(site.stub);
+    site.next = patching_.free_site;
+    patching_.free_site = static_cast<std::uint16_t>(&site - patching_.sites.data());
+    --patching_.installed;
+    ++patching_.backed_out;
+}
+
+// The patch of an access goes, and no other of its page.
+void NativeEngine::back_out_access(std::uint64_t real) {
+    CodeCopies::Block* const block = patching_.copies.find(real);
+    if (block == nullptr) return;
+    const std::uint32_t saved = hardware::irq_save();
+    std::uint16_t* from = &block->first_site[block->page_of(real)];
+    while (*from != CodeCopies::no_site) {
+        Patching::Site& site = patching_.sites[*from];
+        if (site.real == real && site.access) {
+            *from = site.next;
+            store_big_endian(block->word_at(real), 4, site.original);
+            hardware::publish_code(block->word_at(real), 4);
+            remove_site(site);
+            break;
+        }
+        from = &site.next;
+    }
+    hardware::irq_restore(saved);
+    const unsigned page = block->page_of(real);
+    if (block->first_site[page] == CodeCopies::no_site) back_out_page(*block, page);
+}
+
 // The patches of a page go; with the last ones of a block the block.
 void NativeEngine::back_out_page(CodeCopies::Block& block, unsigned page) {
     const std::uint32_t saved = hardware::irq_save();
     for (std::uint16_t number = block.first_site[page]; number != CodeCopies::no_site;) {
         Patching::Site& site = patching_.sites[number];
-        if ((traces_ & NativeHost::traces_patch) != 0) host_.trace_patch(site.real, site.original, site.level, false);
-        vcpu_.patches.back_out(site.real, site.original);
-        if (site.stub != 0) patching_.arena.remove(site.stub);
-        const std::uint16_t next = site.next;
-        site.next = patching_.free_site;
-        patching_.free_site = number;
-        number = next;
-        --patching_.installed;
-        ++patching_.backed_out;
+        number = site.next;
+        remove_site(site);
     }
     block.first_site[page] = CodeCopies::no_site;
     change_use(block, page, Use::own);
@@ -440,9 +481,12 @@ void NativeEngine::back_out_all() {
     const std::uint32_t saved = hardware::irq_save();
     contexts_.drop_guest_entry(ShadowContexts::own_page);
     contexts_.drop_guest_entry(ShadowContexts::arena);
+    close_windows();
     world_.own_page = nowhere;
     from_stub_ = moved_ = false;
-    world_.arena = world_.arena_bytes = 0;
+    stopped_ = Stopped::elsewhere;
+    world_.arena = World::no_arena;
+    world_.arena_bytes = 0;
     if (patching_.arena_words != nullptr) {
         host_.release(patching_.arena_words, Patching::arena_shift);
         patching_.copies.give_back(Patching::arena_bytes);

@@ -5,6 +5,8 @@
 #include <cstdint>
 
 #include "runtime/native/code_copies.h"
+#include "runtime/native/world_layout.h"
+#include "translator/ppc/access_stub.h"
 #include "translator/ppc/stub_arena.h"
 
 namespace untrap::runtime::native {
@@ -13,6 +15,9 @@ namespace untrap::runtime::native {
 struct Patching {
     static constexpr unsigned site_limit = 4096;
     static constexpr unsigned arena_shift = 16, arena_bytes = 1U << arena_shift;
+    // The arena and, behind it, windows of processes' pages: this much address space is to be free.
+    static constexpr unsigned reserved_shift = ARENA_SHIFT;
+    static_assert(arena_bytes + (isa::CpuState::user_windows << ppc::window_distance_shift) <= 1U << reserved_shift);
     static constexpr unsigned arena_granules = arena_bytes / ppc::StubArena::granule_bytes;
 
     struct Site {
@@ -21,6 +26,7 @@ struct Patching {
         std::uint32_t stub = 0; // 0: a word
         std::uint16_t next = CodeCopies::no_site;
         std::uint8_t level = 0;
+        bool access = false; // no privileged instruction, and not known to the registry
     };
 
     Patching() {
@@ -35,7 +41,7 @@ struct Patching {
     std::array<ppc::Restart, arena_granules> restarts{};
     std::array<Site, site_limit> sites{};
     std::uint16_t free_site = 0;
-    std::uint32_t installed = 0;
+    std::uint32_t installed = 0, accesses = 0; // patches; those of accesses among them
     std::uint64_t backed_out = 0;
     std::uint64_t stub_exits = 0; // exits taken from inside a stub
 };

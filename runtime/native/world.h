@@ -16,6 +16,7 @@ namespace untrap::runtime::native {
 // registers go straight into CpuState but for CR and XER, which keep the CPU's format here until the core needs them.
 // Lies in memory that the host's pinned TLB entries cover: guest vectors run without any other mapping.
 struct World {
+    static constexpr std::uint32_t no_arena = 0xFFF00000;
     std::uint32_t run_msr = 0;    // MSR to run the guest with: problem state, address space 1
     std::uint32_t shadow_pid = 0; // PID register to run the guest with
     std::uint32_t cr = 0, xer = 0;
@@ -34,7 +35,8 @@ struct World {
     std::uint32_t kernel_pids = 0xFF;
     // Address of the state page where it is mapped, else one that no address without its low 10 bits equals.
     std::uint32_t own_page = 1;
-    std::uint32_t arena = 0, arena_bytes = 0; // addresses of stubs; none: 0 bytes
+    // Addresses of stubs and, behind them, of windows: a multiple of the bytes. None: 0 bytes.
+    std::uint32_t arena = no_arena, arena_bytes = 0;
     // The guest PID whose own mappings its kernel's one context has now, or isa::CpuState::no_pid. CpuState::live_pid
     // is the copy of it that the guest's stubs read, and that the guest may have written.
     std::uint32_t process_pid = isa::CpuState::no_pid;
@@ -60,7 +62,12 @@ struct World {
     // in a row, where the row began.
     std::uint32_t long_runs = 0, accessed_ea = 0, accessed_pc = 0, access_run = 0, access_begin = 0;
     std::uint32_t dropped = 0, stub_exits = 0; // not yet in ShadowTlb::dropped, Patching::stub_exits
-    std::uint32_t unused[913] = {};
+    // Single accesses until their site is to be patched, by the low bits of its address (user_windows.cpp).
+    std::array<std::uint8_t, 64> access_counts{};
+    // The site whose stub the world switch has left last, and its instruction: its registers are the guest's already.
+    std::uint32_t access_site = 1, access_word = 0;
+    std::array<std::uint32_t, isa::CpuState::user_windows> wanted{}; // a page with its PID, by window
+    std::uint32_t unused[831] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -114,6 +121,10 @@ UNTRAP_AT(access_run, WORLD_ACCESS_RUN);
 UNTRAP_AT(access_begin, WORLD_ACCESS_BEGIN);
 UNTRAP_AT(dropped, WORLD_DROPPED);
 UNTRAP_AT(stub_exits, WORLD_STUB_EXITS);
+UNTRAP_AT(access_counts, WORLD_ACCESS_COUNTS);
+UNTRAP_AT(access_site, WORLD_ACCESS_SITE);
+UNTRAP_AT(access_word, WORLD_ACCESS_WORD);
+UNTRAP_AT(wanted, WORLD_WANTED);
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
 
@@ -139,7 +150,9 @@ UNTRAP_PAGE_AT(dear, WORLD_DEAR_PAGE);
 UNTRAP_PAGE_AT(esr, WORLD_ESR_PAGE);
 UNTRAP_PAGE_AT(pid, WORLD_PID);
 UNTRAP_PAGE_AT(sprg, WORLD_SPRG4 - 16);
+UNTRAP_PAGE_AT(scratch, WORLD_ACCESS_SLOT(0) - 4 * ppc::access_slot);
 #undef UNTRAP_STATE_AT
+static_assert((ppc::displacement_of(ppc::slot_field(ppc::access_slot)) & 0xFFFF) == ACCESS_SLOT_LOW);
 static_assert(WORLD_BYTES % isa::CpuState::page_bytes == 0);
 static_assert(offsetof(isa::CpuState, live_pid) - offsetof(isa::CpuState, page) == offsetof(ppc::GuestPage, live_pid));
 static_assert(sizeof(ppc::GuestPage) <= isa::CpuState::page_bytes && isa::CpuState::no_pid == ppc::GuestPage::no_pid);

@@ -56,6 +56,13 @@
 #define WORLD_ACCESS_BEGIN 432
 #define WORLD_DROPPED 436
 #define WORLD_STUB_EXITS 440
+#define WORLD_ACCESS_COUNTS 444
+/* The site whose stub the world switch has left last, and its instruction; pages that missed, by window. */
+#define WORLD_ACCESS_SITE 508
+#define WORLD_ACCESS_WORD 512
+#define WORLD_WANTED 516
+/* log2 of the bytes around WORLD_ARENA that are stubs and windows. */
+#define ARENA_SHIFT 20
 /* Rows of the kernel's accesses to a process: entries of the table; see kernel_access.cpp. */
 #define LONG_RUNS 64
 #define ROW_LIMIT 4
@@ -86,6 +93,9 @@
 #define WORLD_ESR_PAGE (WORLD_PAGE + 36)
 #define WORLD_PID (WORLD_PAGE + 40)
 #define WORLD_LIVE_PID (WORLD_PAGE + 112)
+/* Registers that the stub of an access has saved, and where its context sees the first. */
+#define WORLD_ACCESS_SLOT(n) (WORLD_PAGE + 88 + 4 * (n))
+#define ACCESS_SLOT_LOW 0xF058
 /* SPRG4-7, which a guest reads without a trap under their user numbers. */
 #define WORLD_SPRG4 (WORLD_PAGE + 64)
 

@@ -299,11 +299,18 @@ bool ModelCpu::is_in_host_order(std::uint32_t ea, const TlbEntry& entry) const {
 bool ModelCpu::guest_allows(std::uint32_t ea, Access access, const std::uint8_t* host, bool little_endian) {
     runtime::Vcpu& vcpu = running_->vcpu();
     const isa::StatePage& page = vcpu.state.page;
+    std::uint32_t pid = page.pid & 0xFF;
+    if (running_->native().is_window(ea)) { // what it was made for counts, whatever the guest makes of its hints
+        const std::uint32_t tag = running_->native().window_tag(ea);
+        if (access == Access::fetch) return false;
+        ea = (tag & ~0xFFFU) | (ea & 0xFFF);
+        pid = tag & 0xFF;
+    }
     const unsigned space = (page.msr & (access == Access::fetch ? msr::is : msr::ds)) != 0 ? 1 : 0;
     for (unsigned index = 0; index < mmu::GuestTlb::entry_count; ++index) {
         const TlbEntry& entry = vcpu.tlb.entry(index);
         if (!entry.valid() || entry.page_shift() == 0 || entry.ts() != space) continue;
-        if ((entry.tid != 0 && entry.tid != (page.pid & 0xFF)) ||
+        if ((entry.tid != 0 && entry.tid != pid) ||
             ((entry.word0 ^ ea) & entry.page_mask() & ~0x3FFU) != 0)
             continue;
         if (entry.little_endian() != little_endian || !mmu::GuestTlb::permits(entry, (page.msr & msr::pr) != 0, access))
@@ -626,6 +633,7 @@ bool ModelCpu::assembly_path(Machine& machine, World& world, const Left& left) {
     case Interrupt::system_call: return assembly_delivers(machine, world, left.vector, EXIT_SYSCALL);
     case Interrupt::data_tlb_error:
         if (((left.dear ^ world.own_page) & ~0xFFFU) == 0) return false;
+        if (machine.state().pc - world.arena < world.arena_bytes && (page.msr & msr::pr) == 0) return false;
         if (!assembly_misses(machine, world, left.dear, left.vector)) return false;
         if (const Ran ran = assembly_handles(machine, world, left); ran != Ran::no) return ran == Ran::finished;
         page.dear = left.dear;

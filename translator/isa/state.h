@@ -90,7 +90,9 @@ struct CpuState {
     static constexpr std::size_t page_bytes = 4096;
     static constexpr std::uint32_t no_pid = 0xFFFFFFFF;
     alignas(page_bytes) StatePage page;
-    std::uint32_t live_pid = no_pid; // directly behind it: see ppc::GuestPage
+    std::uint32_t live_pid = no_pid; // directly behind it, as what follows: see ppc::GuestPage
+    static constexpr unsigned user_windows = 64;
+    std::array<std::array<std::uint32_t, 2>, user_windows> user_window{};
 
     std::uint32_t cr() const {
         std::uint32_t value = 0;

@@ -31,6 +31,12 @@ constexpr std::uint32_t addis(unsigned rt, unsigned ra, std::int32_t value) { re
 constexpr std::uint32_t add(unsigned rt, unsigned ra, unsigned rb) {
     return 31U << 26 | rt << 21 | ra << 16 | rb << 11 | 266U << 1;
 }
+// Two operands and a result in rT, or in rA.
+constexpr std::uint32_t x_form(unsigned extended, unsigned rt, unsigned ra, unsigned rb) {
+    return 31U << 26 | rt << 21 | ra << 16 | rb << 11 | extended << 1;
+}
+constexpr std::uint32_t mullw(unsigned rt, unsigned ra, unsigned rb) { return x_form(235, rt, ra, rb); }
+constexpr std::uint32_t cntlzw(unsigned ra, unsigned rs) { return x_form(26, rs, ra, 0); }
 constexpr std::uint32_t ori(unsigned ra, unsigned rs, std::uint32_t value) {
     return d_form(24, rs, ra, static_cast<std::int32_t>(value));
 }

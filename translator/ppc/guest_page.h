@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -16,6 +17,12 @@ struct GuestPage {
     // Writing a PID that agrees with it is no more than a store; so is any PID as long as it is no_pid: the first
     // access to a mapping of that PID misses, and the hypervisor changes over.
     std::uint32_t live_pid = no_pid;
+    // Hints for the stubs of accesses to a process's memory (access_stub.h), by window_of(): a page's address with the PID in
+    // its low bits, and what to add to an address in it. 0 and 0 are no window: nothing is added.
+    struct Window {
+        std::uint32_t tag = 0, distance = 0;
+    };
+    std::array<Window, isa::CpuState::user_windows> windows{};
 
     static constexpr std::uint32_t no_pid = 0xFFFFFFFF;
 };
@@ -30,9 +37,18 @@ constexpr std::int32_t displacement_of(std::size_t field) {
     return guest_page_displacement + static_cast<std::int32_t>(field);
 }
 
+// Whether bytes at ea are words outside of it.
+constexpr bool usable_place(std::uint32_t ea, std::uint32_t bytes) {
+    return ea % 4 == 0 && ea <= guest_page_ea - bytes;
+}
+
 // Slots of StatePage::scratch that stubs use.
-inline constexpr unsigned gpr_slot = 0, cr_slot = 1;
+inline constexpr unsigned gpr_slot = 0, cr_slot = 1, access_slot = 2;
 constexpr std::size_t slot_field(unsigned slot) { return offsetof(isa::StatePage, scratch) + slot * 4; }
+
+// The window that a tag belongs to: by two bits of the page's number and four of the PID, so that processes which take turns
+// have their own.
+constexpr unsigned window_of(std::uint32_t tag) { return (tag >> 12 & 3) << 4 | (tag & 15); }
 
 // Whether patched code may store to this field.
 constexpr bool may_commit(std::size_t field) {

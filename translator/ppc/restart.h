@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "translator/isa/state.h"
@@ -12,8 +13,12 @@ namespace untrap::ppc {
 // store in it that commits; behind the line stand slow paths, all of them before the commit. Registers that it saves
 // are saved in the line before any test, and their slots keep them until the stub ends. So one number for each says
 // from where on it is to be found in its slot.
+//
+// The stub of an access to a process's memory (access_stub.h) is such a line without slow paths. It saves what it uses with its
+// first words, each in a slot of its own, and commits by the access itself. Behind the line stands the site's instruction.
 struct Restart {
     static constexpr std::uint8_t none = 0xFF;
+    static constexpr unsigned access_gprs = 4;
 
     std::uint32_t site = 0;
     std::uint8_t length = 0;       // words; 0: no stub
@@ -24,28 +29,38 @@ struct Restart {
     std::uint8_t cr_field = none;  // saved in cr_slot, which holds the whole CR
     std::uint8_t cr_saved = none;  // by this word
     std::uint8_t continuation = 0; // in StubArena: granules back to the stub's first
+    // Number n is saved in access_slot + n by word n. The first is none: no access.
+    std::array<std::uint8_t, access_gprs> access = {none, none, none, none};
+
+    constexpr bool is_access() const { return access[0] != none; }
+    constexpr bool access_gpr_in_slot(unsigned number, unsigned index) const {
+        return access[number] != none && index > number;
+    }
 
     constexpr bool committed(unsigned index) const { return index > commit && index < line; }
     constexpr bool gpr_in_slot(unsigned index) const { return gpr != none && index > gpr_saved; }
     constexpr bool cr_in_slot(unsigned index) const { return cr_field != none && index > cr_saved; }
 };
-static_assert(sizeof(Restart) == 12);
+static_assert(sizeof(Restart) == 16);
 
 // The guest's registers as they are when its CPU stands before word `index` of a stub.
 struct GuestView {
+    struct Gpr {
+        std::uint32_t number = 0, value = 0;
+    };
     std::uint32_t pc = 0;
-    std::uint8_t gpr = Restart::none; // this register is gpr_value
-    std::uint32_t gpr_value = 0;
+    unsigned count = 0; // registers that are other than in the CPU
+    std::array<Gpr, Restart::access_gprs> gprs{};
     std::uint32_t cr_mask = 0, cr_value = 0; // CR bits to replace
 };
 
 constexpr GuestView view(const Restart& restart, unsigned index, const isa::StatePage& page) {
     GuestView found;
     found.pc = restart.committed(index) ? restart.site + 4 : restart.site;
-    if (restart.gpr_in_slot(index)) {
-        found.gpr = restart.gpr;
-        found.gpr_value = page.scratch[gpr_slot];
-    }
+    if (restart.gpr_in_slot(index)) found.gprs[found.count++] = {restart.gpr, page.scratch[gpr_slot]};
+    for (unsigned number = 0; number < Restart::access_gprs; ++number)
+        if (restart.is_access() && restart.access_gpr_in_slot(number, index))
+            found.gprs[found.count++] = {restart.access[number], page.scratch[access_slot + number]};
     if (restart.cr_in_slot(index)) {
         found.cr_mask = 0xF0000000U >> 4 * restart.cr_field;
         found.cr_value = page.scratch[cr_slot] & found.cr_mask;
@@ -57,7 +72,8 @@ constexpr GuestView view(const Restart& restart, unsigned index, const isa::Stat
 inline void restore(isa::CpuState& state, const Restart& restart, unsigned index, const isa::StatePage& page) {
     const GuestView found = view(restart, index, page);
     state.pc = found.pc;
-    if (found.gpr < state.gpr.size()) state.gpr[found.gpr] = found.gpr_value;
+    for (unsigned number = 0; number < found.count; ++number)
+        state.gpr[found.gprs[number].number & 31] = found.gprs[number].value;
     if (restart.cr_in_slot(index) && restart.cr_field < state.crf.size())
         state.crf[restart.cr_field] = isa::cr::encodings[found.cr_value >> (28 - 4 * restart.cr_field) & 15];
 }

@@ -275,11 +275,6 @@ class Writer {
     unsigned leaves_at_ = 0, back_ = 0;
 };
 
-// Bytes at ea that are words outside of the guest's page.
-constexpr bool usable_place(std::uint32_t ea, std::uint32_t bytes) {
-    return ea % 4 == 0 && ea <= guest_page_ea - bytes;
-}
-
 } // namespace
 
 Shape shape_of(const plan::Patch& patch) {

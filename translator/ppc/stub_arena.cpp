@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "translator/ppc/stub_arena.h"
 
+#include "translator/ppc/access_stub.h"
+
 namespace untrap::ppc {
 
 void StubArena::start(std::uint32_t ea, std::uint32_t* words, Restart* restarts, unsigned granules) {
@@ -29,7 +31,8 @@ bool StubArena::find_room(unsigned count, unsigned& first) const {
     return false;
 }
 
-StubArena::Made StubArena::add(const plan::Patch& patch, std::uint32_t original, std::uint32_t site, Registers dead) {
+template <typename Emit, typename Verify>
+StubArena::Made StubArena::make(std::uint32_t site, Emit&& emit, Verify&& verify_stub) {
     Made made;
     if (granules_ == 0) {
         made.result = Result::no_room;
@@ -40,7 +43,7 @@ StubArena::Made StubArena::add(const plan::Patch& patch, std::uint32_t original,
     unsigned first = next_ % granules_;
     for (unsigned pass = 0; pass < 2; ++pass) {
         made.stub = ea_ + first * granule_bytes;
-        switch (emit_stub(patch, original, site, made.stub, dead, stub)) {
+        switch (emit(made.stub, stub)) {
         case Emitted::done: break;
         case Emitted::no_stub: return made;
         case Emitted::out_of_reach: made.result = Result::out_of_reach; return made;
@@ -52,7 +55,7 @@ StubArena::Made StubArena::add(const plan::Patch& patch, std::uint32_t original,
     }
     const unsigned count = granules_of(stub.restart.length);
     made.bytes = stub.restart.length * 4U;
-    flaw_ = verify(stub.words.data(), made.stub, stub.restart, original, dead);
+    flaw_ = verify_stub(made.stub, stub);
     if (flaw_ == Flaw::none && !branch_to_stub(site, made.stub, made.site_word)) flaw_ = Flaw::branch;
     if (flaw_ != Flaw::none) {
         made.result = Result::flawed;
@@ -69,6 +72,20 @@ StubArena::Made StubArena::add(const plan::Patch& patch, std::uint32_t original,
     next_ = first + count;
     made.result = Result::made;
     return made;
+}
+
+StubArena::Made StubArena::add(const plan::Patch& patch, std::uint32_t original, std::uint32_t site, Registers dead) {
+    return make(
+        site, [&](std::uint32_t at, Stub& stub) { return emit_stub(patch, original, site, at, dead, stub); },
+        [&](std::uint32_t at, const Stub& stub) { return verify(stub.words.data(), at, stub.restart, original, dead); });
+}
+
+StubArena::Made StubArena::add_access(std::uint32_t original, std::uint32_t site) {
+    return make(
+        site, [&](std::uint32_t at, Stub& stub) { return emit_access_stub(original, site, at, stub); },
+        [&](std::uint32_t at, const Stub& stub) {
+            return verify_access(stub.words.data(), at, stub.restart, original);
+        });
 }
 
 bool StubArena::remove(std::uint32_t stub) {

@@ -34,12 +34,18 @@ class StubArena {
     };
     // Makes, verifies and installs the stub for one site.
     Made add(const plan::Patch& patch, std::uint32_t original, std::uint32_t site, Registers dead);
+    // The same for an access to a process's memory (access_stub.h).
+    Made add_access(std::uint32_t original, std::uint32_t site);
     // Frees the stub at this address; no patched word may lead there any more. False if there is none.
     bool remove(std::uint32_t stub);
 
     bool holds(std::uint32_t ea) const { return ea - ea_ < granules_ * granule_bytes; }
     // The stub that ea is a word of, nullptr if it is none's.
     const Restart* find(std::uint32_t ea, unsigned& index) const;
+    // The instruction of the site that this entry, of an access, is for; `ea` as for find().
+    std::uint32_t original(const Restart& restart, std::uint32_t ea, unsigned index) const {
+        return words_[(ea - ea_) / 4 - index + restart.line];
+    }
     // If the guest's CPU stopped in a stub: rewrites its registers to the guest's. False, and nothing changed, if it is
     // not in a stub. page: as the guest left it.
     bool restore(isa::CpuState& state, const isa::StatePage& page) const;
@@ -51,6 +57,8 @@ class StubArena {
     Flaw flaw() const { return flaw_; }
 
   private:
+    template <typename Emit, typename Verify>
+    Made make(std::uint32_t site, Emit&& emit, Verify&& verify_stub);
     static unsigned granules_of(unsigned length) { return (length + granule_words - 1) / granule_words; }
     bool find_room(unsigned count, unsigned& first) const;
 
