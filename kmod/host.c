@@ -18,7 +18,7 @@
 void untrap_host_warn(void* host, const char* message, u32 pc, u32 word) {
     const struct untrap_vcpu* vcpu = host;
 
-    pr_warn_ratelimited("untrap: VM of %d: guest at 0x%08x: %s (0x%08x)\n", vcpu->vm->pid, pc, message, word);
+    pr_warn("untrap: VM of %d: guest at 0x%08x: %s (0x%08x)\n", vcpu->vm->pid, pc, message, word);
 }
 
 // ---- time ----------------------------------------------------------------------------------------------------------

@@ -48,12 +48,11 @@ NativeEngine::ForKernel NativeEngine::access_for_kernel(std::uint32_t ea, const 
     }
     if (world_.access_run >= run_limit) {
         known = {world_.access_begin, believed};
-        expect_accesses(world_.access_begin); // a stub would be slower than the mapping
-        expect_accesses(begin);
+        repeats_of(world_.access_begin) = repeats_of(begin) = 0; // a stub would be slower than the mapping
+        if (stopped_ == Stopped::access && row_at_stub(begin)) return ForKernel::patch;
         return ForKernel::map;
     }
     if (entry.little_endian() || entry.page_shift() < page_shift) return ForKernel::map;
-    if (stopped_ == Stopped::elsewhere && access_is_hot(begin)) return ForKernel::patch;
     const std::uint64_t real = entry.translate(ea);
     const Memslot* const slot = vcpu_.memory.slot_of(real);
     if (slot == nullptr || slot->pages == nullptr || slot->read_only || slot->dirty != nullptr) return ForKernel::map;
@@ -75,6 +74,8 @@ NativeEngine::ForKernel NativeEngine::access_for_kernel(std::uint32_t ea, const 
         if (made == 0 ? at != ea || shape.store != (access == Access::store) : (at ^ ea) > offset_mask) break;
         if ((at & (shape.size - 1U)) != 0) break;
         if (!mmu::GuestTlb::permits(entry, false, shape.store ? Access::store : Access::load)) break;
+        if (made == 0 && !shape.update && stopped_ == Stopped::elsewhere && access_is_hot(ea, begin))
+            return ForKernel::patch;
         std::uint32_t value = 0;
         if (shape.store)
             store_big_endian(page + (at & offset_mask), shape.size, interp::stored_value(shape, insn, state));

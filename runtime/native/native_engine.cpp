@@ -42,7 +42,6 @@ NativeEngine::NativeEngine(Vcpu& vcpu, World& world, ShadowTlb& tlb, NativeHost&
     world_.contexts = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&contexts_));
     world_.context_sets = contexts_.sets_address();
     world_.of_process = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&contexts_.of_process));
-    for (unsigned count = 0; count < world_.access_counts.size(); ++count) expect_accesses(count << 2);
     world_.long_runs = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(long_runs_.data()));
 }
 

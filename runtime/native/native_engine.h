@@ -89,12 +89,8 @@ class NativeEngine final : public Engine {
     // A guest with patches: it may have been in a stub, and has written what it liked into the state page.
     bool patched_exit(unsigned vector) {
         from_stub_ = moved_ = false;
-        stopped_ = Stopped::elsewhere;
         if (vector == HANDLER_LEFT) return handler_left() && accept_state_page();
-        if (vcpu_.state.pc - world_.arena < world_.arena_bytes)
-            leave_stub(vector);
-        else if (vcpu_.state.pc == world_.access_site)
-            left_access(vector);
+        if (vcpu_.state.pc - world_.arena < world_.arena_bytes) leave_stub(vector);
         if (!accept_state_page()) return false;
         if (vector == static_cast<unsigned>(isa::Interrupt::program) && world_.quick != 0) return program_interrupt();
         return other_exit(vector);
@@ -111,7 +107,6 @@ class NativeEngine final : public Engine {
     bool return_from_interrupt();
     bool system_call();
     bool tlb_miss(std::uint32_t ea, mmu::Access access);
-    bool reflect_miss(std::uint32_t ea, mmu::Access access);
     bool storage_interrupt(std::uint32_t ea);
     int search_guest_tlb(std::uint32_t ea, mmu::Access access) const;
     bool deny(std::uint32_t ea, mmu::Access access);
@@ -124,20 +119,36 @@ class NativeEngine final : public Engine {
     bool deliver(isa::Interrupt which, std::uint32_t return_address);
 
     // user_windows.cpp
-    enum class Opened : std::uint8_t { done, not_yet, never };
+    // The page with the PID that a window has, and the slot of its mapping.
+    static constexpr std::uint32_t no_window = 0x800;
+    struct UserWindow {
+        std::uint32_t tag = no_window;
+        unsigned slot = 0;
+    };
+    enum class Opened : std::uint8_t { done, not_yet, never, elsewhere };
     std::uint32_t window_ea(unsigned number) const;
-    void leave_access(std::uint32_t original, unsigned vector);
-    void left_access(unsigned vector);
+    void leave_access(const ppc::Restart& restart, std::uint32_t original, unsigned vector);
+    void find_access();
     bool window_fault(std::uint32_t ea, mmu::Access access);
     Opened open_window(std::uint32_t ea, const mmu::TlbEntry& entry, unsigned guest_index);
     void close_window(unsigned number);
+    bool window_is_used(unsigned number) const {
+        const UserWindow& window = user_windows_[number];
+        return window.tag != no_window && contexts_.maps_at(window.slot, window_ea(number));
+    }
+    bool better_group(std::uint32_t tag, unsigned& group) const;
+    std::uint32_t tag_of(std::uint32_t ea) const;
     void close_windows();
     struct AccessSite;
     AccessSite& access_site(std::uint32_t pc);
-    static unsigned access_count_of(std::uint32_t pc) { return pc >> 2 & (sizeof(World::access_counts) - 1); }
-    void expect_accesses(std::uint32_t pc);
-    bool access_is_hot(std::uint32_t pc);
+    std::uint32_t& repeats_of(std::uint32_t pc) {
+        return world_.repeats[(vcpu_.state.page.pid & 7) << 6 | (pc >> 2 & 63)];
+    }
+    static void wait_for_more(AccessSite& site);
+    bool access_repeats(std::uint32_t pc, std::uint32_t tag);
+    bool access_is_hot(std::uint32_t ea, std::uint32_t pc);
     bool access_fails(std::uint32_t pc);
+    bool row_at_stub(std::uint32_t pc);
     void change_access();
 
     // Maps ea by this guest TLB entry if there is memory behind it.
@@ -249,8 +260,10 @@ class NativeEngine final : public Engine {
     bool quick_ = false;     // quick exits are allowed: nothing watches single instructions
     bool from_stub_ = false; // the guest was left in a stub
     bool moved_ = false;     // and is in another context than its CPU was, because it wrote the state page
-    // And its stub was one of an access that failed: at its own address, in a window, at one and behind its end.
+    // For a data TLB error, or a data storage interrupt of a stub: the stub was one of an access, which failed at its own
+    // address, in a window, at one and behind its end.
     enum class Stopped : std::uint8_t { elsewhere, access, window, behind_window } stopped_ = Stopped::elsewhere;
+    std::uint8_t window_group_ = 0; // of that stub
     bool patches_ = false; // there are levels in use
     bool timing_ = false;
     bool observed_ = false; // exits are timed, traced, or told apart by site
@@ -272,18 +285,14 @@ class NativeEngine final : public Engine {
     static constexpr unsigned long_runs = LONG_RUNS;
     static_assert(sizeof(LongRun) == 8);
     std::array<LongRun, long_runs> long_runs_{};
-    // user_windows.cpp. The page with the PID that a window has, and the slot of its mapping.
-    static constexpr std::uint32_t no_window = 0x800;
-    struct UserWindow {
-        std::uint32_t tag = no_window;
-        unsigned slot = 0;
-    };
     std::array<UserWindow, isa::CpuState::user_windows> user_windows_{};
-    // Sites of single accesses by the low bits of their address.
+    // user_windows.cpp. Sites of single accesses by the low bits of their address.
     static constexpr std::uint32_t no_site = 1;
     struct AccessSite {
         std::uint32_t pc = no_site;
-        std::uint8_t doublings = 0, wait = 0, failures = 0;
+        std::uint8_t times = 0, wait = 1; // how often it got hot, and is to get hot until it is patched
+        std::uint8_t moves = 0;              // between groups of windows
+        std::uint8_t failures = 0, rows = 0; // see user_windows.cpp
         bool never = false;
     };
     static constexpr unsigned access_site_count = 128;

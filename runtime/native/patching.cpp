@@ -116,9 +116,10 @@ void NativeEngine::leave_stub(unsigned& vector) {
         state.gpr[view.gprs[number].number & 31] = view.gprs[number].value;
     world_.cr = (world_.cr & ~view.cr_mask) | view.cr_value;
     from_stub_ = true;
+    stopped_ = Stopped::elsewhere;
     ++patching_.stub_exits;
     if (restart->is_access() && index == restart->commit)
-        leave_access(patching_.arena.original(*restart, left_at, index), vector);
+        leave_access(*restart, patching_.arena.original(*restart, left_at, index), vector);
 }
 
 // A stub could not be fetched; the guest stands before its site again.
@@ -323,7 +324,7 @@ std::uint32_t NativeEngine::replacement(const plan::Patch* patch, std::uint32_t 
     if (!one_kernel()) return 0; // levels without stubs
     if (patching_.arena_words == nullptr && !start_arena(ea)) return 0;
     const ppc::StubArena::Made made =
-        patch != nullptr ? patching_.arena.add(*patch, original, ea, {}) : patching_.arena.add_access(original, ea);
+        patch != nullptr ? patching_.arena.add(*patch, original, ea, {}) : patching_.arena.add_access(original, window_group_, ea);
     if (made.result == ppc::StubArena::Result::flawed)
         host_.warn("a stub was not what it has to be, the site keeps its trap", ea, original);
     if (made.result != ppc::StubArena::Result::made) return 0;

@@ -58,13 +58,14 @@ bool NativeEngine::quick_exit(unsigned vector) {
     case Interrupt::system_call: return quick_ && system_call();
     case Interrupt::data_tlb_error: {
         const Access access = (world_.esr & esr::st) != 0 ? Access::store : Access::load;
+        if (!from_stub_) find_access();
         return stopped_ > Stopped::access ? window_fault(world_.dear, access) : tlb_miss(world_.dear, access);
     }
     case Interrupt::instruction_tlb_error: return from_stub_ ? stub_miss() : tlb_miss(vcpu_.state.pc, Access::fetch);
     case Interrupt::data_storage: {
         const bool store = (world_.esr & esr::st) != 0;
         const Access access = store ? Access::store : Access::load;
-        if (stopped_ > Stopped::access) return window_fault(world_.dear, access);
+        if (from_stub_ && stopped_ > Stopped::access) return window_fault(world_.dear, access);
         if (store && storage_interrupt(world_.dear)) return true;
         return (patching_.copies.any() && wrong_view(world_.dear, access)) || denied_access(world_.dear, access);
     }
@@ -280,22 +281,8 @@ bool NativeEngine::system_call() {
     return true;
 }
 
-// A miss that is the guest's own.
-bool NativeEngine::reflect_miss(std::uint32_t ea, Access access) {
-    isa::StatePage& page = vcpu_.state.page;
-    const bool fetch = access == Access::fetch;
-    if (!quick_) return false;
-    if (!deliver(fetch ? Interrupt::instruction_tlb_error : Interrupt::data_tlb_error, vcpu_.state.pc)) return false;
-    if (!fetch) {
-        page.dear = ea;
-        page.esr = world_.esr & (esr::st | esr::fp);
-    }
-    count(fetch ? ExitReason::itlb_real : ExitReason::dtlb_real);
-    return true;
-}
-
 bool NativeEngine::tlb_miss(std::uint32_t ea, Access access) {
-    const isa::StatePage& page = vcpu_.state.page;
+    isa::StatePage& page = vcpu_.state.page;
     const bool fetch = access == Access::fetch;
     if (!fetch && is_own_page(ea)) {
         map_own(ShadowContexts::own_page);
@@ -304,7 +291,17 @@ bool NativeEngine::tlb_miss(std::uint32_t ea, Access access) {
     }
     if (ea == device_access_[access == Access::store ? 1 : 0].ea && same_device_access(ea, access)) return true;
     const int index = vcpu_.tlb.search(ea, (page.msr & msr::ds) != 0 ? 1 : 0, page.pid);
-    if (index < 0) return reflect_miss(ea, access);
+    if (index < 0) {
+        if (!quick_) return false;
+        if (!deliver(fetch ? Interrupt::instruction_tlb_error : Interrupt::data_tlb_error, vcpu_.state.pc))
+            return false;
+        if (!fetch) {
+            page.dear = ea;
+            page.esr = world_.esr & (esr::st | esr::fp);
+        }
+        count(fetch ? ExitReason::itlb_real : ExitReason::dtlb_real);
+        return true;
+    }
     const TlbEntry& entry = vcpu_.tlb.entry(static_cast<unsigned>(index));
     if (!mmu::GuestTlb::permits(entry, (page.msr & msr::pr) != 0, access)) return deny(ea, access);
     if (entry.tid != 0 && !fetch && one_kernel() && (page.msr & (msr::is | msr::pr)) == 0) {
@@ -312,6 +309,7 @@ bool NativeEngine::tlb_miss(std::uint32_t ea, Access access) {
             const Opened opened = open_window(ea, entry, static_cast<unsigned>(index));
             if (opened == Opened::done) count(ExitReason::dtlb_virt);
             if (opened == Opened::done) return true;
+            if (opened == Opened::elsewhere) return false;
             if (opened == Opened::never && access_fails(vcpu_.state.pc)) return false;
         }
         switch (access_for_kernel(ea, entry, access)) {

@@ -239,10 +239,11 @@ class ShadowContexts {
     SlotSet of_process;
     void drop_process();
     bool uses_guest_entry(unsigned index) const { return !slots_[index].empty(); }
-    // What maps ea there, if it still does.
-    void drop_at(unsigned slot, std::uint32_t ea) {
-        if (tlb_.owned(*this, slot) && ((tlb_.mapping(slot).word0 ^ ea) & 0xFFFFFC00) == 0) tlb_.drop(*this, slot);
+    // Whether ea is still mapped there.
+    bool maps_at(unsigned slot, std::uint32_t ea) const {
+        return tlb_.owned(*this, slot) && ((tlb_.mapping(slot).word0 ^ ea) & 0xFFFFFC00) == 0;
     }
+    void drop(unsigned slot) { tlb_.drop(*this, slot); }
     void drop_real(std::uint64_t real, std::uint64_t bytes) { tlb_.drop_real(*this, real, bytes); }
     // Mappings that the world switch has written and dropped.
     void count(std::uint32_t written, std::uint32_t dropped) {

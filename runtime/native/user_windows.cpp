@@ -21,10 +21,14 @@ constexpr std::uint32_t page_mask = ~(page_bytes - 1);
 constexpr std::uint32_t reach = 1U << ppc::window_distance_shift; // of a window and the gap behind it
 constexpr std::uint32_t windows_bytes = reach * isa::CpuState::user_windows;
 
-// Single accesses of a site until it is patched: twice as many each time, and then so often as many.
-constexpr unsigned accesses_until_hot = 32, most_accesses = 255, most_doublings = 8;
+// What a site has to wait for: nothing the first times, then twice as often for each time before to get hot once more.
+constexpr unsigned times_at_once = 3, most_times = 11;
+// How often a site may go to another group because it finds a window in use by others.
+constexpr unsigned most_moves = 3;
 // Misses of a patched site in memory that no window can have, until it is patched no more.
 constexpr unsigned failures_limit = 64;
+// Times that it was seen to be in a row of accesses, which a mapping would serve better, until it has to get hot anew.
+constexpr unsigned rows_limit = 4;
 
 } // namespace
 
@@ -37,6 +41,10 @@ std::uint32_t NativeEngine::window_ea(unsigned number) const {
     return world_.arena + Patching::arena_bytes + number * reach;
 }
 
+std::uint32_t NativeEngine::tag_of(std::uint32_t ea) const {
+    return (ea & page_mask) | (vcpu_.state.page.pid & 0xFF);
+}
+
 // Whether ea is in a window or behind one.
 bool NativeEngine::is_window(std::uint32_t ea) const {
     return world_.arena_bytes != 0 && ea - window_ea(0) < windows_bytes;
@@ -44,10 +52,11 @@ bool NativeEngine::is_window(std::uint32_t ea) const {
 
 // The stub of an access was left by this interrupt; the guest's registers are in place. An address in a window becomes the
 // guest's own.
-void NativeEngine::leave_access(std::uint32_t original, unsigned vector) {
+void NativeEngine::leave_access(const ppc::Restart& restart, std::uint32_t original, unsigned vector) {
     const auto which = static_cast<Interrupt>(vector);
     if (which != Interrupt::data_tlb_error && which != Interrupt::data_storage) return;
     stopped_ = Stopped::access;
+    window_group_ = restart.group;
     if (!is_window(world_.dear)) return;
     const isa::Instruction insn{.word = original};
     const interp::SimpleAccess shape = interp::simple_access(original);
@@ -56,35 +65,37 @@ void NativeEngine::leave_access(std::uint32_t original, unsigned vector) {
     world_.dear = (ea & page_mask) + (world_.dear & (reach - 1));
 }
 
-// The world switch has done that for an address that is no window's, if the guest stands where it left it.
-void NativeEngine::left_access(unsigned vector) {
+// The guest does not stand in a stub. If it stands where the world switch has left one, that has done it for an address that
+// is no window's.
+void NativeEngine::find_access() {
+    stopped_ = Stopped::elsewhere;
+    if (vcpu_.state.pc != world_.access_site) return;
     world_.access_site = no_site;
-    if (static_cast<Interrupt>(vector) == Interrupt::data_tlb_error) stopped_ = Stopped::access;
+    unsigned index = 0;
+    const ppc::Restart* const restart = patching_.arena.find(world_.access_stub, index);
+    if (restart == nullptr || !restart->is_access() || restart->site != vcpu_.state.pc) return;
+    stopped_ = Stopped::access;
+    window_group_ = restart->group;
 }
 
-// The access of a stub to ea failed at its window. What the guest's TLB says of ea holds; ea itself may be mapped, so no
-// mapping is made for it here.
+// The access of a stub to ea failed at its window. Without one it tries ea itself next: that may be mapped, so no mapping is
+// made for it here, and what the guest is to be told of it is told then.
 bool NativeEngine::window_fault(std::uint32_t ea, Access access) {
     if (stopped_ == Stopped::behind_window) return false; // the interpreter does both pages
-    const isa::StatePage& page = vcpu_.state.page;
-    const unsigned number = ppc::window_of((ea & page_mask) | (page.pid & 0xFF));
-    if (!is_own_page(ea)) {
-        const int index = search_guest_tlb(ea, access);
-        if (index < 0) return reflect_miss(ea, access);
-        const TlbEntry& entry = vcpu_.tlb.entry(static_cast<unsigned>(index));
-        if (!mmu::GuestTlb::permits(entry, (page.msr & msr::pr) != 0, access)) return deny(ea, access);
-        if (open_window(ea, entry, static_cast<unsigned>(index)) == Opened::done) {
-            count(ExitReason::dtlb_virt);
-            return true;
-        }
-    }
-    close_window(number);
     count(ExitReason::dtlb_virt);
+    const isa::StatePage& page = vcpu_.state.page;
+    if (const int index = search_guest_tlb(ea, access); index >= 0) {
+        const TlbEntry& entry = vcpu_.tlb.entry(static_cast<unsigned>(index));
+        if (mmu::GuestTlb::permits(entry, (page.msr & msr::pr) != 0, access) &&
+            open_window(ea, entry, static_cast<unsigned>(index)) == Opened::done)
+            return true;
+    }
+    close_window(ppc::window_of(tag_of(ea), window_group_));
     return true;
 }
 
-// The window that may have the page of ea gets it, by this guest TLB entry. Not at its first miss, for pages that are used
-// once are many.
+// The window that may have the page of ea gets it, by this guest TLB entry. Not before the page has missed some times in a row
+// here: it costs more than the access does.
 NativeEngine::Opened NativeEngine::open_window(std::uint32_t ea, const TlbEntry& entry, unsigned guest_index) {
     isa::CpuState& state = vcpu_.state;
     if (!runs_kernel() || !one_kernel() || world_.arena_bytes == 0 || (state.page.msr & (msr::is | msr::pr)) != 0)
@@ -99,12 +110,14 @@ NativeEngine::Opened NativeEngine::open_window(std::uint32_t ea, const TlbEntry&
         block != nullptr && block->use[block->page_of(real)] != CodeCopies::Use::own)
         return Opened::never;
 
-    const std::uint32_t tag = (ea & page_mask) | (state.page.pid & 0xFF);
-    const unsigned number = ppc::window_of(tag);
+    const std::uint32_t tag = tag_of(ea);
+    if (stopped_ == Stopped::access && !access_repeats(state.pc, tag)) return Opened::not_yet;
+    const unsigned number = ppc::window_of(tag, window_group_);
     UserWindow& window = user_windows_[number];
-    if (stopped_ == Stopped::access && world_.wanted[number] != tag) {
-        world_.wanted[number] = tag;
-        return Opened::not_yet;
+    unsigned group = window_group_;
+    if (window.tag != tag && better_group(tag, group) && access_site(state.pc).moves < most_moves) {
+        hot_access_ = state.pc;
+        return Opened::elsewhere;
     }
     close_window(number);
     const std::uint64_t frame = slot->frames[(real - slot->base) >> Memslot::page_shift] >> 8;
@@ -123,11 +136,26 @@ NativeEngine::Opened NativeEngine::open_window(std::uint32_t ea, const TlbEntry&
 }
 
 void NativeEngine::close_window(unsigned number) {
-    UserWindow& window = user_windows_[number];
     vcpu_.state.user_window[number] = {};
-    if (window.tag == no_window) return;
-    window.tag = no_window;
-    contexts_.drop_at(window.slot, window_ea(number));
+    if (window_is_used(number)) contexts_.drop(user_windows_[number].slot);
+    user_windows_[number].tag = no_window;
+}
+
+// Another group, where what `group` has for this tag is in use for another one: one that has the page already, or has room.
+bool NativeEngine::better_group(std::uint32_t tag, unsigned& group) const {
+    const auto window_in = [&](unsigned of) { return ppc::window_of(tag, of); };
+    if (!window_is_used(window_in(group))) return false;
+    for (unsigned other = 0; other < ppc::window_groups; ++other) {
+        if (user_windows_[window_in(other)].tag != tag || !window_is_used(window_in(other))) continue;
+        group = other;
+        return true;
+    }
+    for (unsigned other = 0; other < ppc::window_groups; ++other) {
+        if (window_is_used(window_in(other))) continue;
+        group = other;
+        return true;
+    }
+    return false;
 }
 
 void NativeEngine::close_windows() {
@@ -142,31 +170,38 @@ NativeEngine::AccessSite& NativeEngine::access_site(std::uint32_t pc) {
     return site;
 }
 
-// So many may come before the next one is to be looked at.
-void NativeEngine::expect_accesses(std::uint32_t pc) {
-    const unsigned count = accesses_until_hot << access_site(pc).doublings;
-    world_.access_counts[access_count_of(pc)] =
-        static_cast<std::uint8_t>(count < most_accesses ? count : most_accesses);
+void NativeEngine::wait_for_more(AccessSite& site) {
+    if (site.times < most_times) ++site.times;
+    if (site.times > times_at_once) site.wait = static_cast<std::uint8_t>((1U << (site.times - times_at_once)) - 1);
 }
 
-// A single access by this instruction. True: it makes so many of them that it is to be patched.
-bool NativeEngine::access_is_hot(std::uint32_t pc) {
-    std::uint8_t& left = world_.access_counts[access_count_of(pc)];
-    if (left > 1) { // else the world switch was here, or it comes to that
-        --left;
-        return false;
-    }
+// A single access by this instruction to a page with its PID, when it was made here or is going to be. True: as often in a row
+// as it takes, and the count begins anew.
+bool NativeEngine::access_repeats(std::uint32_t pc, std::uint32_t tag) {
+    std::uint32_t& known = repeats_of(pc);
+    const bool again = ((known ^ tag) & ~std::uint32_t{REPEATS_FIELD}) == 0;
+    const bool enough = again && ((known + REPEATS_ONE) & REPEATS_FIELD) == 0;
+    known = again && !enough ? known + REPEATS_ONE : tag;
+    return enough;
+}
+
+// A single access. True: the instruction makes so many of them that it is to be patched.
+bool NativeEngine::access_is_hot(std::uint32_t ea, std::uint32_t pc) {
+    if (!access_repeats(pc, tag_of(ea))) return false;
     AccessSite& site = access_site(pc);
-    expect_accesses(pc);
     if ((vcpu_.patches.levels() >> 2 & 1) == 0 || site.never) return false;
     if (site.wait != 0) {
         --site.wait;
         return false;
     }
-    const unsigned more = site.doublings < 3 ? 0 : (1U << (site.doublings - 3)) - 1;
-    site.wait = static_cast<std::uint8_t>(more);
-    if (site.doublings < most_doublings) ++site.doublings;
-    expect_accesses(pc);
+    wait_for_more(site);
+    hot_access_ = pc;
+    return true;
+}
+
+// A patched site is in a row of accesses. True: too often.
+bool NativeEngine::row_at_stub(std::uint32_t pc) {
+    if (++access_site(pc).rows < rows_limit) return false;
     hot_access_ = pc;
     return true;
 }
@@ -179,11 +214,24 @@ void NativeEngine::change_access() {
     const Resolved at = vcpu_.storage.resolve(pc, Access::fetch);
     if (at.status != Resolved::Status::ok) return;
     if (site.failures >= failures_limit) {
-        site = {pc};
         site.never = true;
         back_out_access(at.real);
         return;
     }
+    if (site.rows >= rows_limit) {
+        site.rows = 0;
+        wait_for_more(site);
+        back_out_access(at.real);
+        return;
+    }
+    unsigned group = 0;
+    if (stopped_ == Stopped::access) {
+        group = window_group_;
+        ++site.moves;
+        back_out_access(at.real);
+    }
+    better_group(tag_of(world_.dear), group);
+    window_group_ = static_cast<std::uint8_t>(group);
     const std::uint32_t original = original_word(at);
     if (!ppc::has_access_stub(original) || vcpu_.patches.left_alone(at.real) ||
         vcpu_.patches.patched_sites() + patching_.accesses >= vcpu_.patches.most_patched() ||

@@ -62,12 +62,12 @@ struct World {
     // in a row, where the row began.
     std::uint32_t long_runs = 0, accessed_ea = 0, accessed_pc = 0, access_run = 0, access_begin = 0;
     std::uint32_t dropped = 0, stub_exits = 0; // not yet in ShadowTlb::dropped, Patching::stub_exits
-    // Single accesses until their site is to be patched, by the low bits of its address (user_windows.cpp).
-    std::array<std::uint8_t, 64> access_counts{};
     // The site whose stub the world switch has left last, and its instruction: its registers are the guest's already.
-    std::uint32_t access_site = 1, access_word = 0;
-    std::array<std::uint32_t, isa::CpuState::user_windows> wanted{}; // a page with its PID, by window
-    std::uint32_t unused[831] = {};
+    std::uint32_t access_site = 1, access_word = 0, access_stub = 0; // and where in the stub
+    // By the low bits of a site's address and of the PID: the page with the PID of its last single access, and in between how
+    // often in a row it was that one.
+    std::array<std::uint32_t, 512> repeats{};
+    std::uint32_t unused[398] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -121,10 +121,10 @@ UNTRAP_AT(access_run, WORLD_ACCESS_RUN);
 UNTRAP_AT(access_begin, WORLD_ACCESS_BEGIN);
 UNTRAP_AT(dropped, WORLD_DROPPED);
 UNTRAP_AT(stub_exits, WORLD_STUB_EXITS);
-UNTRAP_AT(access_counts, WORLD_ACCESS_COUNTS);
 UNTRAP_AT(access_site, WORLD_ACCESS_SITE);
 UNTRAP_AT(access_word, WORLD_ACCESS_WORD);
-UNTRAP_AT(wanted, WORLD_WANTED);
+UNTRAP_AT(access_stub, WORLD_ACCESS_STUB);
+UNTRAP_AT(repeats, WORLD_REPEATS);
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
 

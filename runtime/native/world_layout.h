@@ -56,11 +56,14 @@
 #define WORLD_ACCESS_BEGIN 432
 #define WORLD_DROPPED 436
 #define WORLD_STUB_EXITS 440
-#define WORLD_ACCESS_COUNTS 444
-/* The site whose stub the world switch has left last, and its instruction; pages that missed, by window. */
-#define WORLD_ACCESS_SITE 508
-#define WORLD_ACCESS_WORD 512
-#define WORLD_WANTED 516
+/* The site whose stub the world switch has left last, its instruction, and where it was left. */
+#define WORLD_ACCESS_SITE 444
+#define WORLD_ACCESS_WORD 448
+#define WORLD_ACCESS_STUB 452
+/* Pages of single accesses; in between how often in a row it was that one. */
+#define WORLD_REPEATS 456
+#define REPEATS_FIELD 0xF00
+#define REPEATS_ONE 0x100
 /* log2 of the bytes around WORLD_ARENA that are stubs and windows. */
 #define ARENA_SHIFT 20
 /* Rows of the kernel's accesses to a process: entries of the table; see kernel_access.cpp. */

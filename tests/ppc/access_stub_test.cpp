@@ -28,11 +28,11 @@ enum class Mapped { page, window, both, nothing };
 // around it. They have the same contents but where a test says otherwise.
 class Machine final : public interp::Storage {
   public:
-    explicit Machine(std::uint32_t original_in) : original(original_in) {
+    explicit Machine(std::uint32_t original_in, unsigned group_in = 0) : original(original_in), group(group_in) {
         words.resize(16 * ppc::StubArena::granule_words);
         restarts.resize(16);
         arena.start(arena_ea, words.data(), restarts.data(), 16);
-        const ppc::StubArena::Made made = arena.add_access(original, site);
+        const ppc::StubArena::Made made = arena.add_access(original, group, site);
         INFO(ppc::name(arena.flaw()));
         REQUIRE(made.result == ppc::StubArena::Result::made);
         site_word = made.site_word;
@@ -79,10 +79,11 @@ class Machine final : public interp::Storage {
         return interp::execute(cpu, *this, isa::decode(word));
     }
     void set_window(std::uint32_t tag, std::uint32_t distance) {
-        own.windows[ppc::window_of(tag)] = {tag, distance};
+        own.windows[ppc::window_of(tag, group)] = {tag, distance};
     }
 
     std::uint32_t original, site_word = 0;
+    unsigned group;
     bool patched = true;
     CpuState cpu;
     ppc::GuestPage own;
@@ -186,7 +187,7 @@ Outcome run(Machine& machine, Random& random, const CpuState& guest, int interru
 }
 
 void compare(std::uint32_t original, std::uint32_t ea, Mapped mapped, bool has_window, Random& random) {
-    Machine machine(original);
+    Machine machine(original, random.below(ppc::window_groups));
     CpuState guest = random_guest(random, site);
     guest.page.pid = pid;
     machine.own.state.pid = pid;
@@ -314,7 +315,7 @@ TEST_CASE("an access stub with a changed word is refused", "[access]") {
     for (const std::uint32_t original : {ppc::encode::lwz(9, 10, 0), ppc::encode::stw(5, 6, 8),
                                          ppc::encode::x_form(87, 7, 8, 9)}) {
         ppc::Stub stub;
-        REQUIRE(ppc::emit_access_stub(original, site, arena_ea, stub) == ppc::Emitted::done);
+        REQUIRE(ppc::emit_access_stub(original, 2, site, arena_ea, stub) == ppc::Emitted::done);
         REQUIRE(ppc::verify_access(stub.words.data(), arena_ea, stub.restart, original) == ppc::Flaw::none);
         for (unsigned index = 0; index < stub.restart.length; ++index) {
             for (unsigned bit = 0; bit < 32; ++bit) {

@@ -40,15 +40,21 @@ std::uint32_t named_by(Instruction insn, bool is_indexed) {
     return 1U << insn.rt() | 1U << insn.ra() | (is_indexed ? 1U << insn.rb() : 0);
 }
 
-constexpr std::int32_t tag_field = displacement_of(offsetof(GuestPage, windows) + offsetof(GuestPage::Window, tag));
-constexpr std::int32_t distance_field =
-    displacement_of(offsetof(GuestPage, windows) + offsetof(GuestPage::Window, distance));
+constexpr std::int32_t field_of(unsigned group, std::size_t field) {
+    return displacement_of(offsetof(GuestPage, windows) + group * windows_in_group * sizeof(GuestPage::Window) + field);
+}
+constexpr std::int32_t tag_field(unsigned group) { return field_of(group, offsetof(GuestPage::Window, tag)); }
+constexpr std::int32_t distance_field(unsigned group) { return field_of(group, offsetof(GuestPage::Window, distance)); }
 constexpr std::int32_t pid_field = displacement_of(offsetof(isa::StatePage, pid));
 
-// The number of the window in place of a field's index: PID's low bits, then those of the page's number. As window_of().
-static_assert(sizeof(GuestPage::Window) == 8 && isa::CpuState::user_windows == 64);
-constexpr std::uint32_t index_by_pid(unsigned ra, unsigned tag) { return encode::rlwinm(ra, tag, 3, 25, 28); }
-constexpr std::uint32_t index_by_page(unsigned ra, unsigned tag) { return encode::rlwimi(ra, tag, 27, 23, 24); }
+// The window's place in its group: two bits of the PID, then two of the page's number. As window_of().
+static_assert(sizeof(GuestPage::Window) == 8 && windows_in_group == 16);
+constexpr std::uint32_t index_by_pid(unsigned ra, unsigned tag, unsigned group) {
+    return encode::rlwinm(ra, tag, (3 - group_pid_bit[group]) & 31, 27, 28);
+}
+constexpr std::uint32_t index_by_page(unsigned ra, unsigned tag, unsigned group) {
+    return encode::rlwimi(ra, tag, (5 - group_page_bit[group]) & 31, 25, 26);
+}
 
 } // namespace
 
@@ -57,7 +63,7 @@ bool has_access_stub(std::uint32_t original) {
     return access.size != 0 && !access.update && isa::decode(original).op != Op::illegal;
 }
 
-Emitted emit_access_stub(std::uint32_t original, std::uint32_t site, std::uint32_t at, Stub& stub) {
+Emitted emit_access_stub(std::uint32_t original, unsigned group, std::uint32_t site, std::uint32_t at, Stub& stub) {
     if (!has_access_stub(original)) return Emitted::no_stub;
     if (!usable_place(site, 8) || !usable_place(at, Stub::max_words * 4) || site - at < Stub::max_words * 4)
         return Emitted::out_of_reach;
@@ -66,6 +72,7 @@ Emitted emit_access_stub(std::uint32_t original, std::uint32_t site, std::uint32
     Restart& restart = stub.restart;
     restart = {};
     restart.site = site;
+    restart.group = static_cast<std::uint8_t>(group);
 
     unsigned number = access_first_gpr, saved = 0, count = 0;
     const auto put = [&](std::uint32_t word) { stub.words[count++] = word; };
@@ -83,11 +90,11 @@ Emitted emit_access_stub(std::uint32_t original, std::uint32_t site, std::uint32
     }
     put(encode::lwz(tag, 0, pid_field));
     put(encode::rlwimi(tag, address, 0, 0, 19));
-    put(index_by_pid(index, tag));
-    put(index_by_page(index, tag));
-    put(encode::lwz(found, index, tag_field));
+    put(index_by_pid(index, tag, group));
+    put(index_by_page(index, tag, group));
+    put(encode::lwz(found, index, tag_field(group)));
     put(encode::xor_(found, found, tag));
-    put(encode::lwz(index, index, distance_field));
+    put(encode::lwz(index, index, distance_field(group)));
     // 1 if they agree, else 0: no field of CR has to be saved for it.
     put(encode::cntlzw(found, found));
     put(encode::rlwinm(found, found, 27, 31, 31));
@@ -113,6 +120,7 @@ enum Content : std::uint8_t { address = 32, pid, tag, half_index, index, found, 
 struct Follower {
     const Restart& restart;
     Instruction insn;
+    unsigned group;
     bool is_indexed;
     std::array<std::uint8_t, 32> gpr{};
     std::array<std::uint8_t, Restart::access_gprs> slot{};
@@ -148,9 +156,9 @@ struct Follower {
         }
         case Op::lwz: {
             const std::uint32_t number = static_cast<std::uint32_t>(next.si() - displacement_of(slot_field(access_slot))) / 4;
-            if (ra != 0 && gpr[ra] == index && next.si() == tag_field)
+            if (ra != 0 && gpr[ra] == index && next.si() == tag_field(group))
                 result = found;
-            else if (ra != 0 && gpr[ra] == index && next.si() == distance_field)
+            else if (ra != 0 && gpr[ra] == index && next.si() == distance_field(group))
                 result = distance;
             else if (ra == 0 && next.si() == pid_field)
                 result = pid;
@@ -177,10 +185,10 @@ struct Follower {
             return Flaw::none;
         case Op::rlwimi:
             if (word == encode::rlwimi(ra, rt, 0, 0, 19) && gpr[ra] == pid && is_address(rt)) result = tag;
-            if (word == index_by_page(ra, rt) && gpr[ra] == half_index && gpr[rt] == tag) result = index;
+            if (word == index_by_page(ra, rt, group) && gpr[ra] == half_index && gpr[rt] == tag) result = index;
             break;
         case Op::rlwinm:
-            if (word == index_by_pid(ra, rt) && gpr[rt] == tag) result = half_index;
+            if (word == index_by_pid(ra, rt, group) && gpr[rt] == tag) result = half_index;
             if (word == encode::rlwinm(ra, rt, 27, 31, 31) && gpr[rt] == zeros) result = agrees;
             break;
         case Op::xor_:
@@ -202,14 +210,14 @@ struct Follower {
 Flaw verify_access(const std::uint32_t* words, std::uint32_t at, const Restart& restart, std::uint32_t original) {
     const Restart& r = restart;
     if (!r.is_access() || r.length != r.line + 1 || r.length > Stub::max_words || r.commit + 1 >= r.line ||
-        r.gpr != Restart::none || r.cr_field != Restart::none)
+        r.group >= window_groups || r.gpr != Restart::none || r.cr_field != Restart::none)
         return Flaw::shape;
     for (unsigned saved = 0; saved < Restart::access_gprs; ++saved)
         if (r.access[saved] != Restart::none &&
             (r.access[saved] - access_first_gpr > access_last_gpr - access_first_gpr || saved >= r.commit))
             return Flaw::shape;
     if (!has_access_stub(original) || words[r.line] != original) return Flaw::original;
-    Follower at_word{r, {.word = original}, interp::simple_access(original).indexed};
+    Follower at_word{r, {.word = original}, r.group, interp::simple_access(original).indexed};
     for (unsigned number = 0; number < 32; ++number) at_word.gpr[number] = static_cast<std::uint8_t>(number);
     at_word.slot.fill(other);
     for (unsigned number = 0; number + 1U < r.line; ++number) {

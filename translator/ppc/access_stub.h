@@ -10,7 +10,7 @@
 //
 // Linux opens that memory by a write of PID and closes it by another, so the CPU cannot have it mapped at its own address
 // without being told of both. A window is a page of a process at an address of the host's, which the guest's kernel reaches
-// through this stub alone: it compares page and PID with the tag of the one window that may have them, and adds the window's
+// through this stub alone: it compares page and PID with the tag of the window that may have them, and adds the window's
 // distance to the address, or nothing. So the access is one instruction either way, and what the windows do not have is
 // accessed as it would be without a patch.
 //
@@ -25,8 +25,9 @@ inline constexpr unsigned access_first_gpr = 5, access_last_gpr = 12;
 // Whether there is a stub for this instruction: a plain load or store of an integer register.
 bool has_access_stub(std::uint32_t original);
 
-// The stub for the access `original` at `site`, to stand at address `at`. It takes no register as dead.
-Emitted emit_access_stub(std::uint32_t original, std::uint32_t site, std::uint32_t at, Stub& stub);
+// The stub for the access `original` at `site`, to stand at address `at`, which uses this group of windows. It takes no
+// register as dead.
+Emitted emit_access_stub(std::uint32_t original, unsigned group, std::uint32_t site, std::uint32_t at, Stub& stub);
 
 // Follows a stub as verify() does: nothing is executed but what finds a window and what puts registers back, the access is the
 // original's at the original's address plus the distance of a window whose tag agrees, and the guest's registers are in place

@@ -46,9 +46,13 @@ constexpr bool usable_place(std::uint32_t ea, std::uint32_t bytes) {
 inline constexpr unsigned gpr_slot = 0, cr_slot = 1, access_slot = 2;
 constexpr std::size_t slot_field(unsigned slot) { return offsetof(isa::StatePage, scratch) + slot * 4; }
 
-// The window that a tag belongs to: by two bits of the page's number and four of the PID, so that processes which take turns
-// have their own.
-constexpr unsigned window_of(std::uint32_t tag) { return (tag >> 12 & 3) << 4 | (tag & 15); }
+// The window that a tag belongs to. There are four groups of sixteen, and a site uses the windows of one: in each they are
+// told apart by two bits of the PID, so that processes which take turns have their own, and two of the page's number.
+inline constexpr unsigned window_groups = 4, windows_in_group = isa::CpuState::user_windows / window_groups;
+inline constexpr std::array<unsigned, window_groups> group_pid_bit = {0, 1, 0, 2}, group_page_bit = {12, 14, 16, 12};
+constexpr unsigned window_of(std::uint32_t tag, unsigned group) {
+    return group * windows_in_group | (tag >> group_page_bit[group] & 3) << 2 | (tag >> group_pid_bit[group] & 3);
+}
 
 // Whether patched code may store to this field.
 constexpr bool may_commit(std::size_t field) {

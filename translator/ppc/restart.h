@@ -31,6 +31,7 @@ struct Restart {
     std::uint8_t continuation = 0; // in StubArena: granules back to the stub's first
     // Number n is saved in access_slot + n by word n. The first is none: no access.
     std::array<std::uint8_t, access_gprs> access = {none, none, none, none};
+    std::uint8_t group = 0; // of windows, for an access
 
     constexpr bool is_access() const { return access[0] != none; }
     constexpr bool access_gpr_in_slot(unsigned number, unsigned index) const {
@@ -41,7 +42,7 @@ struct Restart {
     constexpr bool gpr_in_slot(unsigned index) const { return gpr != none && index > gpr_saved; }
     constexpr bool cr_in_slot(unsigned index) const { return cr_field != none && index > cr_saved; }
 };
-static_assert(sizeof(Restart) == 16);
+static_assert(sizeof(Restart) == 20);
 
 // The guest's registers as they are when its CPU stands before word `index` of a stub.
 struct GuestView {

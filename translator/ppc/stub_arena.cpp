@@ -80,9 +80,9 @@ StubArena::Made StubArena::add(const plan::Patch& patch, std::uint32_t original,
         [&](std::uint32_t at, const Stub& stub) { return verify(stub.words.data(), at, stub.restart, original, dead); });
 }
 
-StubArena::Made StubArena::add_access(std::uint32_t original, std::uint32_t site) {
+StubArena::Made StubArena::add_access(std::uint32_t original, unsigned group, std::uint32_t site) {
     return make(
-        site, [&](std::uint32_t at, Stub& stub) { return emit_access_stub(original, site, at, stub); },
+        site, [&](std::uint32_t at, Stub& stub) { return emit_access_stub(original, group, site, at, stub); },
         [&](std::uint32_t at, const Stub& stub) {
             return verify_access(stub.words.data(), at, stub.restart, original);
         });

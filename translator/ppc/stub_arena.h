@@ -35,7 +35,7 @@ class StubArena {
     // Makes, verifies and installs the stub for one site.
     Made add(const plan::Patch& patch, std::uint32_t original, std::uint32_t site, Registers dead);
     // The same for an access to a process's memory (access_stub.h).
-    Made add_access(std::uint32_t original, std::uint32_t site);
+    Made add_access(std::uint32_t original, unsigned group, std::uint32_t site);
     // Frees the stub at this address; no patched word may lead there any more. False if there is none.
     bool remove(std::uint32_t stub);
 
