@@ -47,9 +47,9 @@ NativeEngine::ForKernel NativeEngine::access_for_kernel(std::uint32_t ea, const 
         return ForKernel::map;
     }
     if (world_.access_run >= run_limit) {
-        known = {world_.access_begin, believed};
         repeats_of(world_.access_begin) = repeats_of(begin) = 0; // a stub would be slower than the mapping
         if (stopped_ == Stopped::access && row_at_stub(begin)) return ForKernel::patch;
+        if (stopped_ == Stopped::elsewhere) known = {world_.access_begin, believed};
         return ForKernel::map;
     }
     if (entry.little_endian() || entry.page_shift() < page_shift) return ForKernel::map;

@@ -210,6 +210,7 @@ bool NativeEngine::row_at_stub(std::uint32_t pc) {
 void NativeEngine::change_access() {
     hot_access_ = no_site;
     const std::uint32_t pc = vcpu_.state.pc;
+    long_runs_[pc >> 2 & (long_runs - 1)] = {}; // rows there are to be seen
     AccessSite& site = access_site(pc);
     const Resolved at = vcpu_.storage.resolve(pc, Access::fetch);
     if (at.status != Resolved::Status::ok) return;
