@@ -32,8 +32,8 @@ bool NativeEngine::continues_row(std::uint32_t ea, std::uint32_t pc) const {
     return pc != world_.access_begin || static_cast<std::int32_t>(distance) > 0;
 }
 
-// The access to ea that missed, and what follows it directly in the same page. map: nothing is done, and the page is mapped
-// instead. patch: nor is it then, because the run loop is to patch it.
+// The access to ea that missed, and what follows it directly in the same page. map: nothing is done, and the page is
+// mapped instead. patch: nor is it then, because the run loop is to patch it.
 NativeEngine::ForKernel NativeEngine::access_for_kernel(std::uint32_t ea, const TlbEntry& entry, Access access) {
     if (!quick_ || world_.process_pid != isa::CpuState::no_pid) return ForKernel::map;
     const std::uint32_t begin = vcpu_.state.pc;
@@ -48,8 +48,11 @@ NativeEngine::ForKernel NativeEngine::access_for_kernel(std::uint32_t ea, const 
     }
     if (world_.access_run >= run_limit) {
         repeats_of(world_.access_begin) = repeats_of(begin) = 0; // a stub would be slower than the mapping
-        if (stopped_ == Stopped::access && row_at_stub(begin)) return ForKernel::patch;
-        if (stopped_ == Stopped::elsewhere) known = {world_.access_begin, believed};
+        if (stopped_ == Stopped::access) {
+            row_at_stub(begin);
+            return ForKernel::patch;
+        }
+        known = {world_.access_begin, believed};
         return ForKernel::map;
     }
     if (entry.little_endian() || entry.page_shift() < page_shift) return ForKernel::map;

@@ -148,7 +148,7 @@ class NativeEngine final : public Engine {
     bool access_repeats(std::uint32_t pc, std::uint32_t tag);
     bool access_is_hot(std::uint32_t ea, std::uint32_t pc);
     bool access_fails(std::uint32_t pc);
-    bool row_at_stub(std::uint32_t pc);
+    void row_at_stub(std::uint32_t pc);
     void change_access();
 
     // Maps ea by this guest TLB entry if there is memory behind it.
@@ -195,7 +195,7 @@ class NativeEngine final : public Engine {
                       const plan::Patch* patch);
     static std::uint32_t original_word(const Resolved& at);
     void remove_site(Patching::Site& site);
-    void back_out_access(std::uint64_t real);
+    bool back_out_access(std::uint64_t real);
     void release_block(CodeCopies::Block& block);
     void back_out_page(CodeCopies::Block& block, unsigned page);
     void back_out_all();
@@ -260,11 +260,11 @@ class NativeEngine final : public Engine {
     bool quick_ = false;     // quick exits are allowed: nothing watches single instructions
     bool from_stub_ = false; // the guest was left in a stub
     bool moved_ = false;     // and is in another context than its CPU was, because it wrote the state page
-    // For a data TLB error, or a data storage interrupt of a stub: the stub was one of an access, which failed at its own
-    // address, in a window, at one and behind its end.
+    // For a data TLB error, or a data storage interrupt of a stub: the stub was one of an access, which failed at its
+    // own address, in a window, at one and behind its end.
     enum class Stopped : std::uint8_t { elsewhere, access, window, behind_window } stopped_ = Stopped::elsewhere;
     std::uint8_t window_group_ = 0; // of that stub
-    bool patches_ = false; // there are levels in use
+    bool patches_ = false;          // there are levels in use
     bool timing_ = false;
     bool observed_ = false; // exits are timed, traced, or told apart by site
     bool exit_open_ = false, exit_was_quick_ = false;
@@ -291,9 +291,9 @@ class NativeEngine final : public Engine {
     struct AccessSite {
         std::uint32_t pc = no_site;
         std::uint8_t times = 0, wait = 1; // how often it got hot, and is to get hot until it is patched
-        std::uint8_t moves = 0;              // between groups of windows
-        std::uint8_t failures = 0, rows = 0; // see user_windows.cpp
-        bool never = false;
+        std::uint8_t moves = 0;           // between groups of windows
+        std::uint8_t failures = 0;        // see user_windows.cpp
+        bool never = false, in_row = false;
     };
     static constexpr unsigned access_site_count = 128;
     std::array<AccessSite, access_site_count> access_sites_{};

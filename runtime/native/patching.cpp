@@ -323,8 +323,8 @@ std::uint32_t NativeEngine::replacement(const plan::Patch* patch, std::uint32_t 
     }
     if (!one_kernel()) return 0; // levels without stubs
     if (patching_.arena_words == nullptr && !start_arena(ea)) return 0;
-    const ppc::StubArena::Made made =
-        patch != nullptr ? patching_.arena.add(*patch, original, ea, {}) : patching_.arena.add_access(original, window_group_, ea);
+    const ppc::StubArena::Made made = patch != nullptr ? patching_.arena.add(*patch, original, ea, {})
+                                                       : patching_.arena.add_access(original, window_group_, ea);
     if (made.result == ppc::StubArena::Result::flawed)
         host_.warn("a stub was not what it has to be, the site keeps its trap", ea, original);
     if (made.result != ppc::StubArena::Result::made) return 0;
@@ -435,10 +435,11 @@ void NativeEngine::remove_site(Patching::Site& site) {
     ++patching_.backed_out;
 }
 
-// The patch of an access goes, and no other of its page.
-void NativeEngine::back_out_access(std::uint64_t real) {
+// The patch of an access goes, and no other of its page. False: there is none.
+bool NativeEngine::back_out_access(std::uint64_t real) {
     CodeCopies::Block* const block = patching_.copies.find(real);
-    if (block == nullptr) return;
+    if (block == nullptr) return false;
+    bool found = false;
     const std::uint32_t saved = hardware::irq_save();
     std::uint16_t* from = &block->first_site[block->page_of(real)];
     while (*from != CodeCopies::no_site) {
@@ -448,13 +449,15 @@ void NativeEngine::back_out_access(std::uint64_t real) {
             store_big_endian(block->word_at(real), 4, site.original);
             hardware::publish_code(block->word_at(real), 4);
             remove_site(site);
+            found = true;
             break;
         }
         from = &site.next;
     }
     hardware::irq_restore(saved);
     const unsigned page = block->page_of(real);
-    if (block->first_site[page] == CodeCopies::no_site) back_out_page(*block, page);
+    if (found && block->first_site[page] == CodeCopies::no_site) back_out_page(*block, page);
+    return found;
 }
 
 // The patches of a page go; with the last ones of a block the block.

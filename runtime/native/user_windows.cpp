@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Windows: pages of processes at addresses of ours in the context of the guest's kernel, for the stubs of its hot single
-// accesses (translator/ppc/access_stub.h). Each is a mapping like any other, made from an entry of the guest TLB and gone
-// with it; so there is nothing to be kept in step but that. The tags that stubs compare are the guest's to write and may be
-// out of date: then the access is one to an address that is not mapped, or to its own, and comes here.
+// Windows: pages of processes at addresses of ours in the context of the guest's kernel, for the stubs of its hot
+// single accesses (translator/ppc/access_stub.h). Each is a mapping like any other, made from an entry of the guest TLB
+// and gone with it; so there is nothing to be kept in step but that. The tags that stubs compare are the guest's to
+// write and may be out of date: then the access is one to an address that is not mapped, or to its own, and comes here.
 #include "runtime/native/hardware.h"
 #include "runtime/native/native_engine.h"
 #include "translator/interp/simple_access.h"
@@ -27,8 +27,9 @@ constexpr unsigned times_at_once = 3, most_times = 11;
 constexpr unsigned most_moves = 3;
 // Misses of a patched site in memory that no window can have, until it is patched no more.
 constexpr unsigned failures_limit = 64;
-// Times that it was seen to be in a row of accesses, which a mapping would serve better, until it has to get hot anew.
-constexpr unsigned rows_limit = 4;
+// A site in a row of accesses, which a mapping would serve better, has to get hot anew, and so has what else is that
+// near: its loop's other half, whose accesses are perhaps to the kernel's own memory, and seen by nobody.
+constexpr std::uint32_t same_loop = 16;
 
 } // namespace
 
@@ -41,17 +42,15 @@ std::uint32_t NativeEngine::window_ea(unsigned number) const {
     return world_.arena + Patching::arena_bytes + number * reach;
 }
 
-std::uint32_t NativeEngine::tag_of(std::uint32_t ea) const {
-    return (ea & page_mask) | (vcpu_.state.page.pid & 0xFF);
-}
+std::uint32_t NativeEngine::tag_of(std::uint32_t ea) const { return (ea & page_mask) | (vcpu_.state.page.pid & 0xFF); }
 
 // Whether ea is in a window or behind one.
 bool NativeEngine::is_window(std::uint32_t ea) const {
     return world_.arena_bytes != 0 && ea - window_ea(0) < windows_bytes;
 }
 
-// The stub of an access was left by this interrupt; the guest's registers are in place. An address in a window becomes the
-// guest's own.
+// The stub of an access was left by this interrupt; the guest's registers are in place. An address in a window becomes
+// the guest's own.
 void NativeEngine::leave_access(const ppc::Restart& restart, std::uint32_t original, unsigned vector) {
     const auto which = static_cast<Interrupt>(vector);
     if (which != Interrupt::data_tlb_error && which != Interrupt::data_storage) return;
@@ -65,8 +64,8 @@ void NativeEngine::leave_access(const ppc::Restart& restart, std::uint32_t origi
     world_.dear = (ea & page_mask) + (world_.dear & (reach - 1));
 }
 
-// The guest does not stand in a stub. If it stands where the world switch has left one, that has done it for an address that
-// is no window's.
+// The guest does not stand in a stub. If it stands where the world switch has left one, that has done it for an address
+// that is no window's.
 void NativeEngine::find_access() {
     stopped_ = Stopped::elsewhere;
     if (vcpu_.state.pc != world_.access_site) return;
@@ -78,8 +77,8 @@ void NativeEngine::find_access() {
     window_group_ = restart->group;
 }
 
-// The access of a stub to ea failed at its window. Without one it tries ea itself next: that may be mapped, so no mapping is
-// made for it here, and what the guest is to be told of it is told then.
+// The access of a stub to ea failed at its window. Without one it tries ea itself next: that may be mapped, so no
+// mapping is made for it here, and what the guest is to be told of it is told then.
 bool NativeEngine::window_fault(std::uint32_t ea, Access access) {
     if (stopped_ == Stopped::behind_window) return false; // the interpreter does both pages
     count(ExitReason::dtlb_virt);
@@ -94,8 +93,8 @@ bool NativeEngine::window_fault(std::uint32_t ea, Access access) {
     return true;
 }
 
-// The window that may have the page of ea gets it, by this guest TLB entry. Not before the page has missed some times in a row
-// here: it costs more than the access does.
+// The window that may have the page of ea gets it, by this guest TLB entry. Not before the page has missed some times
+// in a row here: it costs more than the access does.
 NativeEngine::Opened NativeEngine::open_window(std::uint32_t ea, const TlbEntry& entry, unsigned guest_index) {
     isa::CpuState& state = vcpu_.state;
     if (!runs_kernel() || !one_kernel() || world_.arena_bytes == 0 || (state.page.msr & (msr::is | msr::pr)) != 0)
@@ -141,7 +140,8 @@ void NativeEngine::close_window(unsigned number) {
     user_windows_[number].tag = no_window;
 }
 
-// Another group, where what `group` has for this tag is in use for another one: one that has the page already, or has room.
+// Another group, where what `group` has for this tag is in use for another one: one that has the page already, or has
+// room.
 bool NativeEngine::better_group(std::uint32_t tag, unsigned& group) const {
     const auto window_in = [&](unsigned of) { return ppc::window_of(tag, of); };
     if (!window_is_used(window_in(group))) return false;
@@ -175,8 +175,8 @@ void NativeEngine::wait_for_more(AccessSite& site) {
     if (site.times > times_at_once) site.wait = static_cast<std::uint8_t>((1U << (site.times - times_at_once)) - 1);
 }
 
-// A single access by this instruction to a page with its PID, when it was made here or is going to be. True: as often in a row
-// as it takes, and the count begins anew.
+// A single access by this instruction to a page with its PID, when it was made here or is going to be. True: as often
+// in a row as it takes, and the count begins anew.
 bool NativeEngine::access_repeats(std::uint32_t pc, std::uint32_t tag) {
     std::uint32_t& known = repeats_of(pc);
     const bool again = ((known ^ tag) & ~std::uint32_t{REPEATS_FIELD}) == 0;
@@ -199,11 +199,10 @@ bool NativeEngine::access_is_hot(std::uint32_t ea, std::uint32_t pc) {
     return true;
 }
 
-// A patched site is in a row of accesses. True: too often.
-bool NativeEngine::row_at_stub(std::uint32_t pc) {
-    if (++access_site(pc).rows < rows_limit) return false;
+// A patched site is in a row of accesses.
+void NativeEngine::row_at_stub(std::uint32_t pc) {
+    access_site(pc).in_row = true;
     hot_access_ = pc;
-    return true;
 }
 
 // The site that is hot, or has found no windows, where the guest stands. Interrupts are on.
@@ -219,10 +218,12 @@ void NativeEngine::change_access() {
         back_out_access(at.real);
         return;
     }
-    if (site.rows >= rows_limit) {
-        site.rows = 0;
-        wait_for_more(site);
-        back_out_access(at.real);
+    if (site.in_row) {
+        site.in_row = false;
+        for (std::uint32_t near = pc - same_loop; near != pc + same_loop; near += 4) {
+            if (((near ^ pc) & page_mask) != 0 || !back_out_access(at.real + near - pc)) continue;
+            wait_for_more(access_site(near));
+        }
         return;
     }
     unsigned group = 0;

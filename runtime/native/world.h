@@ -64,8 +64,8 @@ struct World {
     std::uint32_t dropped = 0, stub_exits = 0; // not yet in ShadowTlb::dropped, Patching::stub_exits
     // The site whose stub the world switch has left last, and its instruction: its registers are the guest's already.
     std::uint32_t access_site = 1, access_word = 0, access_stub = 0; // and where in the stub
-    // By the low bits of a site's address and of the PID: the page with the PID of its last single access, and in between how
-    // often in a row it was that one.
+    // By the low bits of a site's address and of the PID: the page with the PID of its last single access, and in
+    // between how often in a row it was that one.
     std::array<std::uint32_t, 512> repeats{};
     std::uint32_t unused[398] = {};
 };

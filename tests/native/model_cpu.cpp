@@ -310,9 +310,7 @@ bool ModelCpu::guest_allows(std::uint32_t ea, Access access, const std::uint8_t*
     for (unsigned index = 0; index < mmu::GuestTlb::entry_count; ++index) {
         const TlbEntry& entry = vcpu.tlb.entry(index);
         if (!entry.valid() || entry.page_shift() == 0 || entry.ts() != space) continue;
-        if ((entry.tid != 0 && entry.tid != pid) ||
-            ((entry.word0 ^ ea) & entry.page_mask() & ~0x3FFU) != 0)
-            continue;
+        if ((entry.tid != 0 && entry.tid != pid) || ((entry.word0 ^ ea) & entry.page_mask() & ~0x3FFU) != 0) continue;
         if (entry.little_endian() != little_endian || !mmu::GuestTlb::permits(entry, (page.msr & msr::pr) != 0, access))
             continue;
         if (vcpu.memory.find(entry.translate(ea), 1, access == Access::store) == host) return true;

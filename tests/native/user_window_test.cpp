@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// A patched kernel's hot single accesses to processes' memory, which are made through windows: that they cost no exit, and
-// reach nothing but what the guest's own TLB allows.
+// A patched kernel's hot single accesses to processes' memory, which are made through windows: that they cost no exit,
+// and reach nothing but what the guest's own TLB allows.
 #include <catch2/catch_test_macros.hpp>
 #include <vector>
 
@@ -300,7 +300,8 @@ TEST_CASE("the guest's own access to a window's address finds nothing to run", "
     kernel.warm_up({opens, code::lwz(7, 4, 0), closes});
     const std::uint32_t window = kernel.native().world().arena + runtime::native::Patching::arena_bytes;
     kernel.set_code({code::mtspr(8, 4), 0x4E800020});
-    CHECK(kernel.run(1, window) == Comparison::dcr_handler + static_cast<unsigned>(isa::Interrupt::instruction_tlb_error));
+    CHECK(kernel.run(1, window) ==
+          Comparison::dcr_handler + static_cast<unsigned>(isa::Interrupt::instruction_tlb_error));
 }
 
 TEST_CASE("windows on a host that takes TLB entries and interrupts", "[window]") {
@@ -308,8 +309,8 @@ TEST_CASE("windows on a host that takes TLB entries and interrupts", "[window]")
     kernel.guest().cpu.interrupt_interval = 40;
     kernel.map(6, page, real + 0x1000, other_process);
     kernel.map(7, page + 0x4000, real + 0x2000, process);
-    kernel.set_code({opens, code::lwz(7, 4, 0), code::lbz(8, 4, 0x4001), code::stw(7, 4, 0x4008), closes, code::lwz(9, 6, 0),
-                     opens_other, code::lwz(8, 4, 0), code::stw(8, 4, 4), closes});
+    kernel.set_code({opens, code::lwz(7, 4, 0), code::lbz(8, 4, 0x4001), code::stw(7, 4, 0x4008), closes,
+                     code::lwz(9, 6, 0), opens_other, code::lwz(8, 4, 0), code::stw(8, 4, 4), closes});
     for (unsigned time = 0; time < 20; ++time) CHECK(kernel.run() == Comparison::dcr_done);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Stubs of accesses to a process's memory, against the access itself: with a window and without, interrupted before each of
-// their words, with a fault in each of their accesses, with registers that collide, over the ends of pages.
+// Stubs of accesses to a process's memory, against the access itself: with a window and without, interrupted before
+// each of their words, with a fault in each of their accesses, with registers that collide, over the ends of pages.
 #include <catch2/catch_test_macros.hpp>
 
 #include <cstring>
@@ -24,8 +24,8 @@ constexpr unsigned pid = 5, bytes = 4096;
 // Which memory is there.
 enum class Mapped { page, window, both, nothing };
 
-// The CPU in front of a site, its stub, the guest's page, a page of a process and a window; each of both is 4 KB with nothing
-// around it. They have the same contents but where a test says otherwise.
+// The CPU in front of a site, its stub, the guest's page, a page of a process and a window; each of both is 4 KB with
+// nothing around it. They have the same contents but where a test says otherwise.
 class Machine final : public interp::Storage {
   public:
     explicit Machine(std::uint32_t original_in, unsigned group_in = 0) : original(original_in), group(group_in) {
@@ -125,7 +125,8 @@ class Machine final : public interp::Storage {
 
 std::vector<std::uint32_t> accesses(unsigned rt, unsigned ra, unsigned rb, std::int32_t d) {
     std::vector<std::uint32_t> found;
-    for (const unsigned opcode : {32U, 34U, 40U, 36U, 38U, 44U}) found.push_back(ppc::encode::d_form(opcode, rt, ra, d));
+    for (const unsigned opcode : {32U, 34U, 40U, 36U, 38U, 44U})
+        found.push_back(ppc::encode::d_form(opcode, rt, ra, d));
     for (const unsigned extended : {23U, 279U, 87U, 534U, 790U, 151U, 407U, 215U, 662U, 918U})
         found.push_back(ppc::encode::x_form(extended, rt, ra, rb));
     return found;
@@ -303,17 +304,17 @@ TEST_CASE("no window for another PID, and none for another page", "[access]") {
 }
 
 TEST_CASE("no stub for what is no plain access", "[access]") {
-    for (const std::uint32_t word : {ppc::encode::d_form(33, 9, 10, 4), ppc::encode::d_form(37, 9, 10, 4), // lwzu stwu
-                                     ppc::encode::d_form(46, 9, 10, 4), ppc::encode::d_form(47, 9, 10, 4), // lmw stmw
-                                     ppc::encode::d_form(48, 9, 10, 4), ppc::encode::x_form(20, 9, 10, 11), // lfs lwarx
-                                     ppc::encode::x_form(150, 9, 10, 11) | 1, ppc::encode::x_form(1014, 0, 10, 11),
-                                     ppc::encode::nop, 0U})
+    for (const std::uint32_t word :
+         {ppc::encode::d_form(33, 9, 10, 4), ppc::encode::d_form(37, 9, 10, 4),  // lwzu stwu
+          ppc::encode::d_form(46, 9, 10, 4), ppc::encode::d_form(47, 9, 10, 4),  // lmw stmw
+          ppc::encode::d_form(48, 9, 10, 4), ppc::encode::x_form(20, 9, 10, 11), // lfs lwarx
+          ppc::encode::x_form(150, 9, 10, 11) | 1, ppc::encode::x_form(1014, 0, 10, 11), ppc::encode::nop, 0U})
         CHECK_FALSE(ppc::has_access_stub(word));
 }
 
 TEST_CASE("an access stub with a changed word is refused", "[access]") {
-    for (const std::uint32_t original : {ppc::encode::lwz(9, 10, 0), ppc::encode::stw(5, 6, 8),
-                                         ppc::encode::x_form(87, 7, 8, 9)}) {
+    for (const std::uint32_t original :
+         {ppc::encode::lwz(9, 10, 0), ppc::encode::stw(5, 6, 8), ppc::encode::x_form(87, 7, 8, 9)}) {
         ppc::Stub stub;
         REQUIRE(ppc::emit_access_stub(original, 2, site, arena_ea, stub) == ppc::Emitted::done);
         REQUIRE(ppc::verify_access(stub.words.data(), arena_ea, stub.restart, original) == ppc::Flaw::none);

@@ -115,7 +115,20 @@ Emitted emit_access_stub(std::uint32_t original, unsigned group, std::uint32_t s
 namespace {
 
 // What a register or slot has in it: a guest's GPR of this number, or what comes of them on the way to the access.
-enum Content : std::uint8_t { address = 32, pid, tag, half_index, index, found, differs, zeros, agrees, distance, added, other };
+enum Content : std::uint8_t {
+    address = 32,
+    pid,
+    tag,
+    half_index,
+    index,
+    found,
+    differs,
+    zeros,
+    agrees,
+    distance,
+    added,
+    other
+};
 
 struct Follower {
     const Restart& restart;
@@ -136,7 +149,8 @@ struct Follower {
         for (unsigned number = 0; number < 32; ++number) {
             bool known = own(number);
             for (unsigned saved = 0; saved < Restart::access_gprs; ++saved)
-                if (restart.access[saved] == number && restart.access_gpr_in_slot(saved, at)) known = slot[saved] == number;
+                if (restart.access[saved] == number && restart.access_gpr_in_slot(saved, at))
+                    known = slot[saved] == number;
             if (!known) return false;
         }
         return true;
@@ -149,13 +163,15 @@ struct Follower {
         std::uint8_t result = other;
         switch (next.op) {
         case Op::stw: {
-            const std::uint32_t number = static_cast<std::uint32_t>(next.si() - displacement_of(slot_field(access_slot))) / 4;
+            const std::uint32_t number =
+                static_cast<std::uint32_t>(next.si() - displacement_of(slot_field(access_slot))) / 4;
             if (ra != 0 || next.si() % 4 != 0 || number >= Restart::access_gprs) return Flaw::storage;
             slot[number] = gpr[rt];
             return Flaw::none;
         }
         case Op::lwz: {
-            const std::uint32_t number = static_cast<std::uint32_t>(next.si() - displacement_of(slot_field(access_slot))) / 4;
+            const std::uint32_t number =
+                static_cast<std::uint32_t>(next.si() - displacement_of(slot_field(access_slot))) / 4;
             if (ra != 0 && gpr[ra] == index && next.si() == tag_field(group))
                 result = found;
             else if (ra != 0 && gpr[ra] == index && next.si() == distance_field(group))
@@ -175,7 +191,8 @@ struct Follower {
             return Flaw::none;
         case Op::add:
             if (next.records() || next.records_overflow()) return Flaw::instruction;
-            if (is_indexed && insn.ra() != 0 && ra == insn.ra() && rb == insn.rb() && own(ra) && own(rb)) result = address;
+            if (is_indexed && insn.ra() != 0 && ra == insn.ra() && rb == insn.rb() && own(ra) && own(rb))
+                result = address;
             gpr[rt] = result;
             return Flaw::none;
         case Op::mullw:

@@ -17,8 +17,8 @@ struct GuestPage {
     // Writing a PID that agrees with it is no more than a store; so is any PID as long as it is no_pid: the first
     // access to a mapping of that PID misses, and the hypervisor changes over.
     std::uint32_t live_pid = no_pid;
-    // Hints for the stubs of accesses to a process's memory (access_stub.h), by window_of(): a page's address with the PID in
-    // its low bits, and what to add to an address in it. 0 and 0 are no window: nothing is added.
+    // Hints for the stubs of accesses to a process's memory (access_stub.h), by window_of(): a page's address with the
+    // PID in its low bits, and what to add to an address in it. 0 and 0 are no window: nothing is added.
     struct Window {
         std::uint32_t tag = 0, distance = 0;
     };
@@ -46,8 +46,9 @@ constexpr bool usable_place(std::uint32_t ea, std::uint32_t bytes) {
 inline constexpr unsigned gpr_slot = 0, cr_slot = 1, access_slot = 2;
 constexpr std::size_t slot_field(unsigned slot) { return offsetof(isa::StatePage, scratch) + slot * 4; }
 
-// The window that a tag belongs to. There are four groups of sixteen, and a site uses the windows of one: in each they are
-// told apart by two bits of the PID, so that processes which take turns have their own, and two of the page's number.
+// The window that a tag belongs to. There are four groups of sixteen, and a site uses the windows of one: in each they
+// are told apart by two bits of the PID, so that processes which take turns have their own, and two of the page's
+// number.
 inline constexpr unsigned window_groups = 4, windows_in_group = isa::CpuState::user_windows / window_groups;
 inline constexpr std::array<unsigned, window_groups> group_pid_bit = {0, 1, 0, 2}, group_page_bit = {12, 14, 16, 12};
 constexpr unsigned window_of(std::uint32_t tag, unsigned group) {

@@ -14,8 +14,9 @@ namespace untrap::ppc {
 // are saved in the line before any test, and their slots keep them until the stub ends. So one number for each says
 // from where on it is to be found in its slot.
 //
-// The stub of an access to a process's memory (access_stub.h) is such a line without slow paths. It saves what it uses with its
-// first words, each in a slot of its own, and commits by the access itself. Behind the line stands the site's instruction.
+// The stub of an access to a process's memory (access_stub.h) is such a line without slow paths. It saves what it uses
+// with its first words, each in a slot of its own, and commits by the access itself. Behind the line stands the site's
+// instruction.
 struct Restart {
     static constexpr std::uint8_t none = 0xFF;
     static constexpr unsigned access_gprs = 4;

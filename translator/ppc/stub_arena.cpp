@@ -77,7 +77,9 @@ StubArena::Made StubArena::make(std::uint32_t site, Emit&& emit, Verify&& verify
 StubArena::Made StubArena::add(const plan::Patch& patch, std::uint32_t original, std::uint32_t site, Registers dead) {
     return make(
         site, [&](std::uint32_t at, Stub& stub) { return emit_stub(patch, original, site, at, dead, stub); },
-        [&](std::uint32_t at, const Stub& stub) { return verify(stub.words.data(), at, stub.restart, original, dead); });
+        [&](std::uint32_t at, const Stub& stub) {
+            return verify(stub.words.data(), at, stub.restart, original, dead);
+        });
 }
 
 StubArena::Made StubArena::add_access(std::uint32_t original, unsigned group, std::uint32_t site) {
