@@ -290,7 +290,7 @@ class NativeEngine final : public Engine {
     static constexpr std::uint32_t no_site = 1;
     struct AccessSite {
         std::uint32_t pc = no_site;
-        std::uint8_t times = 0, wait = 1; // how often it got hot, and is to get hot until it is patched
+        std::uint8_t times = 0, wait = 3; // how often it got hot, and is to get hot until it is patched
         std::uint8_t moves = 0;           // between groups of windows
         std::uint8_t failures = 0;        // see user_windows.cpp
         bool never = false, in_row = false;
