@@ -49,6 +49,11 @@ struct TlbEntry {
         if (tid != 0 && tid != pid) return false;
         return ((ea ^ word0) & 0xFFFFFC00 & page_mask()) == 0;
     }
+    // Whether this entry translates, in address space ts for some process, an address of the 2^shift bytes at ea.
+    constexpr bool meets(std::uint32_t ea, unsigned shift, unsigned space) const {
+        if (!valid() || page_shift() == 0 || ts() != space) return false;
+        return ((word0 ^ ea) & page_mask() & (0 - (1U << shift)) & 0xFFFFFC00) == 0;
+    }
     constexpr std::uint64_t translate(std::uint32_t ea) const { return rpn() | (ea & ~page_mask()); }
 
     friend constexpr bool operator==(const TlbEntry&, const TlbEntry&) = default;

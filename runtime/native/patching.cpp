@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Patched sites on a 440: code copies, the stub arena, and what the state page costs at each exit. Guest memory is
-// never written here, and nothing is believed that the guest can write.
+// Patched sites on a 440: words in code copies, and stubs in the arena. Guest memory is never written here.
 #include "runtime/native/patching.h"
 
 #include "runtime/byte_order.h"
@@ -12,7 +11,6 @@
 
 namespace untrap::runtime::native {
 
-using isa::Interrupt;
 using mmu::Access;
 using mmu::TlbEntry;
 using Use = CodeCopies::Use;
@@ -20,270 +18,14 @@ namespace msr = isa::msr;
 
 namespace {
 
-// What World::own_page is while the state page is not mapped.
-constexpr std::uint32_t nowhere = 1;
-constexpr std::uint32_t page_bytes = 1U << CodeCopies::page_shift;
-constexpr unsigned own_page_shift = 10;
-
-// Reads of a patched page that are interpreted before it is mapped for them, and how often that may alternate.
-constexpr unsigned reads_limit = 8, flips_limit = 64;
-// Fetches from an own page after which it is copied again, for the sake of the pages around it; and how often it may
-// have become own.
-constexpr unsigned fetches_limit = 32, returns_limit = 4;
-
-// Pages that become own together: 64 KB.
-constexpr unsigned own_shift = 16;
-
 // Where an arena may lie: so far from the 16 MB that its first site is in. Below a kernel first, where Linux has its
 // programs' stacks grow down to; 24 MB leave 8 MB of kernel text in reach.
 constexpr std::int32_t arena_places[] = {-0x01800000, -0x01000000, 0x01000000, -0x00800000, -0x01400000, 0x00C00000};
 constexpr std::uint32_t arena_window = 0x00FFFFFF;
 
-constexpr std::uint32_t word0_of(std::uint32_t ea, unsigned shift) {
-    return ea | TlbEntry::valid_bit | TlbEntry::ts_bit | (shift - 10) / 2 << 4;
-}
-constexpr std::uint32_t word1_of(std::uint64_t real) {
-    return static_cast<std::uint32_t>(real & 0xFFFFFC00) | static_cast<std::uint32_t>(real >> 32);
-}
-
-// Whether a guest TLB entry has a place for itself in address space 0 that it shares with 2^shift bytes at ea.
-bool meets(const TlbEntry& entry, std::uint32_t ea, unsigned shift) {
-    if (!entry.valid() || entry.page_shift() == 0 || entry.ts() != 0) return false;
-    const std::uint32_t mask = entry.page_mask() & (0 - (1U << shift));
-    return ((entry.word0 ^ ea) & mask & 0xFFFFFC00) == 0;
-}
-
 std::uint32_t word_in(const std::uint8_t* at) { return static_cast<std::uint32_t>(load_big_endian(at, 4)); }
 
 } // namespace
-
-// -- the state page -------------------------------------------------------------------------------------------------
-
-// The guest was left and may have written the state page: what this class and the run loop rely on is made true again.
-// False: its MSR is one that no guest code runs with.
-bool NativeEngine::accept_state_page() {
-    isa::CpuState& state = vcpu_.state;
-    isa::StatePage& page = state.page;
-    // Most exits find what the last one has found good.
-    if (page.msr == accepted_.msr && page.pid == accepted_.pid && world_.shadow_pid == accepted_.shadow_pid &&
-        world_.process_pid == accepted_.process_pid) {
-        state.live_pid = world_.process_pid;
-        return true;
-    }
-    page.msr &= msr::defined;
-    page.pid &= 0xFF;
-    const bool space = (page.msr & msr::is) != 0, problem = (page.msr & msr::pr) != 0;
-    const std::uint16_t running = contexts_.key_of(world_.shadow_pid);
-    const std::uint16_t own = ShadowContexts::key(page.pid, space, problem);
-    const bool shared = one_kernel() && !space && !problem && running == ShadowContexts::key(0, false, false);
-    state.live_pid = world_.process_pid;
-    const bool other_process = world_.process_pid != isa::CpuState::no_pid && world_.process_pid != page.pid;
-    if ((running != own && !shared) || other_process) {
-        select_context();
-        update_run_msr();
-        moved_ = true;
-        return (page.msr & msr::we) == 0 && space == ((page.msr & msr::ds) != 0);
-    }
-    if ((page.msr & msr::we) != 0 || space != ((page.msr & msr::ds) != 0)) return false;
-    accepted_ = {page.msr, page.pid, world_.shadow_pid, world_.process_pid};
-    return true;
-}
-
-// Registers that the run loop and userspace see.
-void NativeEngine::read_state_page_back() {
-    isa::StatePage& page = vcpu_.state.page;
-    ppc::read_back(page, page);
-    page.mcsrr0 &= ~3U;
-}
-
-// The guest's CPU stands in an arena: its registers become the guest's own.
-void NativeEngine::leave_stub(unsigned& vector) {
-    isa::CpuState& state = vcpu_.state;
-    if (!runs_kernel()) return; // a guest's own code at that address
-    unsigned index = 0;
-    const ppc::Restart* const restart = patching_.arena.find(state.pc, index);
-    if (restart == nullptr) {
-        // It went there of its own will: there is nothing at this address.
-        if (static_cast<Interrupt>(vector) == Interrupt::program)
-            vector = static_cast<unsigned>(Interrupt::instruction_tlb_error);
-        world_.vector = vector;
-        return;
-    }
-    const ppc::GuestView view = ppc::view(*restart, index, state.page);
-    const std::uint32_t left_at = state.pc;
-    state.pc = view.pc;
-    for (unsigned number = 0; number < view.count; ++number)
-        state.gpr[view.gprs[number].number & 31] = view.gprs[number].value;
-    world_.cr = (world_.cr & ~view.cr_mask) | view.cr_value;
-    from_stub_ = true;
-    stopped_ = Stopped::elsewhere;
-    ++patching_.stub_exits;
-    if (restart->is_access() && index == restart->commit)
-        leave_access(*restart, patching_.arena.original(*restart, left_at, index), vector);
-}
-
-// A stub could not be fetched; the guest stands before its site again.
-bool NativeEngine::stub_miss() {
-    if (!runs_kernel()) return false;
-    map_own(ShadowContexts::arena);
-    count(ExitReason::itlb_virt);
-    return true;
-}
-
-// A mapping of the state page or the arena for the context that runs, a kernel's.
-void NativeEngine::map_own(unsigned which) {
-    ShadowTlb::Mapping mapping;
-    if (which == ShadowContexts::own_page) {
-        mapping.word0 = word0_of(ppc::guest_page_ea, own_page_shift);
-        mapping.word1 = word1_of(host_.real_of(&vcpu_.state.page));
-        mapping.word2 = TlbEntry::ur | TlbEntry::uw;
-    } else {
-        mapping.word0 = word0_of(world_.arena, Patching::arena_shift);
-        mapping.word1 = word1_of(patching_.arena_real);
-        mapping.word2 = TlbEntry::ux | TlbEntry::sr;
-    }
-    mapping.pid = static_cast<std::uint8_t>(world_.shadow_pid);
-    mapping.guest_index = static_cast<std::uint8_t>(which);
-    contexts_.insert(mapping, world_.executed_slot);
-}
-
-bool NativeEngine::is_own_page(std::uint32_t ea) const {
-    return (ea & ~((1U << own_page_shift) - 1)) == world_.own_page && runs_kernel();
-}
-
-// Whether a guest TLB entry takes a place of ours.
-bool NativeEngine::takes_our_place(const TlbEntry& entry) const {
-    return (world_.own_page != nowhere && meets(entry, ppc::guest_page_ea, own_page_shift)) ||
-           (world_.arena_bytes != 0 && meets(entry, world_.arena, Patching::reserved_shift));
-}
-
-bool NativeEngine::place_is_free(std::uint32_t ea, unsigned shift) const {
-    for (unsigned index = 0; index < mmu::GuestTlb::entry_count; ++index)
-        if (meets(vcpu_.tlb.entry(index), ea, shift)) return false;
-    return true;
-}
-
-// -- what a page is mapped by --------------------------------------------------------------------------------------
-
-// What maps a page goes, and all that is in the way of mapping it together with those around it. What is around that
-// piece is mapped as before.
-void NativeEngine::drop_piece(const CodeCopies::Block& block, unsigned page) {
-    const unsigned shift = CodeCopies::piece_of(block, page);
-    const std::uint32_t bytes = 1U << shift, offset = (page << CodeCopies::page_shift) & (0U - bytes);
-    contexts_.drop_real(block.copy_real + offset, bytes);
-    contexts_.drop_real(block.original_real + offset, bytes);
-}
-
-void NativeEngine::change_use(CodeCopies::Block& block, unsigned page, Use use) {
-    const Use before = block.use[page];
-    patching_.copies.set_use(block, page, use);
-    if (CodeCopies::same_mapping(before, use)) return;
-    drop_piece(block, page);
-    if ((use == Use::own) != (before == Use::own))
-        handler_page_changed(block.real + (std::uint64_t{page} << CodeCopies::page_shift));
-}
-
-// A copied page is used as data: it is the guest's own memory from now on, and so are those around it, since data lies
-// together and would be mapped page by page otherwise.
-void NativeEngine::make_own(CodeCopies::Block& block, unsigned page) {
-    unsigned shift = own_shift < block.shift ? own_shift : block.shift, first = 0, end = 0;
-    const auto unpatched = [&] {
-        const unsigned count = 1U << (shift - CodeCopies::page_shift);
-        first = page & ~(count - 1);
-        end = first + count;
-        for (unsigned other = first; other < end; ++other)
-            if (block.use[other] != Use::copied && block.use[other] != Use::own) return false;
-        return true;
-    };
-    while (!unpatched()) shift -= 2;
-    for (unsigned other = first; other < end; ++other) {
-        if (block.use[other] == Use::own) continue;
-        patching_.copies.set_use(block, other, Use::own);
-        if (block.flips[other] < returns_limit) ++block.flips[other];
-        block.reads[other] = 0;
-        handler_page_changed(block.real + (std::uint64_t{other} << CodeCopies::page_shift));
-    }
-    drop_piece(block, page);
-}
-
-// An own page is executed from its copy again. Interrupts are off.
-void NativeEngine::copy_again(CodeCopies::Block& block, unsigned page, const Memslot& slot, Use use) {
-    change_use(block, page, use); // nothing stores to it any more
-    patching_.copies.refresh(slot, block, page);
-    hardware::publish_code(block.copy + std::size_t{page} * page_bytes, page_bytes);
-}
-
-// Which memory an access to real, which guest TLB entry `entry` translates ea to, is to be done in. False: neither, it
-// has to be interpreted.
-bool NativeEngine::choose_memory(std::uint32_t ea, const TlbEntry& entry, std::uint64_t real, Access access,
-                                 unsigned& shift, View& view) {
-    CodeCopies& copies = patching_.copies;
-    CodeCopies::Block* const block = copies.find(real);
-    if (block == nullptr) {
-        shift = copies.apart(real, shift);
-        return true;
-    }
-    const unsigned page = block->page_of(real);
-    const bool kernel = (vcpu_.state.page.msr & (msr::pr | msr::is)) == 0;
-    const bool here =
-        kernel && !entry.little_endian() && ea - block->ea == static_cast<std::uint32_t>(real - block->real);
-    const bool fetch = access == Access::fetch;
-    Use use = block->use[page];
-    if (use == Use::copied && !(here && fetch)) {
-        make_own(*block, page);
-        use = Use::own;
-    } else if (use == Use::own && here && fetch && block->flips[page] < returns_limit &&
-               ++block->reads[page] >= fetches_limit) {
-        copy_again(*block, page, *vcpu_.memory.slot_of(real), Use::copied);
-        use = Use::copied;
-        block->reads[page] = 0;
-    }
-    if ((use == Use::patched || use == Use::mirrored) && access == Access::store) return false;
-    if (use == Use::mirrored && here && fetch) {
-        if (++block->flips[page] >= flips_limit) return false;
-        block->reads[page] = 0;
-        change_use(*block, page, Use::patched);
-        use = Use::patched;
-    }
-    if (use == Use::patched && here && !fetch) {
-        if (++block->reads[page] < reads_limit) return false;
-        change_use(*block, page, Use::mirrored);
-        use = Use::mirrored;
-    }
-    shift = copies.alike(*block, real, shift);
-    if (use == Use::own) return true;
-    if (here && fetch) {
-        view.copied = true;
-        view.frame = (block->copy_real >> CodeCopies::page_shift) + page;
-        view.allowed = TlbEntry::ux;
-        return true;
-    }
-    // The guest's own memory, by itself: whoever else uses it executes it as it is.
-    if (shift > CodeCopies::page_shift) shift = CodeCopies::page_shift;
-    view.allowed = use == Use::mirrored && here ? TlbEntry::ur : TlbEntry::ur | TlbEntry::ux;
-    return true;
-}
-
-// A data access to a page that is mapped for execution alone, or a fetch from one that is not.
-bool NativeEngine::wrong_view(std::uint32_t ea, Access access) {
-    const isa::StatePage& page = vcpu_.state.page;
-    const int index = search_guest_tlb(ea, access);
-    if (index < 0) return false;
-    const TlbEntry& entry = vcpu_.tlb.entry(static_cast<unsigned>(index));
-    if (!mmu::GuestTlb::permits(entry, (page.msr & msr::pr) != 0, access)) return false;
-    const std::uint64_t real = entry.translate(ea);
-    CodeCopies::Block* const block = patching_.copies.find(real);
-    if (block == nullptr) return false;
-    const Use use = block->use[block->page_of(real)];
-    if (use == Use::own) {
-        // The entry is older than that, or the access is none that the guest may make.
-        return false;
-    }
-    // What is in the way went with the page's change of state.
-    if (!map(ea, static_cast<unsigned>(index), access)) return false;
-    count(access == Access::fetch ? ExitReason::itlb_virt : ExitReason::dtlb_virt);
-    return true;
-}
 
 // -- patching ------------------------------------------------------------------------------------------------------
 
@@ -292,7 +34,7 @@ bool NativeEngine::start_arena(std::uint32_t site) {
     for (const std::int32_t place : arena_places) {
         const std::uint32_t ea = window + static_cast<std::uint32_t>(place);
         if (!place_is_free(ea, Patching::reserved_shift) ||
-            meets({.word0 = ea | TlbEntry::valid_bit | 0x30}, ppc::guest_page_ea, own_page_shift))
+            TlbEntry{.word0 = ea | TlbEntry::valid_bit | 0x30}.meets(ppc::guest_page_ea, Patching::own_page_shift, 0))
             continue;
         if (!patching_.copies.set_aside(Patching::arena_bytes)) return false;
         patching_.arena_words = static_cast<std::uint32_t*>(host_.allocate(Patching::arena_shift));
@@ -364,7 +106,8 @@ NativeEngine::Installed NativeEngine::install(std::uint64_t real, std::uint32_t 
     const Memslot* const slot = vcpu_.memory.slot_of(real);
     if (slot == nullptr || slot->frames == nullptr || patching_.free_site == CodeCopies::no_site)
         return Installed::never;
-    if (world_.own_page == nowhere && !place_is_free(ppc::guest_page_ea, own_page_shift)) return Installed::not_now;
+    if (world_.own_page == Patching::nowhere && !place_is_free(ppc::guest_page_ea, Patching::own_page_shift))
+        return Installed::not_now;
 
     CodeCopies::Block* block = patching_.copies.find(real);
     const bool fresh = block == nullptr;
@@ -486,7 +229,7 @@ void NativeEngine::back_out_all() {
     contexts_.drop_guest_entry(ShadowContexts::own_page);
     contexts_.drop_guest_entry(ShadowContexts::arena);
     close_windows();
-    world_.own_page = nowhere;
+    world_.own_page = Patching::nowhere;
     from_stub_ = moved_ = false;
     stopped_ = Stopped::elsewhere;
     world_.arena = World::no_arena;
@@ -528,7 +271,7 @@ bool NativeEngine::settle_page(const Resolved& at, Access access) {
     if (block == nullptr) return false;
     const unsigned page = block->page_of(at.real);
     if (block->first_site[page] == CodeCopies::no_site) return false;
-    if (access != Access::store && block->flips[page] < flips_limit) return false;
+    if (access != Access::store && block->flips[page] < Patching::flips_limit) return false;
     block->flips[page] = 0;
     back_out_page(*block, page);
     count(access == Access::fetch ? ExitReason::itlb_virt : ExitReason::dtlb_virt);

@@ -18,6 +18,10 @@ struct Patching {
     // The arena and, behind it, windows of processes' pages: this much address space is to be free.
     static constexpr unsigned reserved_shift = ARENA_SHIFT;
     static_assert(arena_bytes + (isa::CpuState::user_windows << ppc::window_distance_shift) <= 1U << reserved_shift);
+    // What World::own_page is while the state page is not mapped.
+    static constexpr std::uint32_t nowhere = 1;
+    static constexpr unsigned own_page_shift = 10; // of the state page's mapping
+    static constexpr unsigned flips_limit = 64;    // how often a patched page may be mapped for reads and copied again
     static constexpr unsigned arena_granules = arena_bytes / ppc::StubArena::granule_bytes;
 
     struct Site {
