@@ -278,13 +278,19 @@ void NativeEngine::open_store_window(std::uint32_t ea) {
 // Word 1 of an entry that the guest wrote.
 void NativeEngine::open_block(std::uint32_t word1) {
     constexpr unsigned shift = MissHandlers::block_shift;
+    MissHandlers::Block& block = handlers_.block(word1);
+    const std::uint32_t tag = word1 & MissHandlers::tag_mask;
+    if (block.refused == tag) return;
     const std::uint64_t real = (std::uint64_t{word1 & 0xF} << 32 | word1) & 0xF'FFF00000;
     const Memslot* const slot = vcpu_.memory.slot_of(real);
-    if (slot == nullptr || slot->frames == nullptr || slot->read_only || slot->dirty != nullptr) return;
-    const std::uint32_t frame = slot->frames[(real - slot->base) >> Memslot::page_shift];
-    if ((frame & 0xFF) < shift || patching_.copies.apart(real, shift) < shift) return;
-    handlers_.block(word1) = {word1 & MissHandlers::tag_mask, (frame >> 8 << 12) | frame >> 28,
-                              host_piece(real, shift, true)};
+    if (slot != nullptr && slot->frames != nullptr && !slot->read_only && slot->dirty == nullptr) {
+        const std::uint32_t frame = slot->frames[(real - slot->base) >> Memslot::page_shift];
+        if ((frame & 0xFF) >= shift && patching_.copies.apart(real, shift) >= shift) {
+            block = {tag, (frame >> 8 << 12) | frame >> 28, host_piece(real, shift, true)};
+            return;
+        }
+    }
+    block.refused = tag;
 }
 
 } // namespace untrap::runtime::native

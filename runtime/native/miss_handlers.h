@@ -19,9 +19,9 @@ struct MissHandlers {
 
     // Guest memory by real address that is mapped without further ado: 1 MB, in one piece on the host too. word1 is
     // that of a TLB entry for its beginning. Real addresses as in word 1. linear: where the host has it, 0 if not in
-    // its linear mapping.
+    // its linear mapping. refused: as tag, what was found not to be so.
     struct Block {
-        std::uint32_t tag = no_tag, word1 = 0, linear = 0, reserved = 0;
+        std::uint32_t tag = no_tag, word1 = 0, linear = 0, refused = no_tag;
         static constexpr std::uint32_t no_tag = 0x10;
     };
     static constexpr unsigned block_shift = 20, block_count = 256, page_shift = 12;
