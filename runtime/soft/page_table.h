@@ -17,7 +17,8 @@ class PageTable {
     const x64::FlatPages* entries() const { return pages_; }
     // Whether generated code finds it by itself.
     bool knows(std::uint32_t page, bool store) const {
-        return (store ? pages_->store : pages_->load)[page >> x64::soft_tlb_page_shift] != 0;
+        const std::uint32_t number = page >> x64::soft_tlb_page_shift;
+        return (store ? pages_->store[number] : pages_->load[number]) != 0;
     }
     void forget_page(std::uint32_t page) { set(page, 0, 0); }
     // What an entry of the software TLB, used or not, stands for.

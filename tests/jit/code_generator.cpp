@@ -255,6 +255,11 @@ std::uint32_t CodeGenerator::encode(Op op, unsigned position, unsigned length) {
         if (form == Form::i) replace(0x03FFFFFF, branch_displacement(position, length) | random_.chance(20));
         if (form == Form::b) replace(0xFFFF, branch_displacement(position, length) | random_.chance(15));
         if ((form == Form::i || form == Form::b) && random_.chance(1)) operands |= 2; // AA
+        // All bits of one field, as most code has them.
+        if (form == Form::xl_cr && random_.chance(50)) {
+            const std::uint32_t field = (operands >> 23 & 7) << 2;
+            replace(field_ra(28) | field_rb(28), field_ra(field) | field_rb(field));
+        }
         if (form == Form::xl_branch && random_.chance(80)) replace(field_rt(31), field_rt(20));
         // Immediate values at the ends of their range.
         if ((form == Form::d_arith || form == Form::d_arith0 || form == Form::d_cmp || form == Form::d_trap) &&

@@ -81,6 +81,7 @@ class BlockWriter {
     void compare_again(const Compare& compare);
     void compare(isa::Instruction insn);
     void condition_logic(isa::Instruction insn);
+    void condition_logic_of_one_field(isa::Instruction insn);
     void move_from_cr(isa::Instruction insn);
     void move_to_cr(isa::Instruction insn);
     void load_table(std::uint64_t address);

@@ -174,7 +174,55 @@ void BlockWriter::jump_on_cr_bit(unsigned bit, bool value, const Label& target) 
         a_.jz(target);
 }
 
+namespace {
+
+bool logic_of_bits(Op op, bool a, bool b) {
+    switch (op) {
+    case Op::crand: return a && b;
+    case Op::cror: return a || b;
+    case Op::crxor: return a != b;
+    case Op::crnand: return !(a && b);
+    case Op::crnor: return !(a || b);
+    case Op::creqv: return a == b;
+    case Op::crandc: return a && !b;
+    default: return a || !b; // crorc
+    }
+}
+
+// A field after the instruction, by what it is before: four bits each, for all sixteen.
+std::uint64_t logic_of_field(Instruction insn) {
+    std::uint64_t results = 0;
+    for (unsigned before = 0; before < 16; ++before) {
+        const auto bit = [before](unsigned number) { return (before >> (3 - (number & 3)) & 1) != 0; };
+        const unsigned target = 8U >> (insn.bt() & 3);
+        const std::uint64_t after =
+            logic_of_bits(insn.op, bit(insn.ba()), bit(insn.bb())) ? before | target : before & ~target;
+        results |= after << (4 * before);
+    }
+    return results;
+}
+
+} // namespace
+
+void BlockWriter::condition_logic_of_one_field(Instruction insn) {
+    const unsigned field = insn.bt() >> 2;
+    a_.mov(host::rax, cr_field(field));
+    a_.call(thunks_.decode_cr);
+    a_.lea(host::ecx, host::ptr(0, host::rax, 2));
+    a_.mov(host::rdx, logic_of_field(insn));
+    a_.shr(host::rdx, host::cl);
+    a_.and_(host::edx, 15);
+    load_table(thunks_.cr_encodings);
+    a_.mov(host::rax, host::qword_ptr(host::rcx, host::rdx, 3));
+    store_cr(field, host::rax);
+}
+
 void BlockWriter::condition_logic(Instruction insn) {
+    // As compilers have it: crclr and crset, and cror of "less" and "equal".
+    if (insn.ba() >> 2 == insn.bt() >> 2 && insn.bb() >> 2 == insn.bt() >> 2) {
+        condition_logic_of_one_field(insn);
+        return;
+    }
     auto bit_to_eax = [&](unsigned bit) {
         a_.mov(host::rax, cr_field(bit >> 2));
         a_.call(thunks_.decode_cr);
