@@ -6,7 +6,6 @@
 
 namespace untrap::runtime::native {
 
-using isa::Interrupt;
 using mmu::Access;
 using mmu::TlbEntry;
 using Use = CodeCopies::Use;

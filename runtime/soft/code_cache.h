@@ -62,6 +62,8 @@ class CodeCache {
         std::array<std::uint64_t, 2> other{};
         static constexpr unsigned limit = 128;
         bool any() const { return (other[0] | other[1]) != 0; }
+        bool has(unsigned number) const { return number < limit && (other[number / 64] >> (number % 64) & 1) != 0; }
+        void add(unsigned number) { other[number / 64] |= std::uint64_t{1} << (number % 64); }
     };
     const Choices* choices(std::uint64_t content) const {
         const auto found = choices_.find(content);

@@ -51,7 +51,8 @@ std::array<PlainAccess, 64 + 1024> make_plain_accesses() {
     return table;
 }
 
-const std::array<PlainAccess, 64 + 1024> plain_accesses = make_plain_accesses();
+// Made with the first engine: programs that run no guest have no use for it.
+std::array<PlainAccess, 64 + 1024> plain_accesses;
 
 PlainAccess plain_access(std::uint32_t word) {
     const std::uint32_t primary = word >> 26;
@@ -66,6 +67,7 @@ constexpr std::size_t asked_for_words = 32768;
 JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations optimisations, std::uint32_t plain_runs)
     : vcpu_(vcpu), emulator_(vcpu), optimisations_(optimisations), cache_(cache_bytes),
       plain_(x64::plain(optimisations)), plain_runs_(plain_runs) {
+    [[maybe_unused]] static const bool made = (plain_accesses = make_plain_accesses(), true);
     const bool in_place = optimises(Optimisation::quick_exits) && optimises(Optimisation::exits_in_place);
     const x64::Helpers helpers{.interpret = &JitEngine::interpret,
                                .access = &JitEngine::access,
@@ -213,7 +215,7 @@ bool JitEngine::reach(void* engine, std::uint32_t word, std::uint32_t left, std:
 }
 
 // In one piece: it runs twice for each TLB miss of the guest.
-JitEngine::Filled JitEngine::fill(std::uint32_t ea, bool store, bool counted) {
+void JitEngine::fill(std::uint32_t ea, bool store, bool counted) {
     const std::uint32_t page = ea & page_mask;
     ShadowTlb::DataContext& data = *selected_->data;
     const auto known = [&](bool for_store) {
@@ -221,29 +223,28 @@ JitEngine::Filled JitEngine::fill(std::uint32_t ea, bool store, bool counted) {
         const x64::SoftTlbEntry& entry = data.entries[x64::soft_tlb_index(ea)];
         return (for_store ? entry.write_tag : entry.read_tag) == page;
     };
-    if (known(store)) return Filled::no; // misaligned, or not the TLB's fault
+    if (known(store)) return; // misaligned, or not the TLB's fault
     // The table of all pages has the victims too.
     if (!optimises(Optimisation::flat_tlb) && optimises(Optimisation::tlb_victims) &&
         ShadowTlb::recall(data, ea, store))
-        return Filled::yes;
+        return;
     const isa::StatePage& state = vcpu_.state.page;
     const bool problem_state = (state.msr & isa::msr::pr) != 0;
     const int index = vcpu_.tlb.find(ea, (state.msr & isa::msr::ds) != 0 ? 1 : 0, state.pid & 0xFF);
-    if (index < 0) return Filled::miss;
+    if (index < 0) return;
     const mmu::Translation where = vcpu_.tlb.through(static_cast<unsigned>(index), ea, problem_state,
                                                      store ? mmu::Access::store : mmu::Access::load);
-    if (where.status != mmu::Translation::Status::ok) return Filled::no;
+    if (where.status != mmu::Translation::Status::ok) return;
     std::uint8_t* const host = vcpu_.memory.find(where.real, 1, store);
-    if (host == nullptr) return Filled::no;
-    if (store && known(false) && cache_.guarded(where.real)) return Filled::no; // slow for good, and known
+    if (host == nullptr) return;
+    if (store && known(false) && cache_.guarded(where.real)) return; // slow for good, and known
     if (counted) count_refill(ExitReason::dtlb_virt);
-    if (where.little_endian || where.page_shift < x64::soft_tlb_page_shift) return Filled::no;
-    if (store && cache_.guarded(where.real)) return Filled::no;
+    if (where.little_endian || where.page_shift < x64::soft_tlb_page_shift) return;
+    if (store && cache_.guarded(where.real)) return;
     // Stores by generated code are not seen from here on, until the log is taken.
     if (store) vcpu_.memory.mark_dirty(where.real, 1);
     const bool load = !store || mmu::GuestTlb::permits(vcpu_.tlb.entry(where.index), problem_state, mmu::Access::load);
     shadow_.fill_data(data, ea, host - (ea & ~page_mask), load, store, where.index);
-    return Filled::yes;
 }
 
 // Guest code stopped for a walk of the guest TLB: an exit, unless it is within one.

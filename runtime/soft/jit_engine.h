@@ -52,9 +52,9 @@ class JitEngine final : public Engine {
     static bool write_tlb(void* engine, std::uint32_t index, std::uint32_t control, std::uint32_t value);
 
     bool execute(std::uint32_t word, std::uint32_t left);
-    // Software TLB refill from the guest TLB. counted: guest code stopped for it.
-    enum class Filled : std::uint8_t { no, yes, miss };
-    Filled fill(std::uint32_t ea, bool store, bool counted);
+    // Software TLB refill from the guest TLB, where that has the page with the right. counted: guest code stopped for
+    // it.
+    void fill(std::uint32_t ea, bool store, bool counted);
     // Whether a plain access at ea is a TLB miss of the guest, which is then told in trap_.
     bool note_miss(std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     bool access_memory(std::uint32_t word, std::uint32_t left, std::uint32_t ea);

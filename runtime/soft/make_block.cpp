@@ -151,7 +151,7 @@ void JitEngine::form_by_counts(const ShadowTlb::FetchEntry& page, const std::uin
         const std::uint64_t usual = by_form == Next::taken ? taken : sequential, other = taken + sequential - usual;
         // Few runs say little, and what is as likely both ways is better left as code is usually written.
         if (number >= CodeCache::Choices::limit || other < plain_runs_ / 16 || other * 4 <= usual * 5) return by_form;
-        choices.other[number / 64] |= std::uint64_t{1} << (number % 64);
+        choices.add(number);
         return the_other(by_form);
     });
     cache_.set_choices(content, choices);
@@ -161,9 +161,7 @@ void JitEngine::form_as_before(const ShadowTlb::FetchEntry& page, const std::uin
                                const CodeCache::Choices& choices) {
     unsigned asked = 0;
     form(page, bytes, optimisations_, [&](std::uint32_t, std::uint32_t, Next by_form) {
-        const unsigned number = asked++;
-        const bool other = number < CodeCache::Choices::limit && (choices.other[number / 64] >> (number % 64) & 1) != 0;
-        return other ? the_other(by_form) : by_form;
+        return choices.has(asked++) ? the_other(by_form) : by_form;
     });
 }
 
@@ -231,12 +229,13 @@ std::uint64_t JitEngine::form_path(const ShadowTlb::FetchEntry& page, const std:
     form(page, bytes, optimisations_);
     const std::uint64_t content = content_hash(optimisations_);
     if (!optimises(Optimisation::branch_counts) || !optimises(Optimisation::tiers)) return content;
-    const CodeCache::Choices* known = hot ? nullptr : cache_.choices(content);
     if (hot)
         form_by_counts(page, bytes, content);
-    else if (known != nullptr)
+    else if (const CodeCache::Choices* known = cache_.choices(content))
         form_as_before(page, bytes, *known);
-    return hot || known != nullptr ? content_hash(optimisations_) : content;
+    else
+        return content;
+    return content_hash(optimisations_);
 }
 
 Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bits, bool hot) {

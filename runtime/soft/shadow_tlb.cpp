@@ -17,6 +17,14 @@ bool holds(const x64::SoftTlbEntry& entry, std::uint32_t page) {
     return entry.read_tag == page || entry.write_tag == page;
 }
 
+// Calls action(number) for the members of a set of bits, which may change meanwhile.
+template <std::size_t words, typename Action>
+void for_members(const std::array<std::uint64_t, words>& set, Action&& action) {
+    for (unsigned word = 0; word < words; ++word)
+        for (std::uint64_t bits = set[word]; bits != 0; bits &= bits - 1)
+            action(word * 64 + static_cast<unsigned>(std::countr_zero(bits)));
+}
+
 } // namespace
 
 ShadowTlb::ShadowTlb() = default;
@@ -89,7 +97,7 @@ bool ShadowTlb::recall(DataContext& context, std::uint32_t ea, bool store) {
         if ((store ? victim.write_tag : victim.read_tag) != page) continue;
         const unsigned index = x64::soft_tlb_index(ea);
         std::swap(victim, context.entries[index]);
-        context.filled[index / 64] |= std::uint64_t{1} << (index % 64);
+        add_member(context.filled, index);
         note_victims(context);
         return true;
     }
@@ -139,7 +147,7 @@ ShadowTlb::FetchEntry& ShadowTlb::fill_fetch(InstructionContext& context, const 
     if (slot.tag != no_tag)
         drop_jumps(context, slot);
     else
-        context.filled[index / 64] |= std::uint64_t{1} << (index % 64);
+        add_member(context.filled, index);
     slot = entry;
     note_made(entry.tlb_index, entry.tag | context.number | Made::is_fetch);
     return slot;
@@ -152,7 +160,7 @@ ShadowTlb::FetchEntry* ShadowTlb::find_fetch(InstructionContext& context, std::u
 
 void ShadowTlb::note_jump(FetchEntry& page, std::uint32_t ea, std::uint32_t mode) {
     const std::uint32_t group = (ea & ~page_mask) / 4 / FetchEntry::jump_group;
-    page.jumps[group / 64] |= std::uint64_t{1} << (group % 64);
+    add_member(page.jumps, group);
     page.modes |= static_cast<std::uint16_t>(1U << InstructionContext::index_of(mode));
 }
 
@@ -165,15 +173,12 @@ void ShadowTlb::drop_jumps(InstructionContext& context, FetchEntry& page) {
     const unsigned first = x64::jump_cache_index(page.tag);
     for (unsigned modes = std::exchange(page.modes, std::uint16_t{0}); modes != 0; modes &= modes - 1) {
         JumpCache& jumps = *context.jumps[static_cast<unsigned>(std::countr_zero(modes))];
-        for (unsigned word = 0; word < page.jumps.size(); ++word) {
-            for (std::uint64_t bits = page.jumps[word]; bits != 0; bits &= bits - 1) {
-                const unsigned group = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
-                for (unsigned i = 0; i < FetchEntry::jump_group; ++i) {
-                    x64::JumpCacheEntry& entry = jumps[first + group * FetchEntry::jump_group + i];
-                    if ((entry.ea & page_mask) == page.tag) entry = {};
-                }
+        for_members(page.jumps, [&](unsigned group) {
+            for (unsigned i = 0; i < FetchEntry::jump_group; ++i) {
+                x64::JumpCacheEntry& entry = jumps[first + group * FetchEntry::jump_group + i];
+                if ((entry.ea & page_mask) == page.tag) entry = {};
             }
-        }
+        });
     }
     page.jumps = {};
 }
@@ -192,9 +197,7 @@ void ShadowTlb::drop_fetch(InstructionContext& context, FetchEntry& entry) {
 
 template <typename Action>
 void ShadowTlb::for_filled(InstructionContext& context, Action&& action) {
-    for (unsigned word = 0; word < context.filled.size(); ++word)
-        for (std::uint64_t bits = context.filled[word]; bits != 0; bits &= bits - 1)
-            action(context.fetch[word * 64 + static_cast<unsigned>(std::countr_zero(bits))]);
+    for_members(context.filled, [&](unsigned index) { action(context.fetch[index]); });
 }
 
 void ShadowTlb::drop_made(unsigned tlb_index, const mmu::TlbEntry& before) {
@@ -235,9 +238,7 @@ void ShadowTlb::drop_range(const mmu::TlbEntry& before) {
 
 template <typename Action>
 void ShadowTlb::for_data_entries(DataContext& context, Action&& action) {
-    for (unsigned word = 0; word < context.filled.size(); ++word)
-        for (std::uint64_t bits = context.filled[word]; bits != 0; bits &= bits - 1)
-            action(context.entries[word * 64 + static_cast<unsigned>(std::countr_zero(bits))]);
+    for_members(context.filled, [&](unsigned index) { action(context.entries[index]); });
     for (x64::SoftTlbEntry& victim : context.victims) action(victim);
 }
 

@@ -82,7 +82,7 @@ class ShadowTlb {
         entry.addend = addend;
         if (store) entry.write_tag = page;
         if (load) entry.read_tag = page;
-        context.filled[x64::soft_tlb_index(ea) / 64] |= std::uint64_t{1} << (x64::soft_tlb_index(ea) % 64);
+        add_member(context.filled, x64::soft_tlb_index(ea));
         context.pages.show(entry);
     }
     // Brings the page of ea back from the victims, if it is there with the right to load or store.
@@ -167,6 +167,10 @@ class ShadowTlb {
         return std::uint64_t{1} << (page >> x64::soft_tlb_page_shift & 63);
     }
     static void note_victims(DataContext& context);
+    template <std::size_t words>
+    static void add_member(std::array<std::uint64_t, words>& set, unsigned number) {
+        set[number / 64] |= std::uint64_t{1} << (number % 64);
+    }
 
     // Calls action(entry) for all that may be in use, victims too.
     template <typename Action>

@@ -47,6 +47,16 @@ void Comparison::put(std::uint32_t address, std::initializer_list<std::uint32_t>
     }
 }
 
+void Comparison::put_code(std::uint32_t address, std::span<const std::uint32_t> words) {
+    for (const std::uint32_t word : words) {
+        both([&](Machine& machine) {
+            machine.put(address, word);
+            machine.engine().memory_written(address, 4);
+        });
+        address += 4;
+    }
+}
+
 RunExit Comparison::run(const std::string& context) {
     const isa::CpuState before = native->state();
     const RunExit wanted = interpreted->vcpu().run();

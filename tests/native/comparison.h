@@ -2,6 +2,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <span>
 #include <string>
 
 #include "machine.h"
@@ -27,6 +28,8 @@ struct Comparison {
     static isa::CpuState first_state();
     void start(const isa::CpuState& state);
     void put(std::uint32_t address, std::initializer_list<std::uint32_t> words);
+    // The same in place of code that has run.
+    void put_code(std::uint32_t address, std::span<const std::uint32_t> words);
     // Runs both to their next exit, which is returned; a difference in exit, registers, memory, TLB or counts fails the
     // test case. context names the case at hand.
     runtime::RunExit run(const std::string& context);

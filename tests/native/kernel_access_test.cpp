@@ -42,14 +42,7 @@ class Kernel {
     void run(std::vector<Word> body, unsigned count = rounds, unsigned expected_dcr = Comparison::dcr_done) {
         body.push_back(code::bdnz(-4 * static_cast<std::int32_t>(body.size())));
         body.push_back(code::mtdcr(Comparison::dcr_done, 0));
-        std::uint32_t at = origin;
-        for (const Word word : body) {
-            guest_.both([&](native::Machine& machine) {
-                machine.put(at, word);
-                machine.engine().memory_written(at, 4);
-            });
-            at += 4;
-        }
+        guest_.put_code(origin, body);
         again(count, expected_dcr);
     }
     void again(unsigned count = rounds, unsigned expected_dcr = Comparison::dcr_done) {

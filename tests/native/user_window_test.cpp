@@ -53,14 +53,7 @@ class Kernel {
     void set_code(std::vector<Word> body) {
         body.push_back(code::bdnz(-4 * static_cast<std::int32_t>(body.size())));
         body.push_back(code::mtdcr(Comparison::dcr_done, 0));
-        std::uint32_t at = origin;
-        for (const Word word : body) {
-            guest_.both([&](Machine& machine) {
-                machine.put(at, word);
-                machine.engine().memory_written(at, 4);
-            });
-            at += 4;
-        }
+        guest_.put_code(origin, body);
     }
     // The number of the exit that ends it.
     unsigned run(unsigned count = rounds, std::uint32_t address = page) {
