@@ -57,11 +57,8 @@ NativeEngine::ForKernel NativeEngine::access_for_kernel(std::uint32_t ea, const 
     }
     if (entry.little_endian() || entry.page_shift() < page_shift) return ForKernel::map;
     const std::uint64_t real = entry.translate(ea);
-    const Memslot* const slot = vcpu_.memory.slot_of(real);
-    if (slot == nullptr || slot->pages == nullptr || slot->read_only || slot->dirty != nullptr) return ForKernel::map;
-    if (CodeCopies::Block* const block = patching_.copies.find(real);
-        block != nullptr && block->use[block->page_of(real)] != CodeCopies::Use::own)
-        return ForKernel::map;
+    const Memslot* const slot = plain_memory(real);
+    if (slot == nullptr || slot->pages == nullptr) return ForKernel::map;
     std::uint8_t* const page = slot->pages[(real - slot->base) >> page_shift];
 
     isa::CpuState& state = vcpu_.state;

@@ -187,6 +187,9 @@ class NativeEngine final : public Engine {
     bool choose_memory(std::uint32_t ea, const mmu::TlbEntry& entry, std::uint64_t real, mmu::Access access,
                        unsigned& shift, View& view);
     bool wrong_view(std::uint32_t ea, mmu::Access access);
+    // The slot of real, where stores need nothing but to be made: writable, without dirty log, no code copy; or
+    // nullptr.
+    const Memslot* plain_memory(std::uint64_t real);
     void change_site(std::uint64_t real);
     bool start_arena(std::uint32_t site);
     std::uint32_t replacement(const plan::Patch* patch, std::uint32_t original, std::uint32_t ea, std::uint32_t& stub);

@@ -125,6 +125,13 @@ bool NativeEngine::choose_memory(std::uint32_t ea, const TlbEntry& entry, std::u
     return true;
 }
 
+const Memslot* NativeEngine::plain_memory(std::uint64_t real) {
+    const Memslot* const slot = vcpu_.memory.slot_of(real);
+    if (slot == nullptr || slot->read_only || slot->dirty != nullptr) return nullptr;
+    const CodeCopies::Block* const block = patching_.copies.find(real);
+    return block == nullptr || block->use[block->page_of(real)] == Use::own ? slot : nullptr;
+}
+
 // A data access to a page that is mapped for execution alone, or a fetch from one that is not.
 bool NativeEngine::wrong_view(std::uint32_t ea, Access access) {
     const isa::StatePage& page = vcpu_.state.page;

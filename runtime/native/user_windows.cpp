@@ -103,11 +103,8 @@ NativeEngine::Opened NativeEngine::open_window(std::uint32_t ea, const TlbEntry&
         entry.page_shift() < ppc::window_shift)
         return Opened::never;
     const std::uint64_t real = entry.translate(ea);
-    const Memslot* const slot = vcpu_.memory.slot_of(real);
-    if (slot == nullptr || slot->frames == nullptr || slot->read_only || slot->dirty != nullptr) return Opened::never;
-    if (CodeCopies::Block* const block = patching_.copies.find(real);
-        block != nullptr && block->use[block->page_of(real)] != CodeCopies::Use::own)
-        return Opened::never;
+    const Memslot* const slot = plain_memory(real);
+    if (slot == nullptr || slot->frames == nullptr) return Opened::never;
 
     const std::uint32_t tag = tag_of(ea);
     if (stopped_ == Stopped::access && !access_repeats(state.pc, tag)) return Opened::not_yet;

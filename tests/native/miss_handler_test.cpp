@@ -76,15 +76,7 @@ class Misses {
         for (unsigned page = 0; page < pages; ++page) put(table + 4 * page, {data_real + 0x1000 * page});
     }
 
-    void put(std::uint32_t address, const std::vector<Word>& words) {
-        for (const Word word : words) {
-            guest_.both([&](native::Machine& machine) {
-                machine.put(address, word);
-                machine.engine().memory_written(address, 4); // as userspace does that writes code
-            });
-            address += 4;
-        }
-    }
+    void put(std::uint32_t address, const std::vector<Word>& words) { guest_.put_code(address, words); }
     // The guest runs from `at` to its next exit with CTR = count; both guests are the same then.
     void run(std::uint32_t at = origin, unsigned count = pages, unsigned expected_dcr = Comparison::dcr_done) {
         guest_.both([&](native::Machine& machine) {
