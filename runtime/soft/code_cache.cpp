@@ -144,6 +144,11 @@ void CodeCache::invalidate_site(std::uint64_t real) {
                    [&](const Block& block) { return block.first <= real && real < block.first + block.bytes; });
 }
 
+void CodeCache::add_mapped(Block& block, const std::vector<x64::MappedAccess>& accesses) {
+    mapped_.add_sites(static_cast<std::uint32_t>(block.code - base_), static_cast<std::uint32_t>(blocks_.size() - 1),
+                      accesses);
+}
+
 void CodeCache::replace(Block& block) {
     retire_in_page(block.real >> mmu::PageGuard::page_shift, [&block](const Block& other) { return &other == &block; });
 }
@@ -156,6 +161,7 @@ void CodeCache::clear() {
     for (auto& links : links_by_entry_) links.clear();
     blocks_.clear();
     links_.clear();
+    mapped_.forget_sites();
     used_ = kept_;
     counters_used_ = 0;
     path_bits_ = {};

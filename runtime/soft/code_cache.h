@@ -11,6 +11,7 @@
 
 #include "mmu/page_guard.h"
 #include "runtime/soft/block_table.h"
+#include "runtime/soft/mapped_code.h"
 #include "translator/x64/block.h"
 
 namespace untrap::runtime::soft {
@@ -28,6 +29,8 @@ struct Block {
     std::uint32_t* runs_left = nullptr;        // of a plain translation: until it is made anew
     bool live = false;
     std::uint32_t first_link = 0, link_count = 0; // CodeCache::link
+    std::uint64_t path = 0;  // of one whose accesses are mapped: what `content` would be if they were not
+    std::uint8_t slices = 0; // of the guest's time that ended here, as far as they are counted
     std::vector<x64::ExitLink*> incoming;
 };
 
@@ -91,6 +94,17 @@ class CodeCache {
     // Whether a link may depend on this guest TLB entry.
     bool linked_by(unsigned tlb_index) const { return !links_by_entry_[tlb_index].empty(); }
 
+    // Blocks by number: a new one gets the next.
+    std::size_t block_count() const { return blocks_.size(); }
+    Block& block(std::uint64_t number) { return blocks_[static_cast<std::size_t>(number)]; }
+    MappedCode& mapped() { return mapped_; }
+    void add_mapped(Block& block, const std::vector<x64::MappedAccess>& accesses);
+    // The access whose code is at this address, or nullptr.
+    const MappedCode::Site* mapped_site(const std::uint8_t* code) const {
+        return code >= base_ && code < base_ + used_ ? mapped_.find(static_cast<std::uint32_t>(code - base_)) : nullptr;
+    }
+    const std::uint8_t* at(std::uint32_t place) const { return base_ + place; }
+
     // Whether the 4 KB page of real holds live translated code.
     bool guarded(std::uint64_t real) const { return pages_.count(real >> mmu::PageGuard::page_shift) != 0; }
     // [real, real + length) was written: blocks made from it become stale.
@@ -133,6 +147,7 @@ class CodeCache {
     std::size_t counters_used_ = 0;
     std::deque<Block> blocks_;
     std::deque<x64::ExitLink> links_;
+    MappedCode mapped_;
     BlockTable live_;
     StaleTable stale_;
     std::unordered_map<std::uint64_t, CodePage> pages_;

@@ -95,10 +95,13 @@ using code_image::BlockRecord;
 using code_image::ChoicesRecord;
 using code_image::Header;
 using code_image::LinkRecord;
+using code_image::MappingRecord;
+using code_image::SiteRecord;
 
 std::size_t CodeCache::packed_bytes() const {
     return sizeof(Header) + blocks_.size() * sizeof(BlockRecord) + links_.size() * sizeof(LinkRecord) +
-           choices_.size() * sizeof(ChoicesRecord) + used_ - kept_;
+           choices_.size() * sizeof(ChoicesRecord) + mapped_.sites().size() * sizeof(SiteRecord) +
+           mapped_.choices().size() * sizeof(MappingRecord) + used_ - kept_;
 }
 
 void CodeCache::pack(std::uint8_t* to, std::uint64_t key) const {
@@ -120,11 +123,15 @@ void CodeCache::pack(std::uint8_t* to, std::uint64_t key) const {
         if (block.runs_left != nullptr) record.counter = static_cast<std::uint32_t>(block.runs_left - counters_) + 1;
         record.first_link = block.first_link;
         record.link_count = block.link_count;
+        record.path = block.path;
         put(record);
     }
     for (const x64::ExitLink& link : links_)
         put(LinkRecord{link.target_ea, place(link.site), place(link.stub), link.apart});
     for (const auto& [content, choices] : choices_) put(ChoicesRecord{content, choices.other});
+    for (const MappedCode::Site& site : mapped_.sites()) put(SiteRecord{site.first, site.last, site.slow, site.block});
+    for (const auto& [path, choice] : mapped_.choices())
+        put(MappingRecord{path, choice == MappedCode::Choice::barred ? 1U : 0U});
     // The code as it was written: a jump over a distance is the same wherever both ends lie.
     std::uint8_t* const code = at;
     std::memcpy(code, base_ + kept_, used_ - kept_);
@@ -141,6 +148,8 @@ void CodeCache::pack(std::uint8_t* to, std::uint64_t key) const {
     header.links = static_cast<std::uint32_t>(links_.size());
     header.counters = static_cast<std::uint32_t>(counters_used_);
     header.choices = static_cast<std::uint32_t>(choices_.size());
+    header.sites = static_cast<std::uint32_t>(mapped_.sites().size());
+    header.mappings = static_cast<std::uint32_t>(mapped_.choices().size());
     std::memcpy(to, &header, sizeof(header));
     header.checksum = code_image::checksum({to, packed_bytes()});
     std::memcpy(to, &header, sizeof(header));
@@ -156,8 +165,11 @@ bool CodeCache::unpack(std::span<const std::uint8_t> image, std::uint32_t runs) 
     const std::uint64_t block_bytes = std::uint64_t{header.blocks} * sizeof(BlockRecord);
     const std::uint64_t link_bytes = std::uint64_t{header.links} * sizeof(LinkRecord);
     const std::uint64_t choices_bytes = std::uint64_t{header.choices} * sizeof(ChoicesRecord);
-    if (image.size() != sizeof(header) + block_bytes + link_bytes + choices_bytes + header.code_bytes ||
-        header.counters > counters() || header.choices > most_choices)
+    const std::uint64_t site_bytes = std::uint64_t{header.sites} * sizeof(SiteRecord);
+    const std::uint64_t mapping_bytes = std::uint64_t{header.mappings} * sizeof(MappingRecord);
+    const std::uint64_t record_bytes = block_bytes + link_bytes + choices_bytes + site_bytes + mapping_bytes;
+    if (image.size() != sizeof(header) + record_bytes + header.code_bytes || header.counters > counters() ||
+        header.choices > most_choices || header.mappings > MappedCode::most_choices)
         return false;
     const std::uint8_t* const records = image.data() + sizeof(header);
     const std::uint64_t end = header.code_begin + header.code_bytes;
@@ -184,12 +196,31 @@ bool CodeCache::unpack(std::span<const std::uint8_t> image, std::uint32_t runs) 
         record_at(block_bytes + i * sizeof(record), record);
         if (!holds_jump(record.site) || !holds_jump(record.stub)) return false;
     }
+    std::uint64_t behind = kept_;
+    for (std::uint32_t i = 0; i < header.sites; ++i) {
+        SiteRecord record;
+        record_at(block_bytes + link_bytes + choices_bytes + i * sizeof(record), record);
+        if (record.first < behind || record.last <= record.first || record.last > end || record.slow < kept_ ||
+            record.slow >= end || record.block >= header.blocks)
+            return false;
+        behind = record.last;
+    }
     for (std::uint32_t i = 0; i < header.choices; ++i) {
         ChoicesRecord record;
         record_at(block_bytes + link_bytes + i * sizeof(record), record);
         choices_[record.content] = {record.other};
     }
-    std::memcpy(base_ + kept_, records + block_bytes + link_bytes + choices_bytes, header.code_bytes);
+    for (std::uint32_t i = 0; i < header.sites; ++i) {
+        SiteRecord record;
+        record_at(block_bytes + link_bytes + choices_bytes + i * sizeof(record), record);
+        mapped_.add_site({record.first, record.last, record.slow, record.block});
+    }
+    for (std::uint32_t i = 0; i < header.mappings; ++i) {
+        MappingRecord record;
+        record_at(record_bytes - mapping_bytes + i * sizeof(record), record);
+        mapped_.choose(record.path, record.barred != 0 ? MappedCode::Choice::barred : MappedCode::Choice::mapped);
+    }
+    std::memcpy(base_ + kept_, records + record_bytes, header.code_bytes);
     used_ = kept_ + header.code_bytes;
     counters_used_ = header.counters;
     for (std::uint32_t i = 0; i < header.counters; ++i) counters_[i] = runs;
@@ -205,6 +236,7 @@ bool CodeCache::unpack(std::span<const std::uint8_t> image, std::uint32_t runs) 
         block.code = base_ + record.code;
         block.reentry = base_ + record.reentry;
         block.first_link = record.first_link;
+        block.path = record.path;
         if (record.counter != 0) block.runs_left = &counters_[record.counter - 1];
         std::memcpy(block.entry_bytes.data(), block.code, block.entry_bytes.size());
         for (std::uint32_t number = 0; number < record.link_count; ++number) {

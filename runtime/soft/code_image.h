@@ -21,7 +21,7 @@ namespace code_image {
 
 struct Header {
     static constexpr std::uint64_t magic_number = 0x4354'7061'7274'6e75; // "untrapTC"
-    static constexpr std::uint32_t current_version = 2;
+    static constexpr std::uint32_t current_version = 3;
     std::uint64_t magic = magic_number;
     std::uint32_t version = current_version;
     std::uint32_t header_bytes = sizeof(Header);
@@ -31,6 +31,7 @@ struct Header {
     std::uint64_t code_begin = 0;  // behind the thunks, from the beginning of the arena
     std::uint64_t code_bytes = 0;
     std::uint32_t blocks = 0, links = 0, counters = 0, choices = 0;
+    std::uint32_t sites = 0, mappings = 0;
 };
 // All places are counted from the beginning of the arena.
 struct BlockRecord {
@@ -42,6 +43,7 @@ struct BlockRecord {
     std::uint32_t counter = 0; // number of its counter of runs, and one more; 0: none
     std::uint32_t first_link = 0, link_count = 0;
     std::uint32_t reserved = 0;
+    std::uint64_t path = 0; // Block::path
 };
 struct LinkRecord {
     std::uint32_t target_ea = 0, site = 0, stub = 0;
@@ -52,9 +54,19 @@ struct ChoicesRecord {
     std::uint64_t content = 0;
     std::array<std::uint64_t, 2> other{};
 };
-static_assert(sizeof(Header) == 72 && sizeof(BlockRecord) == 48 && sizeof(LinkRecord) == 16 &&
-              sizeof(ChoicesRecord) == 24);
-// The parts of an image: the header, blocks, links, choices, code.
+// MappedCode::Site, in the order of their code.
+struct SiteRecord {
+    std::uint32_t first = 0, last = 0, slow = 0;
+    std::uint32_t block = 0; // number of its record
+};
+// MappedCode::Choice.
+struct MappingRecord {
+    std::uint64_t path = 0;
+    std::uint64_t barred = 0; // or mapped
+};
+static_assert(sizeof(Header) == 80 && sizeof(BlockRecord) == 56 && sizeof(LinkRecord) == 16 &&
+              sizeof(ChoicesRecord) == 24 && sizeof(SiteRecord) == 16 && sizeof(MappingRecord) == 16);
+// The parts of an image: the header, blocks, links, choices, sites, mappings, code.
 
 // What translations depend on beside the guest's code. Reads the running program; 0 if it cannot be read.
 std::uint64_t key(x64::Optimisations optimisations, unsigned levels);

@@ -66,7 +66,8 @@ constexpr std::size_t asked_for_words = 32768;
 
 JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations optimisations, std::uint32_t plain_runs)
     : vcpu_(vcpu), emulator_(vcpu), optimisations_(optimisations), cache_(cache_bytes),
-      plain_(x64::plain(optimisations)), plain_runs_(plain_runs) {
+      plain_(x64::plain(optimisations)), plain_runs_(plain_runs), block_slices_(std::min(plain_runs / 250, 8U)),
+      context_slices_(std::min(plain_runs / 30, 64U)) {
     [[maybe_unused]] static const bool made = (plain_accesses = make_plain_accesses(), true);
     const bool in_place = optimises(Optimisation::quick_exits) && optimises(Optimisation::exits_in_place);
     const x64::Helpers helpers{.interpret = &JitEngine::interpret,
@@ -85,6 +86,7 @@ JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations opt
     forget_windows();
     emitter_ = std::make_unique<x64::BlockEmitter>(thunks_, optimisations);
     plain_emitter_ = std::make_unique<x64::BlockEmitter>(thunks_, plain_);
+    if (!optimises(Optimisation::host_mmu) || !optimises(Optimisation::flat_tlb)) mapping_ = Mapping::impossible;
     vcpu.state.engine_slots[x64::slot_engine] = reinterpret_cast<std::uintptr_t>(this);
 }
 
@@ -140,6 +142,7 @@ void JitEngine::look_up_context(std::uint32_t key, Selection& found) {
     made.mode = current_mode();
     made.data_key = process | ((msr & isa::msr::ds) != 0 ? 0x200U : 0);
     made.data = &shadow_.data_context(made.data_key);
+    if (context_slices_ == 0) made.data->faults.grant();
     made.soft_tlb = optimises(Optimisation::flat_tlb) ? reinterpret_cast<std::uintptr_t>(made.data->pages.entries())
                                                       : reinterpret_cast<std::uintptr_t>(made.data->entries.data());
     // Kernels run in pages that all processes share, and one context then serves them for every PID.
@@ -192,8 +195,14 @@ inline bool JitEngine::note_miss(std::uint32_t word, std::uint32_t left, std::ui
     return true;
 }
 
+// The same, out of line.
+bool JitEngine::tell_miss(std::uint32_t word, std::uint32_t left, std::uint32_t ea) {
+    return note_miss(word, left, ea);
+}
+
 bool JitEngine::access(void* engine, std::uint32_t word, std::uint32_t left, std::uint32_t ea) {
     auto& self = *static_cast<JitEngine*>(engine);
+    if (self.fault_ != nullptr) return self.access_after_fault(word, left, ea);
     return !self.note_miss(word, left, ea) && self.access_memory(word, left, ea);
 }
 
@@ -258,6 +267,7 @@ void JitEngine::insert_after_miss() {
     if (!missed_.pending || !missed_.answered || missed_.context != selected_->data_key) return;
     missed_.pending = false;
     fill(missed_.ea, missed_.store, false);
+    if (missed_.mapped) map_page(missed_.ea);
 }
 
 // -- running
@@ -284,6 +294,7 @@ Trap JitEngine::run_guest(Vcpu&, std::uint64_t budget) {
 
 Trap JitEngine::run_until_trap(std::uint64_t budget) {
     isa::CpuState& state = vcpu_.state;
+    const HostFaults faults(&JitEngine::resume_after_fault, this);
     std::uint64_t left = budget;
     state.engine_slots[x64::slot_target] = state.retired + budget;
     x64::ExitLink* link = nullptr;
@@ -304,6 +315,7 @@ Trap JitEngine::run_until_trap(std::uint64_t budget) {
         return true;
     };
     for (;;) {
+        if (!replaced_.empty()) replace_blocks();
         if (left == 0) return finish({.kind = TrapKind::budget}, 0);
         select_context();
         if (!in_guest_) insert_after_miss();
@@ -341,6 +353,7 @@ Trap JitEngine::run_until_trap(std::uint64_t budget) {
         Trap trap;
         switch (kind) {
         case x64::ExitKind::budget:
+            note_slice(state.engine_slots[x64::slot_exit_info]);
             // The next block is longer than what is left: the interpreter goes exactly to the end.
             finish({}, left);
             x64::settle_fpscr(state);
@@ -358,8 +371,8 @@ Trap JitEngine::run_until_trap(std::uint64_t budget) {
         case x64::ExitKind::resumed: in_guest_ = false; continue;
         case x64::ExitKind::disturbed: return {};
         case x64::ExitKind::helper_trap:
-            if (!goes_on(trap_)) return answer;
-            continue;
+            if (trap_.kind == TrapKind::none || goes_on(trap_)) continue;
+            return answer;
         case x64::ExitKind::privileged: trap.kind = TrapKind::privileged; break;
         case x64::ExitKind::system_call: trap.kind = TrapKind::system_call; break;
         case x64::ExitKind::illegal: trap.kind = TrapKind::illegal; break;
@@ -395,6 +408,7 @@ void JitEngine::dirty_log_taken() {
 }
 
 void JitEngine::flush() {
+    replaced_.clear();
     cache_.clear();
     shadow_.clear();
     forget_windows();

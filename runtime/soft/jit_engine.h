@@ -10,6 +10,7 @@
 #include "runtime/engine.h"
 #include "runtime/exit_reason.h"
 #include "runtime/soft/code_cache.h"
+#include "runtime/soft/host_faults.h"
 #include "runtime/soft/jit_dump.h"
 #include "runtime/soft/shadow_tlb.h"
 #include "translator/x64/block.h"
@@ -57,6 +58,7 @@ class JitEngine final : public Engine {
     void fill(std::uint32_t ea, bool store, bool counted);
     // Whether a plain access at ea is a TLB miss of the guest, which is then told in trap_.
     bool note_miss(std::uint32_t word, std::uint32_t left, std::uint32_t ea);
+    bool tell_miss(std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     bool access_memory(std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     void count_refill(ExitReason reason);
     void insert_after_miss();
@@ -104,6 +106,16 @@ class JitEngine final : public Engine {
     bool settled_tlbwe();
     bool write_tlb_out_of_line(std::uint32_t index, std::uint32_t control, std::uint32_t value);
 
+    // -- accesses that the host's MMU makes (mapped_accesses.cpp)
+    bool may_map();
+    void note_slice(std::uint64_t number);
+    static const std::uint8_t* resume_after_fault(void* engine, const std::uint8_t* code);
+    bool access_after_fault(std::uint32_t word, std::uint32_t left, std::uint32_t ea);
+    void map_page(std::uint32_t ea);
+    void replace_blocks();
+    // Whether accesses of source_, a path with this hash, are mapped; the hash of what is made then.
+    std::uint64_t choose_mapping(std::uint64_t path);
+
     Vcpu& vcpu_;
     Emulator emulator_;
     const x64::Optimisations optimisations_;
@@ -138,13 +150,19 @@ class JitEngine final : public Engine {
         std::uint32_t ea = 0;
         bool store = false;
         bool pending = false, answered = false;
+        bool mapped = false; // it faulted where the page should be mapped
     } missed_;
-    bool own_supervisor_code_ = false; // some process has pages that supervisor code runs in
-    bool quick_ = false;               // exits may be handled here
-    bool declined_ = false;            // go_on() found that this one may not
-    bool in_guest_ = false;            // guest code has run since run() was entered
+    enum class Mapping : std::uint8_t { untried, possible, impossible } mapping_ = Mapping::untried;
+    const std::uint32_t block_slices_, context_slices_; // until a block's accesses are mapped
+    const MappedCode::Site* fault_ = nullptr;           // of the access at hand
+    std::vector<std::uint32_t> replaced_;               // numbers of blocks to be made anew
+    bool own_supervisor_code_ = false;                  // some process has pages that supervisor code runs in
+    bool quick_ = false;                                // exits may be handled here
+    bool declined_ = false;                             // go_on() found that this one may not
+    bool in_guest_ = false;                             // guest code has run since run() was entered
     std::uint64_t refills_ = 0;
     x64::BlockSource source_;
+    std::uint64_t path_ = 0; // of source_, if its accesses are mapped
     const std::unique_ptr<JitDump> dump_ = JitDump::from_environment();
 };
 

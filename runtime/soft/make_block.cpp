@@ -213,6 +213,7 @@ Block* JitEngine::emit(x64::BlockEmitter& emitter, std::uint64_t content, std::u
     block->content = content;
     block->runs_left = source_.runs_left;
     block->first_link = cache_.next_link();
+    source_.number = static_cast<unsigned>(cache_.block_count() - 1);
     const x64::EmittedBlock& emitted = emitter.emit(source_, cache_.cursor(), cache_.room(), block->first_link);
     if (emitted.size == 0) throw std::runtime_error("a block of guest code could not be translated");
     block->code = cache_.cursor();
@@ -220,6 +221,10 @@ Block* JitEngine::emit(x64::BlockEmitter& emitter, std::uint64_t content, std::u
     for (unsigned i = 0; i < emitted.link_count; ++i) cache_.add_link(*block, emitted.links[i]);
     if (dump_) dump_->block(source_, emitted, block->code);
     cache_.commit(emitted.size);
+    if (source_.mapped) {
+        block->path = path_;
+        cache_.add_mapped(*block, emitted.mapped);
+    }
     cache_.publish(*block);
     return block;
 }
@@ -253,16 +258,20 @@ Block* JitEngine::translate(const ShadowTlb::FetchEntry& page, std::uint32_t bit
     const bool first_in_page = !cache_.guarded(real);
     if (cache_.room() < block_room) {
         // Full: all translations go, what is hot comes back.
+        replaced_.clear();
         cache_.clear();
         shadow_.clear_jumps();
     }
     // The better translation if there is one already, or if it is worth its time.
-    const bool plain = !hot && optimises(Optimisation::tiers) && cache_.has_counters();
+    bool plain = !hot && optimises(Optimisation::tiers) && cache_.has_counters();
     std::uint64_t content = 0;
     Block* block = nullptr;
+    source_.mapped = false;
     if (!plain || cache_.may_have_path(pc, bits)) {
-        content = form_path(page, bytes, hot);
+        content = choose_mapping(form_path(page, bytes, hot));
         block = revive(content, real);
+        // Such code is known to run long.
+        if (source_.mapped) plain = false;
         if (block == nullptr && plain) x64::cut_path(source_);
     } else {
         form(page, bytes, plain_);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <memory>
+
+#include "runtime/soft/mapped_pages.h"
 #include "translator/x64/layout.h"
 
 namespace untrap::runtime::soft {
@@ -30,14 +33,25 @@ class PageTable {
         if (entry.read_tag != no_tag) set(entry.read_tag, 0, 0);
     }
 
+    // Maps the page of ea behind the table (x64::mapped_base), as far as the table knows it, until it knows it no more.
+    // False: the host does not do that.
+    bool map(std::uint32_t ea);
+    // The memory that is mapped may be another one from now on.
+    void forget_mapped() {
+        if (mapped_) mapped_->clear();
+    }
+
   private:
     static constexpr std::uint32_t no_tag = x64::SoftTlbEntry{}.read_tag;
     void set(std::uint32_t page, std::uint64_t load, std::uint64_t store) {
+        if (mapped_) mapped_->allow(page, load, store);
         pages_->load[page >> x64::soft_tlb_page_shift] = load;
         pages_->store[page >> x64::soft_tlb_page_shift] = store;
     }
 
     x64::FlatPages* pages_;
+    bool has_space_; // behind it, to map pages in
+    std::unique_ptr<MappedPages> mapped_;
 };
 
 } // namespace untrap::runtime::soft

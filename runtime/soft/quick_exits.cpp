@@ -72,6 +72,7 @@ x64::Resumption JitEngine::go_on(void* engine, std::uint32_t kind_number) {
     const auto kind = static_cast<x64::ExitKind>(kind_number);
     const auto leave = [](x64::ExitKind why) { return x64::Resumption{nullptr, static_cast<std::uint64_t>(why)}; };
     if (!self.quick_ || kind == x64::ExitKind::hot) return leave(kind);
+    if (kind == x64::ExitKind::helper_trap && self.trap_.kind == TrapKind::none) return leave(kind);
     const std::uint64_t target = state.engine_slots[x64::slot_target];
     state.retired = target - state.engine_slots[x64::slot_budget];
     if (kind == x64::ExitKind::helper_trap && self.trap_.kind == TrapKind::data_miss) {

@@ -275,6 +275,7 @@ void ShadowTlb::empty(DataContext& context) {
     });
     context.filled = {};
     context.next_victim = 0;
+    context.faults = {};
     context.victim_pages = 0;
 }
 
@@ -286,6 +287,7 @@ void ShadowTlb::clear() {
     for (auto& context : data_) {
         if (!context) continue;
         empty(*context);
+        context->pages.forget_mapped();
     }
     for (auto& context : instructions_)
         if (context) empty(*context);

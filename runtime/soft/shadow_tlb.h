@@ -7,6 +7,7 @@
 
 #include "mmu/guest_tlb.h"
 #include "mmu/tlb_entry.h"
+#include "runtime/soft/mapped_code.h"
 #include "runtime/soft/page_table.h"
 #include "translator/x64/layout.h"
 
@@ -42,6 +43,7 @@ class ShadowTlb {
         std::uint64_t victim_pages = 0;
         PageTable pages;         // what entries and victims know
         std::uint8_t number = 0; // of the context
+        FaultAccount faults;
     };
     using JumpCache = std::array<x64::JumpCacheEntry, x64::jump_cache_entries>;
     struct InstructionContext {

@@ -217,7 +217,7 @@ TEST_CASE("floating point is the same on the JIT and the interpreter", "[fp]") {
 TEST_CASE("floating point is the same without each of its optimisations", "[fp][optimisations]") {
     using x64::Optimisation;
     for (const auto which : {Optimisation::fp, Optimisation::fp_fused, Optimisation::fp_wide, Optimisation::movbe,
-                             Optimisation::fp_page_checks, Optimisation::fp_control, Optimisation::return_stack})
+                             Optimisation::page_checks, Optimisation::fp_control, Optimisation::return_stack})
         Programs(301, x64::Optimisations(x64::Optimisations::bit(which) | translating_at_once.disabled()))
             .run(instruction_goal(400'000));
 }

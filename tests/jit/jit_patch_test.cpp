@@ -64,7 +64,7 @@ class Session {
         vcpu.set_interrupt_line(true, false);
         vcpu.reset();
         machine_->patches().configure(configuration_.levels, threshold);
-        machine_->data = data;
+        std::ranges::copy(data, machine_->data.begin());
         know(kernel);
         for (std::size_t i = 0; i < kernel.code().size(); ++i)
             runtime_store(machine_->code.data() + 4 * i, kernel.code()[i]);

@@ -13,7 +13,7 @@ namespace untrap::tests {
 Machine::Machine(Kind kind, std::size_t cache_bytes, x64::Optimisations optimisations)
     : data(Layout::data_bytes), rom(Layout::rom_bytes), code(Layout::code_bytes), high(Layout::high_bytes),
       patches_(std::make_unique<runtime::PatchRegistry>()) {
-    const auto slot = [&](unsigned index, std::uint64_t base, std::vector<std::uint8_t>& bytes, bool read_only) {
+    const auto slot = [&](unsigned index, std::uint64_t base, SharedMemory& bytes, bool read_only) {
         runtime::Memslot region;
         region.base = base;
         region.size = bytes.size();

@@ -10,6 +10,7 @@
 #include "runtime/interpreter_engine.h"
 #include "runtime/soft/jit_engine.h"
 #include "runtime/vcpu.h"
+#include "shared_memory.h"
 
 namespace untrap::tests {
 
@@ -68,7 +69,7 @@ class Machine {
     void write_memory(std::uint64_t real, const std::uint8_t* bytes, std::uint32_t length);
     void write_word(std::uint64_t real, std::uint32_t word, bool little_endian = false);
 
-    std::vector<std::uint8_t> data, rom, code, high;
+    SharedMemory data, rom, code, high;
 
   private:
     runtime::PhysicalMemory physical_;

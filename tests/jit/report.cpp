@@ -105,8 +105,7 @@ std::string trap_difference(const isa::Trap& a, const isa::Trap& b, Sides sides)
 
 std::string memory_difference(const Machine& a, const Machine& b, Sides sides) {
     std::string text;
-    const auto compare = [&](std::uint64_t base, const std::vector<std::uint8_t>& left,
-                             const std::vector<std::uint8_t>& right) {
+    const auto compare = [&](std::uint64_t base, const SharedMemory& left, const SharedMemory& right) {
         if (std::memcmp(left.data(), right.data(), left.size()) == 0) return;
         unsigned shown = 0;
         for (std::size_t i = 0; i < left.size() && shown < 16; ++i) {

@@ -45,6 +45,10 @@ struct BlockSource {
     // Counts down the runs of the block, and leaves it for good below zero; nullptr: it is not counted. Within 2 GB of
     // the code.
     std::uint32_t* runs_left = nullptr;
+    // Accesses leave it to the host's MMU to find their pages (mapped_base), and go to their slow paths if the host
+    // faults.
+    bool mapped = false;
+    unsigned number = 0; // of the block; what leaves for ExitKind::budget tells
     unsigned length = 0; // instructions of the path, the ending one included
     unsigned total = 0;  // and those of the tails
     // Where the path goes on behind its last instruction, unless that one ends it; no_loop, or the instruction of the
@@ -156,6 +160,12 @@ struct HostFeatures {
     static HostFeatures of_this_host();
 };
 
+// Code of an access that may fault, and where it goes on if it does. Offsets from the block's base.
+struct MappedAccess {
+    std::uint32_t first = 0, last = 0; // [first, last)
+    std::uint32_t slow = 0;
+};
+
 struct EmittedBlock {
     std::size_t size = 0;    // bytes at base
     std::size_t cold = 0;    // offset of what runs rarely: slow paths, unlinked exits
@@ -163,6 +173,7 @@ struct EmittedBlock {
     unsigned completed = 0;  // guest instructions counted by one pass through the whole block
     unsigned link_count = 0;
     std::array<ExitLink, max_links> links;
+    std::vector<MappedAccess> mapped;                           // in the order of their code
     std::array<std::uint32_t, max_block_instructions> starts{}; // offset of each instruction's code
 };
 

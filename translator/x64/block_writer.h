@@ -152,6 +152,8 @@ class BlockWriter {
     // Where the access at hand finds its bytes. Clobbers eax, ecx, edx; address_ then is the effective address, or
     // invalid if that is to be had from the base register.
     Mem locate(isa::Instruction insn, unsigned bytes, bool store);
+    Mem locate_mapped(isa::Instruction insn);
+    void load_flat_pages(); // rcx
     void look_up(const PageCheck& check, const asmjit::Label& fail);
     void look_up_tagged(const PageCheck& check, const asmjit::Label& fail);
     void fill_window(isa::Instruction insn, const PageCheck& check, const asmjit::Label& fail,
@@ -215,6 +217,7 @@ class BlockWriter {
     void go_to_dispatcher(const Gp& target);
     // A guest call, and a return to rax.
     void load_link();
+    void load_counter_target();
     void call_to(std::uint32_t target);
     void call_register(const Gp& target);
     void push_return();
@@ -224,6 +227,7 @@ class BlockWriter {
     void interpret_and_leave(isa::Instruction insn);
     void interpret_summary_overflow(isa::Instruction insn); // likewise, or goes on in the next block
     void leave_for(ExitKind kind, std::uint32_t pc_then);
+    void leave_for_budget(std::uint32_t pc_then);
     // Code of fixed form at the present place.
     FixedCode fixed_code() const { return FixedCode(base_ + a_.offset()); }
     void put(const FixedCode& code) { a_.embed(code.data(), code.size()); }
@@ -271,6 +275,7 @@ class BlockWriter {
     PerInstruction<PageCheck> page_checks_;
     // The slot whose host address rcx still holds from the instruction before.
     static constexpr std::uint8_t no_slot = 0xFF;
+    static constexpr std::uint8_t flat_pages = 0xFE; // it is slot_soft_tlb
     std::uint8_t slot_in_rcx_ = no_slot;
     bool keeps_rcx(isa::Instruction insn) const;
     Gp address_;
@@ -350,6 +355,9 @@ class BlockWriter {
         std::function<void()> body;
     };
     std::vector<Cold> cold_;
+
+    // Of out_.mapped: where each goes on.
+    std::vector<asmjit::Label> mapped_slow_;
 };
 
 } // namespace untrap::x64

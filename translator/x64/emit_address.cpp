@@ -334,14 +334,15 @@ bool BlockWriter::keeps_rcx(Instruction insn) const {
     using isa::Op;
     if ((source_.mode & mode::so) != 0) return false;
     const bool checked = page_checks_[index_].role != PageCheck::Role::alone;
-    if (access_bytes(insn.op) != 0 || insn.op == Op::lmw || insn.op == Op::stmw) return checked;
+    if (access_bytes(insn.op) != 0) return checked || source_.mapped;
+    if (insn.op == Op::lmw || insn.op == Op::stmw) return checked;
     switch (insn.op) {
     case Op::lfd:
     case Op::lfdu:
     case Op::stfd:
     case Op::stfdu:
     case Op::stfs:
-    case Op::stfsu: return checked;
+    case Op::stfsu: return checked && !source_.mapped;
     case Op::addi:
     case Op::addis:
     case Op::add:
@@ -374,9 +375,33 @@ bool BlockWriter::keeps_rcx(Instruction insn) const {
     }
 }
 
+// The host faults where it would be wrong.
+host::Mem BlockWriter::locate_mapped(Instruction insn) {
+    const PageCheck& check = page_checks_[index_];
+    mapped_slow_.push_back(slow_access(insn));
+    if (slot_in_rcx_ != flat_pages) load_flat_pages();
+    Mem at = host::ptr(host::rcx, mapped_base);
+    if (check.known && check.ea < 0x40000000U) {
+        at.addOffset(check.ea);
+    } else if (has_displacement(insn) && insn.ra() != 0) {
+        at = host::ptr(host::rcx, read(insn.ra(), host::eax).r64(), 0, mapped_base + insn.si());
+    } else {
+        const Gp ea = insn.ra() == 0 && !has_displacement(insn) ? read(insn.rb(), host::eax) : Gp(host::eax);
+        if (ea.id() == host::eax.id()) effective_address(insn, host::eax);
+        at = host::ptr(host::rcx, ea.r64(), 0, mapped_base);
+        if (!has_displacement(insn)) address_ = ea;
+    }
+    out_.mapped.push_back({.first = static_cast<std::uint32_t>(a_.offset())});
+    return at;
+}
+
+void BlockWriter::load_flat_pages() { a_.mov(host::rcx, host::qword_ptr(state_reg, slot_offset(slot_soft_tlb))); }
+
 host::Mem BlockWriter::locate(Instruction insn, unsigned bytes, bool store) {
     const PageCheck& check = page_checks_[index_];
     address_ = {};
+    // Of several words, none may be there without the others.
+    if (source_.mapped && insn.op != isa::Op::lmw && insn.op != isa::Op::stmw) return locate_mapped(insn);
     if (check.role == PageCheck::Role::leads) return lead_page_check(insn, check);
     if (check.role == PageCheck::Role::follows) return follow_page_check(check);
     if (check.window != no_page_window) {

@@ -236,6 +236,7 @@ const EmittedBlock& BlockEmitter::emit(const BlockSource& source, std::uint8_t* 
     code_.reset();
     emitted_.size = 0;
     emitted_.link_count = 0;
+    emitted_.mapped.clear();
     if (code_.init(Environment::host(), reinterpret_cast<std::uint64_t>(base)) != kErrorOk) return emitted_;
     BlockWriter writer(code_, source, thunks_, optimisations_, features_, first_link, emitted_);
     writer.write(base);

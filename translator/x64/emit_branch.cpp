@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include "translator/isa/spr.h"
 #include "translator/x64/block_writer.h"
 
 namespace untrap::x64 {
@@ -81,6 +82,16 @@ void BlockWriter::return_to_register() {
     go_to_register(host::eax);
 }
 
+// eax: CTR, which the instruction before has mostly just written.
+void BlockWriter::load_counter_target() {
+    unsigned from = ctr_number;
+    if (index_ != 0 && index_ != source_.loops_to && !source_.is_joined(index_)) {
+        const Instruction before = source_.code[index_ - 1];
+        if (before.op == Op::mtspr && before.spr() == isa::spr::ctr) from = before.rs();
+    }
+    load(host::eax, from);
+}
+
 void BlockWriter::branch(Instruction insn) {
     if (insn.op == Op::sc) {
         leave(ExitKind::system_call, insn);
@@ -151,7 +162,7 @@ void BlockWriter::conditional_branch(Instruction insn) {
     }
     // The target is read before LR is written: blrl.
     if (insn.op == Op::bclr) load_link();
-    if (insn.op == Op::bcctr) load(host::eax, ctr_number);
+    if (insn.op == Op::bcctr) load_counter_target();
     if (insn.lk()) a_.mov(state32(offsetof(isa::CpuState, lr)), pc() + 4);
     if (counts) {
         // CTR is decremented whether or not the condition holds.

@@ -19,6 +19,13 @@ void BlockWriter::leave_for(ExitKind kind, std::uint32_t pc_then) {
     put(code);
 }
 
+void BlockWriter::leave_for_budget(std::uint32_t pc_then) {
+    FixedCode code = fixed_code();
+    code.set(host::edx, source_.number);
+    put(code);
+    leave_for(ExitKind::budget, pc_then);
+}
+
 // The host's flags then tell what is left.
 void BlockWriter::change_budget(int by) {
     FixedCode code = fixed_code();
@@ -100,6 +107,7 @@ Label BlockWriter::slow_access(Instruction insn) {
         effective_address(insn, host::eax);
         put_helper_arguments(insn);
         call_helper(thunks_.access, true);
+        if (source_.mapped) load_flat_pages();
         a_.jmp(resume);
     });
     resume_ = resume;

@@ -20,12 +20,13 @@ BlockWriter::BlockWriter(CodeHolder& code, const BlockSource& source, const Thun
     if (only_leaves(source.code[last], source.patches[last], source.mode)) --completed_;
     for (unsigned i = 0; i < source.total; ++i)
         effects_[i] = effects_of(source.code[i], source.mode | (fp_host_.avx ? 0 : mode::fp_enables));
-    plan_page_checks(source,
-                     {.share = optimises(Optimisation::page_checks) && (source.mode & mode::apart) == 0,
-                      .windows = optimises(Optimisation::page_windows),
-                      .fp = fp_host_.avx && optimises(Optimisation::fp_page_checks),
-                      .known = optimises(Optimisation::constants)},
-                     page_checks_);
+    plan_page_checks(
+        source,
+        {.share = optimises(Optimisation::page_checks) && (source.mode & mode::apart) == 0 && !source.mapped,
+         .windows = optimises(Optimisation::page_windows) && !source.mapped,
+         .fp = fp_host_.avx,
+         .known = optimises(Optimisation::constants)},
+        page_checks_);
     find_constants();
     choose_assignment();
 }
@@ -47,7 +48,7 @@ void BlockWriter::write(std::uint8_t* base) {
     }
     push_cold(over, [this, ends_by_leaving] {
         if (!ends_by_leaving) change_budget(static_cast<int>(completed_));
-        leave_for(ExitKind::budget, source_.ea);
+        leave_for_budget(source_.ea);
     });
     for (index_ = 0; index_ < source_.length; ++index_) {
         if (index_ == source_.loops_to) {
@@ -101,6 +102,8 @@ void BlockWriter::write(std::uint8_t* base) {
     fp_ = {};
     leave_for(ExitKind::lookup, source_.ea);
     out_.completed = completed_;
+    for (std::size_t i = 0; i < mapped_slow_.size(); ++i)
+        out_.mapped[i].slow = static_cast<std::uint32_t>(a_.code()->labelOffset(mapped_slow_[i]));
 }
 
 void BlockWriter::execute() {
@@ -108,12 +111,16 @@ void BlockWriter::execute() {
     if (source_.ended && index_ + 1 == source_.length) flush_lazy();
     prepare_cr();
     prepare_carry();
+    const std::size_t accesses = out_.mapped.size();
     instruction(source_.code[index_], source_.patches[index_]);
+    if (out_.mapped.size() != accesses) out_.mapped.back().last = static_cast<std::uint32_t>(a_.offset());
     settle_cr();
     settle_carry();
     const PageCheck& check = page_checks_[index_];
     if (!keeps_rcx(source_.code[index_]))
         slot_in_rcx_ = no_slot;
+    else if (out_.mapped.size() != accesses)
+        slot_in_rcx_ = flat_pages;
     else if (check.role != PageCheck::Role::alone)
         slot_in_rcx_ = check.slot;
 }
@@ -166,7 +173,7 @@ void BlockWriter::close_loop() {
     a_.jns(loop_head_);
     a_.add(budget_reg, pass);
     flush_lazy();
-    leave_for(ExitKind::budget, source_.goes_on);
+    leave_for_budget(source_.goes_on);
 }
 
 void BlockWriter::emit_tail(unsigned number) {
@@ -192,7 +199,7 @@ void BlockWriter::emit_tail(unsigned number) {
         a_.js(over);
         push_cold(over, [this, taken, &tail] {
             a_.add(budget_reg, taken);
-            leave_for(ExitKind::budget, source_.pc[tail.first]);
+            leave_for_budget(source_.pc[tail.first]);
         });
     } else if (taken < back) {
         a_.add(budget_reg, back - taken);

@@ -84,6 +84,14 @@ struct FlatPages {
 };
 static_assert(sizeof(FlatPages) == std::size_t{2} * flat_pages << flat_entry_shift);
 
+// Optimisation::host_mmu: behind FlatPages the guest's whole address space, where the host's MMU finds the pages that
+// are mapped there. An access to others faults, and so does one to the bytes before address 0 and behind the last one,
+// as far as a displacement of an instruction and the widest access reach.
+inline constexpr std::size_t mapped_guard_bytes = 0x10000;
+inline constexpr std::size_t mapped_space_bytes = (std::size_t{1} << 32) + 2 * mapped_guard_bytes;
+// From FlatPages to effective address 0.
+inline constexpr std::int32_t mapped_base = sizeof(FlatPages) + mapped_guard_bytes;
+
 // Where an indirect or far branch goes: one direct-mapped table per instruction context, indexed by EA.
 struct JumpCacheEntry {
     std::uint32_t ea = 1; // an odd address matches no target
@@ -119,7 +127,7 @@ inline constexpr std::uint32_t apart = 128;     // accesses share no look: where
 
 // Why generated code returned; the first result of an entry. The second is in slot_exit_info.
 enum class ExitKind : std::uint32_t {
-    budget,         // pc: a block that does not fit the budget
+    budget,         // pc: a block that does not fit the budget; info: number of the block that says so
     lookup,         // pc: where to go on, not known to generated code
     link,           // as lookup; info: number of the ExitLink that may be made a direct jump
     helper_trap,    // a helper left the trap in the engine

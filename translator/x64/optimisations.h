@@ -49,7 +49,6 @@ class Optimisations {
 constexpr Optimisations plain(Optimisations all) {
     constexpr std::uint32_t costly = Optimisations::bit(Optimisation::paths) | Optimisations::bit(Optimisation::loops) |
                                      Optimisations::bit(Optimisation::page_checks) |
-                                     Optimisations::bit(Optimisation::fp_page_checks) |
                                      Optimisations::bit(Optimisation::page_windows);
     return Optimisations(all.disabled() | costly);
 }

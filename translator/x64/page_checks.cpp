@@ -237,7 +237,7 @@ void Planner::plan() {
 } // namespace
 
 void plan_page_checks(const BlockSource& source, PageCheckRules rules, PerInstruction<PageCheck>& checks) {
-    if (!rules.share && !rules.windows) {
+    if (!rules.share && !rules.windows && !rules.known) {
         checks.reset();
         return;
     }

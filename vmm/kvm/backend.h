@@ -31,6 +31,9 @@ class KvmBackend {
     // -errno where there is no such thing; any memory serves then.
     virtual int guest_memory_file(std::uint64_t bytes) = 0;
 
+    // Whether each of its pages costs the host a fault when it is touched first.
+    virtual bool guest_memory_in_small_pages() const = 0;
+
     // The vCPU's kvm_run, or null. It stays until unmap_run() or the end of the backend.
     virtual void* map_run(int vcpu_fd, std::size_t size) = 0;
     virtual void unmap_run(void* run, std::size_t size) = 0;

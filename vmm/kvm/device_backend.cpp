@@ -42,6 +42,8 @@ class DeviceBackend final : public KvmBackend {
         return file;
     }
 
+    bool guest_memory_in_small_pages() const override { return false; }
+
     void* map_run(int vcpu_fd, std::size_t size) override {
         void* const run = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu_fd, 0);
         return run == MAP_FAILED ? nullptr : run;

@@ -25,6 +25,7 @@
 #include "vmm/machine/site_cache_file.h"
 #include "vmm/machine/stop_request.h"
 #include "vmm/machine/terminal.h"
+#include "vmm/memory/prefault.h"
 
 namespace untrap::vmm {
 namespace {
@@ -52,6 +53,8 @@ class Machine {
     Machine(const MachineOptions& machine, const RunOptions& options, std::unique_ptr<KvmBackend> host)
         : options_(options), ram_(memory_.add_region(0, machine.memory_mib << 20, false,
                                                      host->guest_memory_file(machine.memory_mib << 20))),
+          prefault_(host->guest_memory_in_small_pages() ? std::span(ram_.host, static_cast<std::size_t>(ram_.size))
+                                                        : std::span<std::uint8_t>()),
           vm_(std::move(host), machine, machine.net != NetKind::none || (options.console_input && stdin_is_live()),
               options.want_statistics, options.want_exit_sites),
           console_(STDOUT_FILENO, options.until, stop_, options.marks), board_(machine, memory_, wires()) {
@@ -271,6 +274,7 @@ class Machine {
     StopRequest stop_;
     GuestMemory memory_; // outlives the VM, which maps it
     GuestMemory::Region ram_;
+    Prefault prefault_;
     KvmVm vm_;
     std::optional<SiteCacheFile> site_cache_;
     std::optional<CodeCacheFile> code_cache_;

@@ -76,7 +76,7 @@ GuestMemory::Region GuestMemory::add_region(std::uint64_t base, std::uint64_t si
         throw Error(fmt::format("no host memory for a region of {} MiB: {}", size >> 20, std::strerror(errno)));
     // Large pages where the host has them: a booting guest touches most of its memory's beginning, and each page of its
     // own costs the host a fault. A wish only.
-    if (file < 0) madvise(host, static_cast<std::size_t>(size), MADV_HUGEPAGE);
+    madvise(host, static_cast<std::size_t>(size), MADV_HUGEPAGE);
     const Region region{base, static_cast<std::uint8_t*>(host), size, read_only};
     const auto place = std::upper_bound(regions_.begin(), regions_.end(), base,
                                         [](std::uint64_t b, const Region& r) { return b < r.base; });
