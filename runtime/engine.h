@@ -18,7 +18,8 @@ class Engine {
     virtual isa::Trap run(Vcpu& vcpu, std::uint64_t budget) = 0;
 
     // Like run(), for the run loop: exits that are always handled the same way may be handled here, counted as the run
-    // loop counts them. TrapKind::none: something is due that only the run loop does.
+    // loop counts them. TrapKind::none: something is due that only the run loop does; under the host's clock, where
+    // instructions are not the guest's time, that may be the rest of a budget that is too small for a block.
     virtual isa::Trap run_guest(Vcpu& vcpu, std::uint64_t budget) { return run(vcpu, budget); }
 
     // Whether run() keeps CpuState::retired. If not, a budget is no measure of time.

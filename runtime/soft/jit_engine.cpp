@@ -253,6 +253,7 @@ void JitEngine::fill(std::uint32_t ea, bool store, bool counted) {
     // Stores by generated code are not seen from here on, until the log is taken.
     if (store) vcpu_.memory.mark_dirty(where.real, 1);
     const bool load = !store || mmu::GuestTlb::permits(vcpu_.tlb.entry(where.index), problem_state, mmu::Access::load);
+    ++fills_;
     shadow_.fill_data(data, ea, host - (ea & ~page_mask), load, store, where.index);
 }
 
@@ -280,6 +281,7 @@ Trap JitEngine::finish(Trap trap, std::uint64_t left) {
 
 Trap JitEngine::run(Vcpu&, std::uint64_t budget) {
     quick_ = false;
+    exact_ = true;
     const Trap trap = run_until_trap(budget);
     x64::settle_fpscr(vcpu_.state);
     return trap;
@@ -287,6 +289,7 @@ Trap JitEngine::run(Vcpu&, std::uint64_t budget) {
 
 Trap JitEngine::run_guest(Vcpu&, std::uint64_t budget) {
     quick_ = optimises(Optimisation::quick_exits) && vcpu_.undisturbed();
+    exact_ = vcpu_.timers.clock() == Clock::guest;
     const Trap trap = run_until_trap(budget);
     x64::settle_fpscr(vcpu_.state);
     return trap;
@@ -354,6 +357,10 @@ Trap JitEngine::run_until_trap(std::uint64_t budget) {
         switch (kind) {
         case x64::ExitKind::budget:
             note_slice(state.engine_slots[x64::slot_exit_info]);
+            if (!exact_) {
+                vcpu_.disturb();
+                return finish({}, left);
+            }
             // The next block is longer than what is left: the interpreter goes exactly to the end.
             finish({}, left);
             x64::settle_fpscr(state);

@@ -158,9 +158,11 @@ class JitEngine final : public Engine {
     std::vector<std::uint32_t> replaced_;               // numbers of blocks to be made anew
     bool own_supervisor_code_ = false;                  // some process has pages that supervisor code runs in
     bool quick_ = false;                                // exits may be handled here
-    bool declined_ = false;                             // go_on() found that this one may not
-    bool in_guest_ = false;                             // guest code has run since run() was entered
+    bool exact_ = true;     // a budget is used up to its last instruction: it may be the guest's time
+    bool declined_ = false; // go_on() found that this one may not
+    bool in_guest_ = false; // guest code has run since run() was entered
     std::uint64_t refills_ = 0;
+    std::uint64_t fills_ = 0, fills_counted_ = 0; // of the software TLB, and as many as its contexts were told of
     x64::BlockSource source_;
     std::uint64_t path_ = 0; // of source_, if its accesses are mapped
     const std::unique_ptr<JitDump> dump_ = JitDump::from_environment();

@@ -33,7 +33,7 @@ bool JitEngine::may_map() {
 void JitEngine::note_slice(std::uint64_t number) {
     if ((selected_->mode & mode::pr) == 0 || mapping_ == Mapping::impossible || number >= cache_.block_count()) return;
     FaultAccount& faults = selected_->data->faults;
-    faults.count_slice(context_slices_);
+    faults.count_slice(context_slices_, fills_ - std::exchange(fills_counted_, fills_));
     if (!faults.full()) return;
     Block& block = cache_.block(number);
     if (!block.live || block.runs_left != nullptr || block.path != 0 || (block.mode & mode::pr) == 0) return;

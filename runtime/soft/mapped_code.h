@@ -51,11 +51,13 @@ class MappedCode {
 // gives it at once, some 20 us. A fault takes half of that.
 class FaultAccount {
   public:
-    // A slice of its time is over. The first `young` bring nothing: processes that come and go would have all their
-    // pages mapped in vain.
-    void count_slice(unsigned young) {
-        if (++slices_ == young)
-            grant();
+    // A slice of its time is over, in which the software TLB got so many pages: each would have been a fault of mapped
+    // code. The first `young` slices bring nothing: processes that come and go would have all their pages mapped in
+    // vain.
+    void count_slice(unsigned young, std::uint64_t pages) {
+        if (++slices_ == young) grant();
+        if (pages != 0)
+            credit_ -= static_cast<unsigned>(std::min<std::uint64_t>(pages * fault, credit_));
         else if (slices_ > resumes_at_ && slices_ > young && credit_ < limit)
             ++credit_;
     }
