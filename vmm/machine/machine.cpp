@@ -7,10 +7,13 @@
 #include <cstring>
 #include <ctime>
 #include <exception>
+#include <filesystem>
 #include <fmt/format.h>
 #include <optional>
 #include <span>
+#include <string>
 #include <sys/stat.h>
+#include <system_error>
 #include <unistd.h>
 #include <utility>
 
@@ -44,6 +47,13 @@ double cpu_seconds() {
     return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
+// 0 for what is no file.
+std::uint64_t file_bytes(const std::string& path) {
+    std::error_code none;
+    const std::uintmax_t bytes = std::filesystem::file_size(path, none);
+    return none ? 0 : bytes;
+}
+
 class Machine {
   public:
     Machine(const MachineOptions& machine, const RunOptions& options)
@@ -54,7 +64,8 @@ class Machine {
         : options_(options), ram_(memory_.add_region(0, machine.memory_mib << 20, false,
                                                      host->guest_memory_file(machine.memory_mib << 20))),
           prefault_(host->guest_memory_in_small_pages() ? std::span(ram_.host, static_cast<std::size_t>(ram_.size))
-                                                        : std::span<std::uint8_t>()),
+                                                        : std::span<std::uint8_t>(),
+                    file_bytes(machine.boot.kernel)),
           vm_(std::move(host), machine, machine.net != NetKind::none || (options.console_input && stdin_is_live()),
               options.want_statistics, options.want_exit_sites),
           console_(STDOUT_FILENO, options.until, stop_, options.marks), board_(machine, memory_, wires()) {

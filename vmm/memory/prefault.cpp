@@ -26,11 +26,11 @@ bool populate(std::span<std::uint8_t> part, const std::stop_token& stop) {
 
 } // namespace
 
-Prefault::Prefault(std::span<std::uint8_t> ram) {
+Prefault::Prefault(std::span<std::uint8_t> ram, std::uint64_t kernel_bytes) {
     // Linux: its image and what it allocates behind it at the bottom; the structures of all pages, and the initrd, at
     // the top.
     const std::size_t bottom = std::min(ram.size() / 8, 16 * mib), top = std::min(ram.size() / 32, 4 * mib);
-    if (bottom == 0 || std::thread::hardware_concurrency() < 2) return;
+    if (bottom == 0 || kernel_bytes < mib || std::thread::hardware_concurrency() < 2) return;
     // Signals are for others: the thread begins with this mask.
     sigset_t all, before;
     sigfillset(&all);

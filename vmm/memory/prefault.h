@@ -12,8 +12,9 @@ namespace untrap::vmm {
 /// nothing that a guest sees.
 class Prefault {
   public:
-    /// ram: the guest's memory from address 0 on, which stays until this object is gone.
-    explicit Prefault(std::span<std::uint8_t> ram);
+    /// ram: the guest's memory from address 0 on, which stays until this object is gone. kernel_bytes: the size of its
+    /// image, packed or not; small ones are no Linux.
+    Prefault(std::span<std::uint8_t> ram, std::uint64_t kernel_bytes);
 
   private:
     std::jthread worker_; // asked to stop, and waited for, by its destructor
