@@ -86,7 +86,8 @@ JitEngine::JitEngine(Vcpu& vcpu, std::size_t cache_bytes, x64::Optimisations opt
     forget_windows();
     emitter_ = std::make_unique<x64::BlockEmitter>(thunks_, optimisations);
     plain_emitter_ = std::make_unique<x64::BlockEmitter>(thunks_, plain_);
-    if (!optimises(Optimisation::host_mmu) || !optimises(Optimisation::flat_tlb)) mapping_ = Mapping::impossible;
+    if (!optimises(Optimisation::host_mmu) || !optimises(Optimisation::flat_tlb) || !shadow_.has_space())
+        mapping_ = Mapping::impossible;
     vcpu.state.engine_slots[x64::slot_engine] = reinterpret_cast<std::uintptr_t>(this);
 }
 

@@ -12,10 +12,14 @@ namespace untrap::runtime::soft {
 // there is. Only the parts in use take memory of the host.
 class PageTable {
   public:
-    PageTable();
+    // space: `bytes` of the host's address space, where nothing may be accessed yet and nothing else will be mapped; or
+    // nullptr, and nothing can be mapped behind the table.
+    explicit PageTable(std::uint8_t* space);
     ~PageTable();
     PageTable(const PageTable&) = delete;
     PageTable& operator=(const PageTable&) = delete;
+
+    static constexpr std::size_t bytes = sizeof(x64::FlatPages) + x64::mapped_space_bytes;
 
     const x64::FlatPages* entries() const { return pages_; }
     // Whether generated code finds it by itself.
@@ -34,7 +38,7 @@ class PageTable {
     }
 
     // Maps the page of ea behind the table (x64::mapped_base), as far as the table knows it, until it knows it no more.
-    // False: the host does not do that.
+    // False: the host does not do that, or there is no room for it.
     bool map(std::uint32_t ea);
     // The memory that is mapped may be another one from now on.
     void forget_mapped() {
@@ -50,7 +54,7 @@ class PageTable {
     }
 
     x64::FlatPages* pages_;
-    bool has_space_; // behind it, to map pages in
+    std::uint8_t* const space_;
     std::unique_ptr<MappedPages> mapped_;
 };
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "runtime/soft/shadow_tlb.h"
 
+#include <sys/mman.h>
+
 #include <bit>
 #include <utility>
 
@@ -27,7 +29,17 @@ void for_members(const std::array<std::uint64_t, words>& set, Action&& action) {
 
 } // namespace
 
-ShadowTlb::ShadowTlb() = default;
+ShadowTlb::ShadowTlb() {
+    // For all at once: code that relies on it runs in contexts that are still to come. There may be a limit.
+    void* space =
+        mmap(nullptr, context_count * PageTable::bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (space != MAP_FAILED) space_ = static_cast<std::uint8_t*>(space);
+}
+
+ShadowTlb::~ShadowTlb() {
+    data_ = {};
+    if (space_ != nullptr) munmap(space_, context_count * PageTable::bytes);
+}
 
 // -- contexts --------------------------------------------------------------------------------------------------------
 
@@ -51,7 +63,7 @@ ShadowTlb::DataContext& ShadowTlb::data_context(unsigned key) {
     if (fresh) ++assignments_;
     std::unique_ptr<DataContext>& context = data_[number];
     if (!context)
-        context = std::make_unique<DataContext>();
+        context = std::make_unique<DataContext>(has_space() ? space_ + number * PageTable::bytes : nullptr);
     else if (fresh)
         empty(*context);
     context->number = static_cast<std::uint8_t>(number);

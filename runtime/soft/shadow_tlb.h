@@ -33,6 +33,7 @@ class ShadowTlb {
 
     // Generated code looks into entries, by page number alone; pages that share a slot take turns through victims.
     struct DataContext {
+        explicit DataContext(std::uint8_t* space) : pages(space) {}
         static constexpr unsigned victim_count = 16;
         std::array<x64::SoftTlbEntry, x64::soft_tlb_entries> entries{};
         // A bit for each of the entries that may be in use.
@@ -57,6 +58,12 @@ class ShadowTlb {
     };
 
     ShadowTlb();
+    ~ShadowTlb();
+    ShadowTlb(const ShadowTlb&) = delete;
+    ShadowTlb& operator=(const ShadowTlb&) = delete;
+
+    // Whether pages of every data context can be mapped (PageTable::map).
+    bool has_space() const { return space_ != nullptr; }
 
     // A guest context as a number: the PID, 0x100 for PR, 0x200 for DS or IS.
     static constexpr unsigned keys = 0x400;
@@ -195,6 +202,7 @@ class ShadowTlb {
     static void for_filled(InstructionContext& context, Action&& action);
     static void empty(InstructionContext& context);
 
+    std::uint8_t* space_ = nullptr; // PageTable::bytes for each data context, if the host has as much
     Contexts data_keys_, instruction_keys_;
     std::uint64_t assignments_ = 0;
     std::array<std::unique_ptr<DataContext>, context_count> data_;
