@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What the model does in place of kmod/world_switch.S, where that does not go to C++.
+#include <cstring>
+
+#include "machine.h"
+#include "model_cpu.h"
+#include "model_tables.h"
+#include "runtime/byte_order.h"
+#include "runtime/native/handler_return.h"
+#include "translator/interp/interpreter.h"
+#include "translator/isa/table.h"
+
+namespace untrap::tests::native {
+
+using isa::Interrupt;
+using isa::TrapKind;
+using runtime::native::World;
+namespace msr = isa::msr;
+
+// The storage of a compiled handler, in supervisor state: its code, the host's record of the guest and its tables, and
+// guest memory of this VM in the linear mapping. Nothing else.
+class HandlerStorage final : public interp::Storage {
+  public:
+    HandlerStorage(ModelCpu& cpu, Machine& machine, std::uint32_t code) : cpu_(cpu), machine_(machine), code_(code) {}
+
+    bool load(std::uint32_t ea, unsigned size, std::uint64_t& value, isa::Trap&) override {
+        if (!HostMemory::is_linear(ea)) {
+            value = *own_word(ea, size, false);
+            return true;
+        }
+        value = runtime::load_big_endian(guest_memory(ea, size, false), size);
+        return true;
+    }
+    bool store(std::uint32_t ea, unsigned size, std::uint64_t value, isa::Trap&) override {
+        if (!HostMemory::is_linear(ea))
+            *own_word(ea, size, true) = static_cast<std::uint32_t>(value);
+        else
+            runtime::store_big_endian(guest_memory(ea, size, true), size, value);
+        return true;
+    }
+    bool fetch(std::uint32_t pc, std::uint32_t& word, isa::Trap&) override {
+        if (pc % 4 != 0 || pc - code_ >= 4 * ppc::handler_max_words) cpu_.violation("a compiled handler runs away");
+        word = *table_at<std::uint32_t>(pc);
+        return true;
+    }
+    bool check(std::uint32_t, bool, isa::Trap&) override { cpu_.violation("a compiled handler touches caches"); }
+    void code_invalidated(std::uint32_t) override { cpu_.violation("a compiled handler touches caches"); }
+    std::uint64_t timebase() override { return machine_.vcpu().storage.timebase(); }
+
+  private:
+    std::uint32_t* own_word(std::uint32_t ea, unsigned size, bool is_store) {
+        const auto within = [&](const void* object, std::size_t bytes) {
+            return ea - static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(object)) < bytes;
+        };
+        const isa::CpuState& state = machine_.state();
+        const World& world = machine_.world();
+        const bool there = within(&world.cr, 4) || within(&world.handler_tlb, sizeof world.handler_tlb) ||
+                           within(&world.handler_window, 4) || within(state.gpr.data(), sizeof state.gpr) ||
+                           within(&state.lr, 4) || within(&state.page, sizeof state.page) ||
+                           (!is_store && within(&machine_.native().handlers().windows, sizeof(ppc::Windows)));
+        if (size != 4 || ea % 4 != 0 || !there) cpu_.violation("a compiled handler touches what it must not");
+        return const_cast<std::uint32_t*>(table_at<std::uint32_t>(ea));
+    }
+    std::uint8_t* guest_memory(std::uint32_t ea, unsigned size, bool is_store) {
+        const std::uint64_t real = HostMemory::real_of_linear(ea);
+        const HostMemory::Block* const block = cpu_.memory.find(real);
+        if (ea % size != 0 || block == nullptr || block->vm != machine_.vm() || block->slot >= HostMemory::own_slot)
+            cpu_.violation("a compiled handler touches memory that is not its guest's");
+        const runtime::Memslot& slot = machine_.vcpu().memory.slot(block->slot);
+        if (is_store && (slot.read_only || slot.dirty != nullptr))
+            cpu_.violation("a compiled handler stores to a read-only or logged slot");
+        return cpu_.memory.at(real);
+    }
+
+    ModelCpu& cpu_;
+    Machine& machine_;
+    std::uint32_t code_;
+};
+
+// What kmod/world_switch.S does without going to C++: the same conditions, the same stores.
+bool ModelCpu::assembly_path(Machine& machine, World& world, const Left& left) {
+    if (world.quick == 0) return false;
+    isa::StatePage& page = machine.state().page;
+    switch (left.vector) {
+    case Interrupt::system_call: return assembly_delivers(machine, world, left.vector, EXIT_SYSCALL);
+    case Interrupt::data_tlb_error:
+        if (((left.dear ^ world.own_page) & ~0xFFFU) == 0) return false;
+        if (machine.state().pc - world.arena < world.arena_bytes && (page.msr & msr::pr) == 0) return false;
+        if (!assembly_misses(machine, world, left.dear, left.vector)) return false;
+        if (const Ran ran = assembly_handles(machine, world, left); ran != Ran::no) return ran == Ran::finished;
+        page.dear = left.dear;
+        page.esr = left.esr & runtime::native::word_of(ESR_DATA_HIGH, 0);
+        return assembly_delivers(machine, world, left.vector, EXIT_DTLB_REAL);
+    case Interrupt::instruction_tlb_error:
+        if (machine.state().pc - world.arena < world.arena_bytes ||
+            !assembly_misses(machine, world, machine.state().pc, left.vector))
+            return false;
+        if (const Ran ran = assembly_handles(machine, world, left); ran != Ran::no) return ran == Ran::finished;
+        return assembly_delivers(machine, world, left.vector, EXIT_ITLB_REAL);
+    case Interrupt::program: return left.word == 0x4C000064 && assembly_returns(machine, world);
+    default: return false;
+    }
+}
+
+bool ModelCpu::assembly_delivers(Machine& machine, World& world, Interrupt which, unsigned reason) {
+    isa::CpuState& state = machine.state();
+    isa::StatePage& page = state.page;
+    if (world.process_pid != isa::CpuState::no_pid) return false;
+    const std::uint8_t pid = table_at<std::uint8_t>(world.pids)[(page.pid & world.kernel_pids) << 2];
+    if (pid == 0) return false;
+    world.shadow_pid = pid;
+    page.srr0 = state.pc;
+    page.srr1 = page.msr;
+    page.msr &= runtime::native::word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW);
+    state.pc = state.ivpr | state.ivor[static_cast<unsigned>(which)];
+    state.reserve_valid = 0;
+    world.run_msr = RUN_MSR_LOW;
+    ++world.exits[reason];
+    return true;
+}
+
+// The guest TLB has no entry for the address, and it is no handler's own miss.
+bool ModelCpu::assembly_misses(Machine& machine, const World& world, std::uint32_t ea, Interrupt which) {
+    const isa::CpuState& state = machine.state();
+    const auto* sets = table_at<std::uint32_t>(world.tlb_sets);
+    const std::uint32_t page = (ea >> 12) % TLB_SETS_PAGES, segment = TLB_SETS_PAGES + (ea >> 28);
+    if ((sets[2 * page] | sets[2 * page + 1] | sets[2 * segment] | sets[2 * segment + 1]) != 0) {
+        if ((state.page.msr & (msr::is | msr::ds)) != 0) return false;
+        const auto* slots = table_at<std::uint8_t>(world.tlb_slots);
+        for (unsigned index = 0; index < entry_count; ++index) {
+            std::uint32_t words[2];
+            std::memcpy(words, slots + (index << TLB_SLOT_SHIFT) + TLB_SLOT_MATCH, sizeof words);
+            const bool candidate =
+                ((sets[2 * page + index / 32] | sets[2 * segment + index / 32]) << index % 32) >> 31 != 0;
+            if (candidate && ((words[0] ^ ((ea & ~0x3FFU) | (state.page.pid & 0xFF))) & words[1]) == 0) return false;
+        }
+    }
+    return state.pc != (state.ivpr | state.ivor[static_cast<unsigned>(which)]);
+}
+
+// A miss that there is a compiled handler for: as the assembly enters it, what it does, and what follows. no: nothing
+// was done. left: to the C++ side, as if by an interrupt.
+ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const Left& left) {
+    isa::CpuState& state = machine.state();
+    isa::StatePage& page = state.page;
+    const unsigned which = left.vector == Interrupt::data_tlb_error ? 0 : 1;
+    const std::uint32_t missed = which == 0 ? left.dear : state.pc;
+    if (world.handler_code[which] == 0) return Ran::no;
+    if (machine.native().handlers().programs[which].entry !=
+        (state.ivpr | state.ivor[static_cast<unsigned>(left.vector)]))
+        violation("the code is that of another handler");
+    if ((missed & 0xFFFFF000) == (world.own_page & 0xFFFFF000) || missed - world.arena < world.arena_bytes)
+        return Ran::no;
+    if ((page.msr & (msr::is | msr::ds)) != 0) return Ran::no;
+    ++world.exits[which == 0 ? EXIT_DTLB_REAL : EXIT_ITLB_REAL];
+    if (which == 0) {
+        page.dear = left.dear;
+        page.esr = left.esr & runtime::native::word_of(ESR_DATA_HIGH, 0);
+    }
+    world.handler_missed = missed;
+    page.srr0 = state.pc;
+    page.srr1 = page.msr;
+    page.msr &= runtime::native::word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW);
+    state.reserve_valid = 0;
+
+    HandlerStorage storage(*this, machine, world.handler_code[which]);
+    isa::CpuState cpu = hardware_;
+    for (const unsigned number : {3, 5, 6, 7}) cpu.gpr[number] = random.word();
+    cpu.gpr[4] = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&world));
+    cpu.lr = random.word();
+    cpu.page = {};
+    cpu.page.msr = msr::me;
+    cpu.pc = world.handler_code[which];
+    const auto take_registers = [&] {
+        for (unsigned number = 0; number < 32; ++number)
+            if (number < 3 || number > 7) state.gpr[number] = cpu.gpr[number];
+        state.ctr = cpu.ctr;
+        state.set_xer(cpu.xer());
+        world.xer = cpu.xer();
+        world.cr = cpu.cr();
+        usprg0_ = cpu.usprg0;
+    };
+    for (unsigned count = 0;; ++count) {
+        if (count > ppc::handler_max_words) violation("a compiled handler does not end");
+        if (cpu.pc == handler_finish_ea) {
+            take_registers();
+            const auto write = [&](const runtime::native::ShadowTlb::Mapping& mapping, unsigned slot) {
+                write_tlb_in_switch(machine, world, mapping, slot);
+            };
+            if (machine.native().return_from_handler(cpu.gpr[5], write)) {
+                ++handlers_finished;
+                return Ran::finished;
+            }
+            for (const unsigned number : {3, 5, 6, 7}) cpu.gpr[number] = random.word();
+            cpu.pc = cpu.lr;
+        }
+        if (cpu.pc == handler_leave_ea) {
+            take_registers();
+            state.pc = cpu.gpr[3];
+            world.handler_flags = cpu.gpr[5];
+            ++handlers_left;
+            return Ran::left;
+        }
+        isa::Trap trap;
+        std::uint32_t word = 0;
+        storage.fetch(cpu.pc, word, trap);
+        const isa::Instruction insn = isa::decode(word);
+        trap = interp::execute(cpu, storage, insn);
+        if (trap.kind == TrapKind::none) continue;
+        if (trap.kind != TrapKind::privileged || insn.op != isa::Op::mtspr || insn.spr() < isa::spr::sprg4 ||
+            insn.spr() > isa::spr::sprg7)
+            violation("a compiled handler traps");
+        if (page.sprg[insn.spr() - isa::spr::sprg0] != cpu.gpr[insn.rs()]) violation("SPRG4-7 differ from the guest's");
+        cpu.pc += 4;
+    }
+}
+
+bool ModelCpu::assembly_returns(Machine& machine, World& world) {
+    isa::CpuState& state = machine.state();
+    isa::StatePage& page = state.page;
+    if ((page.msr & msr::pr) != 0 || page.pending != 0 || world.process_pid != isa::CpuState::no_pid) return false;
+    if ((page.srr1 & runtime::native::word_of(SLOW_MSR_HIGH, SLOW_MSR_LOW)) != 0) return false;
+    const bool user = (page.srr1 & msr::pr) != 0;
+    const unsigned key = (page.pid & (user ? 0xFF : world.kernel_pids)) << 2 | (user ? 1 : 0);
+    const std::uint8_t pid = table_at<std::uint8_t>(world.pids)[key];
+    if (pid == 0) return false;
+    world.shadow_pid = pid;
+    page.msr = page.srr1 & runtime::native::word_of(DEFINED_MSR_HIGH, DEFINED_MSR_LOW);
+    world.run_msr = (page.msr & world.fpu_msr) | RUN_MSR_LOW;
+    state.pc = page.srr0 & ~3U;
+    state.reserve_valid = 0;
+    ++world.exits[EXIT_EMUL_RFI];
+    return true;
+}
+
+} // namespace untrap::tests::native
