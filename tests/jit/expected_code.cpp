@@ -88,7 +88,8 @@ class Counter {
         for (std::uint32_t word; stream >> std::hex >> word;) words.push_back(word);
         x64::BlockSource source;
         source.mode = x64::mode::global | x64::mode::fp;
-        if (sequence.context == "user") source.mode |= x64::mode::pr;
+        source.mapped = sequence.context == "mapped";
+        if (source.mapped || sequence.context == "user") source.mode |= x64::mode::pr;
         unsigned level = 0;
         std::sscanf(sequence.context.c_str(), "level %u", &level);
         // A sequence is a page of its own; behind it the block ends by a system call.
