@@ -268,8 +268,9 @@ void JitEngine::insert_after_miss() {
     if (!optimises(Optimisation::tlb_answer)) return;
     if (!missed_.pending || !missed_.answered || missed_.context != selected_->data_key) return;
     missed_.pending = false;
+    if (missed_.mapped) [[unlikely]]
+        return insert_mapped();
     fill(missed_.ea, missed_.store, false);
-    if (missed_.mapped) map_page(missed_.ea);
 }
 
 // -- running

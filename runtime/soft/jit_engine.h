@@ -62,6 +62,7 @@ class JitEngine final : public Engine {
     bool access_memory(std::uint32_t word, std::uint32_t left, std::uint32_t ea);
     void count_refill(ExitReason reason);
     void insert_after_miss();
+    [[gnu::noinline, gnu::cold]] void insert_mapped();
     void select_context();
     std::uint32_t context_key() const;
     [[gnu::noinline, gnu::cold]] void select(std::uint32_t key);

@@ -68,6 +68,11 @@ void JitEngine::map_page(std::uint32_t ea) {
     if (!selected_->data->pages.map(ea)) mapping_ = Mapping::impossible;
 }
 
+void JitEngine::insert_mapped() {
+    fill(missed_.ea, missed_.store, false);
+    map_page(missed_.ea);
+}
+
 bool JitEngine::access_after_fault(std::uint32_t word, std::uint32_t left, std::uint32_t ea) {
     const MappedCode::Site& site = *std::exchange(fault_, nullptr);
     isa::CpuState& state = vcpu_.state;

@@ -72,12 +72,13 @@ x64::Resumption JitEngine::go_on(void* engine, std::uint32_t kind_number) {
     const auto kind = static_cast<x64::ExitKind>(kind_number);
     const auto leave = [](x64::ExitKind why) { return x64::Resumption{nullptr, static_cast<std::uint64_t>(why)}; };
     if (!self.quick_ || kind == x64::ExitKind::hot) return leave(kind);
-    if (kind == x64::ExitKind::helper_trap && self.trap_.kind == TrapKind::none) return leave(kind);
     const std::uint64_t target = state.engine_slots[x64::slot_target];
     state.retired = target - state.engine_slots[x64::slot_budget];
     if (kind == x64::ExitKind::helper_trap && self.trap_.kind == TrapKind::data_miss) {
         vcpu.storage.clear_log();
         interrupts::reflect_data_miss(vcpu, self.trap_);
+    } else if (kind == x64::ExitKind::helper_trap && self.trap_.kind == TrapKind::none) {
+        return leave(kind); // generated code is to be left, no more
     } else if (!self.quick_exit(kind)) {
         self.declined_ = true;
         return leave(kind);
