@@ -31,7 +31,7 @@ void handle(int number, siginfo_t* info, void* context) {
         earlier.sa_sigaction(number, info, context);
     } else if (earlier.sa_handler != SIG_DFL && earlier.sa_handler != SIG_IGN) {
         earlier.sa_handler(number);
-    } else {
+    } else if (caused || earlier.sa_handler == SIG_DFL) { // a fault cannot be ignored
         // As if this handler had not been there: what faulted faults again, and the process ends by it.
         ::sigaction(number, &earlier, nullptr);
         if (!caused) ::raise(number);
@@ -49,7 +49,8 @@ bool HostFaults::install() {
     earlier = present;
     struct sigaction action {};
     action.sa_sigaction = &handle;
-    action.sa_flags = SA_SIGINFO | SA_NODEFER;
+    // The one before may want a stack of its own, to tell of an overflow of the usual one.
+    action.sa_flags = SA_SIGINFO | SA_NODEFER | (present.sa_flags & SA_ONSTACK);
     sigemptyset(&action.sa_mask);
     return ::sigaction(SIGSEGV, &action, nullptr) == 0;
 }

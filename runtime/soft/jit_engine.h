@@ -42,6 +42,8 @@ class JitEngine final : public Engine {
 
     std::uint64_t translated_blocks() const { return cache_.translated(); }
     std::uint64_t shadow_refills() const { return refills_; }
+    // Faults of the host in guest code that was resumed after them.
+    std::uint64_t mapped_faults() const { return mapped_faults_; }
 
   private:
     // What generated code calls back.
@@ -112,7 +114,8 @@ class JitEngine final : public Engine {
     void note_slice(std::uint64_t number);
     static const std::uint8_t* resume_after_fault(void* engine, const std::uint8_t* code);
     bool access_after_fault(std::uint32_t word, std::uint32_t left, std::uint32_t ea);
-    void map_page(std::uint32_t ea);
+    bool map_page(std::uint32_t ea);
+    void stop_mapping();
     void replace_blocks();
     // Whether accesses of source_, a path with this hash, are mapped; the hash of what is made then.
     std::uint64_t choose_mapping(std::uint64_t path);
@@ -162,7 +165,7 @@ class JitEngine final : public Engine {
     bool exact_ = true;     // a budget is used up to its last instruction: it may be the guest's time
     bool declined_ = false; // go_on() found that this one may not
     bool in_guest_ = false; // guest code has run since run() was entered
-    std::uint64_t refills_ = 0;
+    std::uint64_t refills_ = 0, mapped_faults_ = 0;
     std::uint64_t fills_ = 0, fills_counted_ = 0; // of the software TLB, and as many as its contexts were told of
     x64::BlockSource source_;
     std::uint64_t path_ = 0; // of source_, if its accesses are mapped

@@ -63,9 +63,20 @@ const std::uint8_t* JitEngine::resume_after_fault(void* engine, const std::uint8
     return self.cache_.at(site->slow);
 }
 
-// The page of ea is mapped from now on, if generated code knows it.
-void JitEngine::map_page(std::uint32_t ea) {
-    if (!selected_->data->pages.map(ea)) mapping_ = Mapping::impossible;
+// The page of ea is mapped from now on, if generated code knows it. False: nothing will be mapped any more.
+bool JitEngine::map_page(std::uint32_t ea) {
+    if (selected_->data->pages.map(ea)) return true;
+    stop_mapping();
+    return false;
+}
+
+// The host does not do it, or not any more.
+void JitEngine::stop_mapping() {
+    mapping_ = Mapping::impossible;
+    for (std::size_t number = 0; number < cache_.block_count(); ++number) {
+        Block& block = cache_.block(number);
+        if (block.live && block.path != 0) cache_.replace(block);
+    }
 }
 
 void JitEngine::insert_mapped() {
@@ -75,6 +86,7 @@ void JitEngine::insert_mapped() {
 
 bool JitEngine::access_after_fault(std::uint32_t word, std::uint32_t left, std::uint32_t ea) {
     const MappedCode::Site& site = *std::exchange(fault_, nullptr);
+    ++mapped_faults_;
     isa::CpuState& state = vcpu_.state;
     const bool stays = selected_->data->faults.spend();
     if (!stays) {
@@ -87,10 +99,7 @@ bool JitEngine::access_after_fault(std::uint32_t word, std::uint32_t left, std::
         missed_.mapped = stays;
         return false;
     }
-    if (stays) {
-        map_page(ea);
-        return true;
-    }
+    if (stays && map_page(ea)) return true;
     state.engine_slots[x64::slot_budget] += left - 1;
     trap_ = {};
     return false;

@@ -3,6 +3,9 @@
 
 #include <sys/mman.h>
 
+#include <cstdio>
+#include <cstdlib>
+
 namespace untrap::runtime::soft {
 
 namespace {
@@ -20,8 +23,15 @@ bool MappedPages::can_map(std::uint8_t* host) {
 
 void MappedPages::clear() {
     if (pages_.empty()) return;
-    mmap(base_ - x64::mapped_guard_bytes, x64::mapped_space_bytes, PROT_NONE,
-         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    std::uint8_t* const space = base_ - x64::mapped_guard_bytes;
+    // A host that gives out no more mappings may not even replace some, but forbids access to those there are. What
+    // stayed accessible might soon be another process's.
+    if (mmap(space, x64::mapped_space_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+             0) == MAP_FAILED &&
+        mprotect(space, x64::mapped_space_bytes, PROT_NONE) != 0) {
+        std::fputs("untrap: the host does not take back a guest's access to its memory\n", stderr);
+        std::abort();
+    }
     pages_.clear();
     accessible_ = {};
 }
