@@ -250,3 +250,17 @@ TEST_CASE("an account that was spent pauses, each time for twice as long", "[map
     for (std::uint64_t slice = 0; slice < expected + 512; ++slice) account.count_slice(young, 0);
     CHECK(account.full());
 }
+
+TEST_CASE("pages that come and go cost an account what their faults would", "[mapped][faults]") {
+    constexpr unsigned young = 1, at_once = mmu::GuestTlb::entry_count;
+    FaultAccount account;
+    account.count_slice(young, 0);
+    account.count_slice(young, 3);
+    CHECK_FALSE(account.full());
+    CHECK(credit(account) == at_once - 3);
+    account.count_slice(young, std::uint64_t{1} << 40);
+    CHECK(credit(account) == 0);
+    // That is no pause: nothing was lost by it.
+    for (unsigned slice = 0; slice < 8; ++slice) account.count_slice(young, 0);
+    CHECK(credit(account) == 1);
+}
