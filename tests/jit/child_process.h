@@ -21,6 +21,7 @@ inline int status_of_child(const std::function<bool()>& body) {
     if (child == 0) {
         const rlimit no_dump{};
         ::setrlimit(RLIMIT_CORE, &no_dump);
+        ::alarm(30); // one that hangs ends too
         bool good = false;
         try {
             good = body();

@@ -31,6 +31,18 @@ MappedGuest guest_with(const std::vector<std::uint8_t>& image) {
                        [&](Machine& machine) { REQUIRE(machine.jit_engine().take_translations(image)); });
 }
 
+// Four views of those pages: more faults for loads and stores than are to be had. Each time no page is known.
+void sum_more_pages(MappedGuest& guest) {
+    for (int times = 0; times < 3; ++times) {
+        for (std::uint8_t view = 0; view < 4; ++view) {
+            guest.set_entry(1U + view, {});
+            guest.map(1U + view, MappedGuest::data_base + view * pages * MappedGuest::page_bytes, MappedGuest::frame(0),
+                      MappedGuest::rw, MappedGuest::size_64k);
+        }
+        CHECK(guest.run({{3, 4 * pages}, {4, MappedGuest::data_base}, {7, 0}}, "sum").kind == TrapKind::system_call);
+    }
+}
+
 } // namespace
 
 TEST_CASE("mapped code is used again from an image of translations", "[mapped][image]") {
@@ -49,31 +61,24 @@ TEST_CASE("mapped code is used again from an image of translations", "[mapped][i
     CHECK(guest.sum() == TrapKind::system_call);
     CHECK(guest.faults() == first);
     CHECK(guest.pair.jit.jit_engine().translated_blocks() == 0);
+    // It is known what it was made from, so that it can be mapped no more.
+    for (int times = 0; times < 4; ++times) sum_more_pages(guest);
+    CHECK(guest.faults() >= mmu::GuestTlb::entry_count);
+    CHECK(guest.faults() <= mmu::GuestTlb::entry_count + 8);
 }
 
 TEST_CASE("an image of translations tells what is mapped no more", "[mapped][image]") {
-    // Four views of 16 pages each: more faults for loads and stores than are to be had. Each time no page is known.
-    const auto sums = [](MappedGuest& guest) {
-        guest.put_sum();
-        for (int times = 0; times < 3; ++times) {
-            for (std::uint8_t view = 0; view < 4; ++view) {
-                guest.set_entry(1U + view, {});
-                guest.map(1U + view, MappedGuest::data_base + view * pages * MappedGuest::page_bytes,
-                          MappedGuest::frame(0), MappedGuest::rw, MappedGuest::size_64k);
-            }
-            CHECK(guest.run({{3, 4 * pages}, {4, MappedGuest::data_base}, {7, 0}}, "sum").kind ==
-                  TrapKind::system_call);
-        }
-    };
     std::vector<std::uint8_t> image;
     {
         MappedGuest guest;
-        sums(guest);
+        guest.put_sum();
+        sum_more_pages(guest);
         CHECK(guest.faults() > mmu::GuestTlb::entry_count);
         image = image_of(guest.pair.jit);
     }
     MappedGuest guest = guest_with(image);
-    sums(guest);
+    guest.put_sum();
+    sum_more_pages(guest);
     CHECK(guest.faults() == 0);
 }
 
@@ -121,17 +126,20 @@ TEST_CASE("an image with records of accesses that cannot be is refused as a whol
     CHECK(refused(1, [&](Site& site) { site.block = header.blocks; }));
     CHECK(refused(1, [](Site& site) { site.block = ~std::uint32_t{0}; }));
     CHECK_FALSE(refused(0, [](Site&) {})); // the image itself is good
-    // Two of them exchanged, or one less than the header says.
+    // Two of them exchanged; one more or less than the header says.
     std::vector<std::uint8_t> wrong = image;
     std::swap_ranges(wrong.begin() + static_cast<std::ptrdiff_t>(at(0)),
                      wrong.begin() + static_cast<std::ptrdiff_t>(at(1)),
                      wrong.begin() + static_cast<std::ptrdiff_t>(at(2)));
     Machine machine(Machine::Kind::jit);
     CHECK_FALSE(machine.jit_engine().take_translations(wrong));
-    wrong = image;
-    ++header.sites;
-    std::memcpy(wrong.data(), &header, sizeof(header));
-    CHECK_FALSE(machine.jit_engine().take_translations(wrong));
+    for (const std::uint32_t more : {1U, ~0U}) {
+        wrong = image;
+        code_image::Header other = header;
+        other.sites += more;
+        std::memcpy(wrong.data(), &other, sizeof(other));
+        CHECK_FALSE(machine.jit_engine().take_translations(wrong));
+    }
     CHECK(image_of(machine) == image_of(untouched));
     CHECK(machine.jit_engine().take_translations(image));
 }

@@ -8,6 +8,7 @@
 
 #include "child_process.h"
 #include "mapped_guest.h"
+#include "runtime/soft/mapped_pages.h"
 
 namespace {
 
@@ -22,13 +23,68 @@ constexpr std::size_t cache_bytes = runtime::soft::JitEngine::default_cache_byte
 
 constexpr unsigned pages = MappedGuest::sum_pages;
 
-// From now on the host does not map it a second time.
-void make_private(SharedMemory& memory) {
-    REQUIRE(::mmap(memory.data(), memory.size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-                   0) == memory.data());
+// Puts new memory in its place. What is private the host does not map a second time.
+void replace(SharedMemory& memory, int kind) {
+    REQUIRE(::mmap(memory.data(), memory.size(), PROT_READ | PROT_WRITE, kind | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+            memory.data());
 }
 
 } // namespace
+
+TEST_CASE("mapped pages may be accessed as the software TLB has them", "[mapped]") {
+    using runtime::soft::MappedPages;
+    constexpr std::uint32_t page = 0x7654'3000;
+    SharedMemory memory(std::size_t{2} * page_bytes);
+    void* const space =
+        ::mmap(nullptr, x64::mapped_space_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    REQUIRE(space != MAP_FAILED);
+    MappedPages mapped(static_cast<std::uint8_t*>(space));
+    std::uint8_t* const at = static_cast<std::uint8_t*>(space) + x64::mapped_guard_bytes + page;
+    // The kernel's own accesses tell what is there without faults.
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    const auto loads = [&] { return ::write(ends[1], at, 1) == 1; };
+    const auto stores = [&] { return ::write(ends[1], "x", 1) == 1 && ::read(ends[0], at, 1) == 1; };
+    const auto addend = [&](unsigned number) {
+        return reinterpret_cast<std::uint64_t>(memory.data() + std::size_t{number} * page_bytes) - page;
+    };
+    const auto map = [&](unsigned number, bool store) {
+        REQUIRE(mapped.map(page, memory.data() + std::size_t{number} * page_bytes, store));
+    };
+    CHECK_FALSE(loads());
+    map(0, false);
+    CHECK(loads());
+    CHECK_FALSE(stores());
+    map(0, true);
+    CHECK(stores());
+    mapped.allow(page + page_bytes, 0, 0); // a neighbour's, and one's that is told by the same bits
+    mapped.allow(page ^ 0x8000'0000, 0, 0);
+    mapped.allow(page, addend(0), addend(0));
+    CHECK(stores());
+    // Stores no more: nothing, until it is mapped anew.
+    mapped.allow(page, addend(0), 0);
+    CHECK_FALSE(stores());
+    map(0, false);
+    CHECK(loads());
+    mapped.allow(page, addend(0), 0);
+    CHECK(loads());
+    // Another page.
+    mapped.allow(page, addend(1), 0);
+    CHECK_FALSE(loads());
+    map(1, true);
+    memory[page_bytes] = 'a';
+    CHECK(at[0] == 'a');
+    mapped.allow(page, 0, 0);
+    CHECK_FALSE(loads());
+    map(1, true);
+    mapped.clear();
+    CHECK_FALSE(loads());
+    map(1, false);
+    CHECK(at[0] == 'a');
+    ::close(ends[0]);
+    ::close(ends[1]);
+    ::munmap(space, x64::mapped_space_bytes);
+}
 
 TEST_CASE("memory that is not shared is not mapped", "[mapped]") {
     struct Private {
@@ -37,8 +93,8 @@ TEST_CASE("memory that is not shared is not mapped", "[mapped]") {
     for (const auto& [data, code] : {Private{true, true}, Private{false, true}, Private{true, false}}) {
         INFO("data " << data << ", code " << code);
         MappedGuest guest(cache_bytes, translating_at_once, [&](Machine& machine) {
-            if (data) make_private(machine.data);
-            if (code) make_private(machine.code);
+            if (data) replace(machine.data, MAP_PRIVATE);
+            if (code) replace(machine.code, MAP_PRIVATE);
         });
         guest.put_sum();
         for (int times = 0; times < 8; ++times) CHECK(guest.sum() == TrapKind::system_call);
@@ -47,6 +103,40 @@ TEST_CASE("memory that is not shared is not mapped", "[mapped]") {
         else // the page of code is all that it asks about first; one fault tells the rest
             CHECK(guest.faults() == 1);
     }
+}
+
+TEST_CASE("other memory at the same place of the host is seen after a flush", "[mapped]") {
+    MappedGuest guest;
+    guest.put_sum();
+    for (int times = 0; times < 2; ++times) CHECK(guest.sum() == TrapKind::system_call);
+    const std::uint64_t before = guest.faults();
+    CHECK(before >= pages);
+    guest.pair.both([](Machine& machine) {
+        replace(machine.data, MAP_SHARED);
+        machine.engine().flush();
+    });
+    guest.rest();
+    // Where it faults, an access goes another way: the second time tells what is mapped.
+    for (int times = 0; times < 2; ++times) {
+        CHECK(guest.sum() == TrapKind::system_call);
+        CHECK(guest.gpr(7) == 0); // nobody wrote there
+    }
+    CHECK(guest.faults() >= before + pages);
+}
+
+TEST_CASE("supervisor code is not mapped", "[mapped]") {
+    MappedGuest guest;
+    guest.put_sum();
+    constexpr std::uint32_t all = 0x3F;
+    guest.map(MappedGuest::code_index, MappedGuest::code_base, Layout::code, all, MappedGuest::size_64k);
+    guest.map(1, data_base, MappedGuest::frame(0), all, MappedGuest::size_64k);
+    guest.set_msr(0);
+    for (int times = 0; times < 3; ++times) CHECK(guest.sum() == TrapKind::system_call);
+    CHECK(guest.faults() == 0);
+    // The same code of a process is.
+    guest.set_msr(isa::msr::pr);
+    CHECK(guest.sum() == TrapKind::system_call);
+    CHECK(guest.faults() >= pages);
 }
 
 TEST_CASE("without host-mmu nothing is mapped", "[mapped]") {

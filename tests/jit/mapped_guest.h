@@ -89,21 +89,26 @@ class MappedGuest {
     void write_entry(unsigned index, unsigned word_number, std::uint32_t value) {
         pair.both([&](Machine& machine) { machine.vcpu().write_tlb_word(index, word_number, value); });
     }
+    // Of what starts then.
     void set_pid(std::uint32_t pid) { pid_ = pid; }
+    void set_msr(std::uint32_t msr) { msr_ = msr; }
 
-    // Runs what is at an offset of the code, from fresh registers on.
-    isa::Trap run(std::initializer_list<std::pair<unsigned, std::uint32_t>> registers, const std::string& what,
-                  std::uint32_t offset = 0) {
+    using Registers = std::initializer_list<std::pair<unsigned, std::uint32_t>>;
+    // Fresh registers, at an offset of the code.
+    void start(Registers registers, std::uint32_t offset = 0) {
         isa::CpuState state;
         state.reset();
         for (unsigned gpr = 0; gpr < 32; ++gpr) state.gpr[gpr] = gpr * 0x01010101;
         for (const auto& [gpr, value] : registers) state.gpr[gpr] = value;
         for (unsigned fpr = 0; fpr < 32; ++fpr) state.fpr[fpr] = 0x4000'0000'0000'0000 | std::uint64_t{fpr} << 40;
-        state.page.msr = isa::msr::pr | isa::msr::fp;
+        state.page.msr = msr_;
         state.page.pid = pid_;
         state.pc = code_base + offset;
         state.retired = pair.reference.state().retired;
         pair.both([&](Machine& machine) { machine.set_state(state); });
+    }
+    isa::Trap run(Registers registers, const std::string& what, std::uint32_t offset = 0) {
+        start(registers, offset);
         return go_on(what);
     }
     // Goes on at pc.
@@ -113,8 +118,7 @@ class MappedGuest {
         return trap;
     }
     // The same up to the system call at its end.
-    void complete(std::initializer_list<std::pair<unsigned, std::uint32_t>> registers, const std::string& what,
-                  std::uint32_t offset = 0) {
+    void complete(Registers registers, const std::string& what, std::uint32_t offset = 0) {
         REQUIRE(run(registers, what, offset).kind == isa::TrapKind::system_call);
     }
 
@@ -125,6 +129,14 @@ class MappedGuest {
         map(1U + pid, data_base, frame(sum_pages * pid), rw, size_64k, pid);
     }
     isa::TrapKind sum() { return run({{3, sum_pages}, {4, data_base}, {7, 0}}, "sum of pages").kind; }
+
+    // So many slices of time without faults that as many as ever are to be had.
+    void rest() {
+        constexpr std::uint32_t offset = 0xFF00;
+        put({match(isa::Op::b)}, offset);
+        run({}, "rest", offset);
+        for (unsigned slice = 0; slice < 8 * mmu::GuestTlb::entry_count; ++slice) pair.run(10, "rest");
+    }
 
     std::uint32_t gpr(unsigned number) { return pair.jit.state().gpr[number]; }
     // Of memory, where the JIT has it.
@@ -138,7 +150,7 @@ class MappedGuest {
     Pair pair;
 
   private:
-    std::uint32_t pid_ = 0;
+    std::uint32_t pid_ = 0, msr_ = isa::msr::pr | isa::msr::fp;
 };
 
 } // namespace untrap::tests
