@@ -31,6 +31,9 @@ struct Block {
     std::uint32_t first_link = 0, link_count = 0; // CodeCache::link
     std::uint64_t path = 0;  // of one whose accesses are mapped: what `content` would be if they were not
     std::uint8_t slices = 0; // of the guest's time that ended here, as far as they are counted
+    // Young processes that faulted here since one that lives for long ran it, and which was the last.
+    std::uint8_t visits = 0;
+    std::uint64_t visitor = 0;
     std::vector<x64::ExitLink*> incoming;
 };
 
@@ -98,6 +101,7 @@ class CodeCache {
     std::size_t block_count() const { return blocks_.size(); }
     Block& block(std::uint64_t number) { return blocks_[static_cast<std::size_t>(number)]; }
     MappedCode& mapped() { return mapped_; }
+    const MappedCode& mapped() const { return mapped_; }
     void add_mapped(Block& block, const std::vector<x64::MappedAccess>& accesses);
     // The access whose code is at this address, or nullptr.
     const MappedCode::Site* mapped_site(const std::uint8_t* code) const {

@@ -114,6 +114,7 @@ class JitEngine final : public Engine {
     void note_slice(std::uint64_t number);
     static const std::uint8_t* resume_after_fault(void* engine, const std::uint8_t* code);
     bool access_after_fault(std::uint32_t word, std::uint32_t left, std::uint32_t ea);
+    static bool may_visit(ShadowTlb::DataContext& context, Block& block);
     bool map_page(std::uint32_t ea);
     void stop_mapping();
     void replace_blocks();

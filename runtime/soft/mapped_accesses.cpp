@@ -34,9 +34,10 @@ void JitEngine::note_slice(std::uint64_t number) {
     if ((selected_->mode & mode::pr) == 0 || mapping_ == Mapping::impossible || number >= cache_.block_count()) return;
     FaultAccount& faults = selected_->data->faults;
     faults.count_slice(context_slices_, fills_ - std::exchange(fills_counted_, fills_));
-    if (!faults.full()) return;
     Block& block = cache_.block(number);
-    if (!block.live || block.runs_left != nullptr || block.path != 0 || (block.mode & mode::pr) == 0) return;
+    if (!faults.is_young(context_slices_)) block.visits = 0;
+    if (!faults.full() || !block.live || block.runs_left != nullptr || block.path != 0 || (block.mode & mode::pr) == 0)
+        return;
     if (block.slices < block_slices_) {
         ++block.slices;
     } else if (cache_.mapped().choice(block.content) == nullptr && may_map()) {
@@ -84,13 +85,26 @@ void JitEngine::insert_mapped() {
     map_page(missed_.ea);
 }
 
+// A process that has not lived for long has nothing to spend yet. It may use what it finds mapped, as when a program is
+// run again, but code that such processes run one after the other would have its pages mapped over and over.
+bool JitEngine::may_visit(ShadowTlb::DataContext& context, Block& block) {
+    constexpr unsigned most_faults = mmu::GuestTlb::entry_count, most_visits = 8;
+    if (context.visit_faults == most_faults) return false;
+    ++context.visit_faults;
+    if (block.visitor == context.visit) return true;
+    block.visitor = context.visit;
+    return ++block.visits <= most_visits;
+}
+
 bool JitEngine::access_after_fault(std::uint32_t word, std::uint32_t left, std::uint32_t ea) {
     const MappedCode::Site& site = *std::exchange(fault_, nullptr);
     ++mapped_faults_;
     isa::CpuState& state = vcpu_.state;
-    const bool stays = selected_->data->faults.spend();
+    ShadowTlb::DataContext& context = *selected_->data;
+    Block& block = cache_.block(site.block);
+    const bool stays = context.faults.is_young(context_slices_) ? may_visit(context, block) : context.faults.spend();
     if (!stays) {
-        cache_.mapped().choose(cache_.block(site.block).path, MappedCode::Choice::barred);
+        cache_.mapped().choose(block.path, MappedCode::Choice::barred);
         replaced_.push_back(site.block);
         // Left at once, whatever comes next: in a loop that goes through many pages each pass would fault.
         quick_ = false;

@@ -61,6 +61,7 @@ class FaultAccount {
         else if (slices_ > resumes_at_ && slices_ > young && credit_ < limit)
             ++credit_;
     }
+    bool is_young(unsigned young) const { return slices_ < young; }
     // As much as it may have, at once.
     void grant() { credit_ = limit; }
     // Whether it has been without faults for long.

@@ -67,6 +67,7 @@ ShadowTlb::DataContext& ShadowTlb::data_context(unsigned key) {
     else if (fresh)
         empty(*context);
     context->number = static_cast<std::uint8_t>(number);
+    if (fresh) context->visit = assignments_;
     return *context;
 }
 
@@ -288,6 +289,7 @@ void ShadowTlb::empty(DataContext& context) {
     context.filled = {};
     context.next_victim = 0;
     context.faults = {};
+    context.visit_faults = 0;
     context.victim_pages = 0;
 }
 

@@ -45,6 +45,10 @@ class ShadowTlb {
         PageTable pages;         // what entries and victims know
         std::uint8_t number = 0; // of the context
         FaultAccount faults;
+        // What the key stands for, counted: another process may have it the next time. And its faults while it is
+        // young.
+        std::uint64_t visit = 0;
+        unsigned visit_faults = 0;
     };
     using JumpCache = std::array<x64::JumpCacheEntry, x64::jump_cache_entries>;
     struct InstructionContext {

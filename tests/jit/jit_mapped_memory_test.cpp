@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "child_process.h"
@@ -150,6 +151,40 @@ TEST_CASE("without host-mmu nothing is mapped", "[mapped]") {
     guest.put_sum();
     CHECK(guest.sum() == TrapKind::system_call);
     CHECK(guest.faults() >= pages);
+}
+
+TEST_CASE("a process that has just begun may use what is mapped, unless such ones do it one after the other",
+          "[mapped]") {
+    // So many that no path of code has to run long, but a process has to.
+    constexpr std::uint32_t runs = 249;
+    MappedGuest guest(
+        cache_bytes, translating_at_once, [](Machine&) {}, runs);
+    constexpr std::uint8_t processes = 16, most_visits = 8;
+    const auto barred = [&guest] {
+        using runtime::soft::MappedCode;
+        const auto& choices = guest.pair.jit.jit_engine().translations().mapped().choices();
+        return std::ranges::count_if(choices,
+                                     [](const auto& path) { return path.second == MappedCode::Choice::barred; });
+    };
+    std::uint64_t before = 0;
+    for (std::uint8_t pid = 1; pid <= processes; ++pid) {
+        INFO("process " << unsigned{pid});
+        if (pid == 1)
+            guest.put_sum(pid);
+        else
+            guest.map(1U + pid, data_base, MappedGuest::frame(pages), MappedGuest::rw, MappedGuest::size_64k, pid);
+        guest.set_pid(pid);
+        CHECK(guest.sum() == TrapKind::system_call);
+        const std::uint64_t first = guest.faults() - before;
+        CHECK(guest.sum() == TrapKind::system_call);
+        if (pid <= most_visits) {
+            CHECK(first >= pages);
+            CHECK(first <= 2 * pages);
+            CHECK(guest.faults() == before + first);
+        }
+        CHECK((barred() != 0) == (pid > most_visits));
+        before = guest.faults();
+    }
 }
 
 // AddressSanitizer has most of the address space, and does not live with a host without mappings to give.

@@ -10,7 +10,7 @@
 
 namespace untrap::tests {
 
-Machine::Machine(Kind kind, std::size_t cache_bytes, x64::Optimisations optimisations)
+Machine::Machine(Kind kind, std::size_t cache_bytes, x64::Optimisations optimisations, std::uint32_t runs)
     : data(Layout::data_bytes), rom(Layout::rom_bytes), code(Layout::code_bytes), high(Layout::high_bytes),
       patches_(std::make_unique<runtime::PatchRegistry>()) {
     const auto slot = [&](unsigned index, std::uint64_t base, SharedMemory& bytes, bool read_only) {
@@ -27,7 +27,7 @@ Machine::Machine(Kind kind, std::size_t cache_bytes, x64::Optimisations optimisa
     slot(3, Layout::high, high, false);
     vcpu_ = std::make_unique<runtime::Vcpu>(physical_, *patches_, host_);
     if (kind == Kind::jit) {
-        jit_ = std::make_unique<runtime::soft::JitEngine>(*vcpu_, cache_bytes, optimisations, plain_runs);
+        jit_ = std::make_unique<runtime::soft::JitEngine>(*vcpu_, cache_bytes, optimisations, runs);
         engine_ = jit_.get();
     } else {
         engine_ = &interpreter_;

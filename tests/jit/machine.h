@@ -53,7 +53,7 @@ class Machine {
   public:
     enum class Kind { interpreter, jit };
     explicit Machine(Kind kind, std::size_t cache_bytes = runtime::soft::JitEngine::default_cache_bytes,
-                     x64::Optimisations optimisations = translating_at_once);
+                     x64::Optimisations optimisations = translating_at_once, std::uint32_t runs = plain_runs);
 
     runtime::Vcpu& vcpu() { return *vcpu_; }
     isa::CpuState& state() { return vcpu_->state; }
@@ -102,8 +102,8 @@ std::string listing(Machine& machine, std::uint32_t first, unsigned count, std::
 class Pair {
   public:
     explicit Pair(std::size_t cache_bytes = runtime::soft::JitEngine::default_cache_bytes,
-                  x64::Optimisations optimisations = translating_at_once)
-        : reference(Machine::Kind::interpreter), jit(Machine::Kind::jit, cache_bytes, optimisations) {}
+                  x64::Optimisations optimisations = translating_at_once, std::uint32_t runs = plain_runs)
+        : reference(Machine::Kind::interpreter), jit(Machine::Kind::jit, cache_bytes, optimisations, runs) {}
 
     template <typename Action>
     void both(Action&& action) {

@@ -49,8 +49,9 @@ class MappedGuest {
 
     // prepare: of the machine with the JIT, before there is anything in its memory.
     template <typename Prepare>
-    MappedGuest(std::size_t cache_bytes, x64::Optimisations optimisations, Prepare&& prepare)
-        : pair(cache_bytes, optimisations) {
+    MappedGuest(std::size_t cache_bytes, x64::Optimisations optimisations, Prepare&& prepare,
+                std::uint32_t runs = plain_runs)
+        : pair(cache_bytes, optimisations, runs) {
         prepare(pair.jit);
         Random random = seeded_random(440);
         for (std::uint64_t real = Layout::data; real < Layout::data + Layout::data_bytes; real += 4) {
