@@ -275,7 +275,7 @@ class BlockWriter {
     PerInstruction<PageCheck> page_checks_;
     // The slot whose host address rcx still holds from the instruction before.
     static constexpr std::uint8_t no_slot = 0xFF;
-    static constexpr std::uint8_t flat_pages = 0xFE; // it is slot_soft_tlb
+    static constexpr std::uint8_t flat_pages_slot = 0xFE; // it is slot_soft_tlb
     std::uint8_t slot_in_rcx_ = no_slot;
     bool keeps_rcx(isa::Instruction insn) const;
     Gp address_;

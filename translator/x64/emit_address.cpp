@@ -379,7 +379,7 @@ bool BlockWriter::keeps_rcx(Instruction insn) const {
 host::Mem BlockWriter::locate_mapped(Instruction insn) {
     const PageCheck& check = page_checks_[index_];
     mapped_slow_.push_back(slow_access(insn));
-    if (slot_in_rcx_ != flat_pages) load_flat_pages();
+    if (slot_in_rcx_ != flat_pages_slot) load_flat_pages();
     Mem at = host::ptr(host::rcx, mapped_base);
     if (check.known && check.ea < 0x40000000U) {
         at.addOffset(check.ea);

@@ -120,7 +120,7 @@ void BlockWriter::execute() {
     if (!keeps_rcx(source_.code[index_]))
         slot_in_rcx_ = no_slot;
     else if (out_.mapped.size() != accesses)
-        slot_in_rcx_ = flat_pages;
+        slot_in_rcx_ = flat_pages_slot;
     else if (check.role != PageCheck::Role::alone)
         slot_in_rcx_ = check.slot;
 }
