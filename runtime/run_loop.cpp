@@ -98,7 +98,7 @@ class RunLoop {
     Step handle(const Trap& trap);
     Step emulate(std::uint32_t word);
     const plan::Patch* note_trap();
-    Step continue_sequence(std::uint32_t first, std::uint32_t end, std::uint32_t mode);
+    Step continue_sequence(std::uint32_t site, const plan::Patch& patch, std::uint32_t mode);
     std::uint64_t budget() const;
 
     Vcpu& vcpu_;
@@ -314,7 +314,7 @@ RunLoop::Step RunLoop::emulate(std::uint32_t word) {
         vcpu_.unfinished_word_ = word;
         return leave(RunExit::dcr);
     }
-    return span > 1 ? continue_sequence(site, site + 4 * span, mode) : Step::go_on;
+    return span > 1 ? continue_sequence(site, *patch, mode) : Step::go_on;
 }
 
 // Tells the registry of the trap at pc. The patch there, if any.
@@ -330,13 +330,18 @@ const plan::Patch* RunLoop::note_trap() {
     return patch;
 }
 
-// Level 3: goes on behind an emulated instruction within the same exit, as long as pc moves forward in (first, end).
-// Stops early where anything but plain progress would happen, a change of mode (the one at the site) included; the
+// Level 3: goes on behind an emulated instruction within the same exit, as long as pc moves forward from the site to the
+// end of its span, or goes round. Stops early where anything but plain progress would happen, a change of mode (the one at the site) included; the
 // engine then meets that instruction as always.
-RunLoop::Step RunLoop::continue_sequence(std::uint32_t first, std::uint32_t end, std::uint32_t mode) {
+RunLoop::Step RunLoop::continue_sequence(std::uint32_t site, const plan::Patch& patch, std::uint32_t mode) {
     Timers& timers = vcpu_.timers;
-    for (bool privileged_before = true; state_.pc > first && state_.pc < end;) {
-        first = state_.pc;
+    const std::uint32_t end = site + 4U * patch.span;
+    unsigned rounds = patch.loops ? plan::sequence_rounds : 1;
+    std::uint32_t last = site; // executed
+    for (bool privileged_before = true; state_.pc < end;) {
+        const bool again = state_.pc == site && last == end - 4;
+        if (again ? --rounds == 0 : state_.pc <= last) break;
+        last = state_.pc;
         if (privileged_before && (stepping() || (state_.page.msr & msr::mode) != mode)) break;
         // Under the guest clock interrupts come at exact instruction counts, here like everywhere.
         const bool exact = timers.clock() == Clock::guest;
@@ -348,7 +353,8 @@ RunLoop::Step RunLoop::continue_sequence(std::uint32_t first, std::uint32_t end,
         std::uint32_t word = 0;
         if (!vcpu_.storage.fetch(state_.pc, word, trap)) break;
         const Instruction insn = isa::decode(word);
-        if (!plan::continues_sequence(insn) && !plan::ends_sequence(insn)) break;
+        const bool closes = patch.loops && last == end - 4 && plan::closes_loop(insn, (last - site) / 4);
+        if (!closes && !plan::continues_sequence(insn) && !plan::ends_sequence(insn)) break;
         privileged_before = insn.privileged();
         if (!privileged_before) {
             vcpu_.storage.begin_instruction();

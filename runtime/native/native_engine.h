@@ -11,6 +11,7 @@
 #include "runtime/native/miss_handlers.h"
 #include "runtime/native/native_host.h"
 #include "runtime/native/patching.h"
+#include "runtime/native/sequences.h"
 #include "runtime/native/shadow_tlb.h"
 #include "runtime/native/world.h"
 
@@ -100,6 +101,7 @@ class NativeEngine final : public Engine {
     bool quick_exit(unsigned vector);
     bool program_interrupt();
     bool emulate_quickly(std::uint32_t word);
+    bool emulate(std::uint32_t word);
     bool write_spr(unsigned number, std::uint32_t value);
     void follow_spr(unsigned number);
     bool write_msr(std::uint32_t value);
@@ -203,8 +205,18 @@ class NativeEngine final : public Engine {
     void back_out_page(CodeCopies::Block& block, unsigned page);
     void back_out_all();
     bool settle_page(const Resolved& at, mmu::Access access);
-    unsigned span_of(std::uint32_t pc);
-    void go_on(std::uint32_t first, std::uint32_t end);
+    // Sites that stay traps, by the low bits of their address: how many instructions such an exit reaches over, and
+    // whether it goes round with a loop. 0: not known yet.
+    struct Settled {
+        std::uint32_t pc = 1;
+        std::uint16_t span = 0;
+        bool loops = false;
+    };
+    static constexpr unsigned settled_count = 512;
+    Settled span_of(std::uint32_t pc);
+    // sequences.cpp
+    Sequence* sequence_at(std::uint32_t site, const Settled& settled);
+    void go_on(std::uint32_t site, const Settled& settled);
 
     // miss_handlers.cpp
     ppc::HandlerPlace handler_place() const;
@@ -273,11 +285,6 @@ class NativeEngine final : public Engine {
     bool exit_open_ = false, exit_was_quick_ = false;
     std::uint32_t traces_ = 0;
     ShadowContexts contexts_;
-    // Sites that stay traps, by the low bits of their address: how many instructions such an exit reaches over.
-    struct Settled {
-        std::uint32_t pc = 1, span = 0;
-    };
-    static constexpr unsigned settled_count = 512;
     std::array<Settled, settled_count> settled_{};
     ExitSites::Where left_at_{};
     std::uint32_t entered_ = 0, left_ = 0, left_pc_ = 0, left_word_ = 0; // ticks, and where the guest was
@@ -321,6 +328,22 @@ class NativeEngine final : public Engine {
     std::uint32_t interpreter_tlb_version_ = 0; // of the guest TLB, when the interpreter last ran
     InterpreterEngine interpreter_;
     MissHandlers handlers_;
+    Sequences sequences_;
 };
+
+// A word of a guest TLB entry is written by the guest. Written over an entry that was never used, it costs no more than
+// the write. False, with nothing done: the patches are in the way.
+[[gnu::always_inline]] inline bool NativeEngine::write_tlb_word(unsigned index, unsigned ws, std::uint32_t value) {
+    if (ws == 0 && (value & mmu::TlbEntry::valid_bit) != 0 && patched() && takes_our_place({.word0 = value}))
+        return false;
+    if (world_.links[index] != ShadowContexts::no_link) {
+        if (contexts_.watches(index) || traces_ != 0)
+            tlb_entry_changed(index, vcpu_.tlb.entry(index));
+        else
+            contexts_.drop_guest_entry(index);
+    }
+    vcpu_.tlb.write_word(index, ws, value, vcpu_.state.page.mmucr);
+    return true;
+}
 
 } // namespace untrap::runtime::native

@@ -283,23 +283,24 @@ bool NativeEngine::settle_page(const Resolved& at, Access access) {
 // How many instructions the exit of the privileged instruction at pc reaches over; 0: it has to be counted. Those go to
 // the run loop, which counts them in the registry: a few exits each, once. What has changed since may reach too far or
 // not far enough, which does no harm.
-unsigned NativeEngine::span_of(std::uint32_t pc) {
+NativeEngine::Settled NativeEngine::span_of(std::uint32_t pc) {
+    constexpr Settled alone{.span = 1}, not_settled{.span = 0};
     Settled& known = settled_[pc >> 2 & (settled_count - 1)];
-    if (known.pc == pc) return known.span;
+    if (known.pc == pc) return known;
     const isa::StatePage& page = vcpu_.state.page;
-    if ((page.msr & (msr::is | msr::ds)) != 0) return 1;
+    if ((page.msr & (msr::is | msr::ds)) != 0) return alone;
     const Resolved at = vcpu_.storage.resolve(pc, Access::fetch);
-    if (at.status != Resolved::Status::ok) return 0;
-    if (at.little_endian || at.page_shift < CodeCopies::page_shift) return 1;
+    if (at.status != Resolved::Status::ok) return not_settled;
+    if (at.little_endian || at.page_shift < CodeCopies::page_shift) return alone;
     if (vcpu_.patches.refused(at.real, world_.word)) {
-        known = {pc, 1};
-        return 1;
+        known = {pc, 1, false};
+        return known;
     }
     const plan::Patch* const patch = vcpu_.patches.find(at.real, world_.word);
-    if (patch == nullptr) return vcpu_.patches.note_cold_trap(at.real, world_.word) ? 1 : 0;
-    if (patch->level != 3) return 0;
-    known = {pc, patch->span};
-    return patch->span;
+    if (patch == nullptr) return vcpu_.patches.note_cold_trap(at.real, world_.word) ? alone : not_settled;
+    if (patch->level != 3) return not_settled;
+    known = {pc, patch->span, patch->loops};
+    return known;
 }
 
 } // namespace untrap::runtime::native

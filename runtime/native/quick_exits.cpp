@@ -23,22 +23,6 @@ namespace {
 // What tells an instruction of primary opcode 31.
 constexpr std::uint32_t extended(isa::Op op) { return isa::match_of(op) >> 1 & 0x3FF; }
 
-// Some that neither look at CR and XER nor change them.
-bool leaves_cr_alone(isa::Instruction insn) {
-    using isa::Op;
-    switch (insn.op) {
-    case Op::addi:
-    case Op::addis:
-    case Op::ori:
-    case Op::oris:
-    case Op::lwz: return true;
-    case Op::or_:
-    case Op::rlwinm:
-    case Op::rlwimi: return !insn.rc();
-    default: return false;
-    }
-}
-
 constexpr bool is_translation_fault(Interrupt which) {
     return which == Interrupt::data_tlb_error || which == Interrupt::instruction_tlb_error ||
            which == Interrupt::data_storage || which == Interrupt::instruction_storage;
@@ -123,14 +107,6 @@ void NativeEngine::follow_spr(unsigned number) {
     return true;
 }
 
-// Written over an entry that was never used, it costs no more than the write.
-[[gnu::always_inline]] inline bool NativeEngine::write_tlb_word(unsigned index, unsigned ws, std::uint32_t value) {
-    if (ws == 0 && patched() && takes_our_place({.word0 = value})) return false;
-    if (contexts_.uses_guest_entry(index) || contexts_.watches(index)) tlb_entry_changed(index, vcpu_.tlb.entry(index));
-    vcpu_.tlb.write_word(index, ws, value, vcpu_.state.page.mmucr);
-    return true;
-}
-
 bool NativeEngine::return_from_interrupt() {
     isa::CpuState& state = vcpu_.state;
     const std::uint32_t value = state.page.srr1 & msr::defined;
@@ -210,51 +186,14 @@ bool NativeEngine::program_interrupt() {
     if ((world_.esr & esr::ppr) == 0 || (vcpu_.state.page.msr & msr::pr) != 0) return false;
     if (!patches_ || from_stub_) return emulate_quickly(world_.word);
     const std::uint32_t pc = vcpu_.state.pc;
-    const unsigned span = span_of(pc);
-    if (span == 0 || !emulate_quickly(world_.word)) return false;
-    if (span > 1) go_on(pc, pc + 4 * span);
+    const Settled settled = span_of(pc);
+    if (settled.span == 0 || !emulate_quickly(world_.word)) return false;
+    if (settled.span > 1) go_on(pc, settled);
     return true;
 }
 
-// Level 3, as RunLoop::continue_sequence: on behind an emulated instruction within the same exit. What would not be
-// quick by itself, and stores, end it.
-void NativeEngine::go_on(std::uint32_t first, std::uint32_t end) {
-    isa::CpuState& state = vcpu_.state;
-    const ExitReason reason = reason_;
-    bool in_core = false; // CR and XER are where the interpreter has them
-    while (state.pc > first && state.pc < end) {
-        first = state.pc;
-        isa::Trap trap;
-        std::uint32_t word = 0;
-        if (!vcpu_.storage.fetch(state.pc, word, trap)) break;
-        const isa::Instruction insn = isa::decode(word);
-        const bool last = plan::ends_sequence(insn);
-        if (!last && !plan::continues_sequence(insn)) break;
-        if (insn.privileged()) {
-            if (in_core) from_core();
-            in_core = false;
-            if (!emulate_quickly(word)) break;
-            --world_.exits[static_cast<unsigned>(reason_)]; // it is the same exit
-            if (last) break;
-            continue;
-        }
-        // USPRG0 is in the CPU.
-        if (insn.has(isa::flag::store) || (insn.has(isa::flag::spr_access) && insn.spr() == spr::usprg0)) break;
-        if (!in_core && insn.op == isa::Op::bc && (insn.bo() & 4) != 0) { // without CTR
-            const bool taken = (insn.bo() & 16) != 0 || (world_.cr << insn.bi() >> 31) == (insn.bo() >> 3 & 1);
-            state.pc += taken ? static_cast<std::uint32_t>(insn.bd()) : 4;
-            continue;
-        }
-        if (!in_core && !leaves_cr_alone(insn)) {
-            to_core();
-            in_core = true;
-        }
-        vcpu_.storage.begin_instruction();
-        if (interp::execute(state, vcpu_.storage, insn).kind != isa::TrapKind::none) break;
-    }
-    if (in_core) from_core();
-    reason_ = reason;
-}
+// The same, for whoever is not in a hurry.
+bool NativeEngine::emulate(std::uint32_t word) { return emulate_quickly(word); }
 
 // -- reflection
 // --------------------------------------------------------------------------------------------------------

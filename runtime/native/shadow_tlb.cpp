@@ -97,6 +97,22 @@ void ShadowContexts::drop_process() {
     of_process.drain([&](unsigned slot) { tlb_.drop(*this, slot); });
 }
 
+// drop_slots(), for what the links say is the entry's only mapping: one of the guest's own entries.
+void ShadowContexts::drop_only(unsigned index, unsigned slot) {
+    ShadowTlb::Entry& entry = tlb_.entries_[slot];
+    unsigned pid = 0;
+    const std::uint32_t word0 = hardware::read_tlb(slot, pid);
+    if (word0 == entry.mapping.word0 && pid == entry.mapping.pid) {
+        hardware::invalidate_tlb(slot);
+        tlb_.free_.add(slot);
+    }
+    entry.owner = nullptr;
+    slots_[index] = {};
+    links_[index] = no_link;
+    of_process.remove(slot);
+    ++tlb_.dropped;
+}
+
 void ShadowContexts::drop_slots(unsigned index) {
     slots_[index].drain([&](unsigned slot) { tlb_.drop(*this, slot); });
     link(index);

@@ -133,6 +133,15 @@ class ShadowTlb {
         next_ = next + 1 < slots_ ? next + 1 : 0;
         return next;
     }
+    // The same for a guest TLB entry that has none: the entry of the same number, unless that maps something for
+    // `kernel`. A guest that goes round its TLB then finds each one's mapping still there to write over, though the
+    // hardware has a few entries less for it, and what its kernel needs all the time stays.
+    [[gnu::always_inline]] unsigned choose_for(unsigned guest_index, unsigned spare, std::uint8_t kernel) {
+        if (guest_index >= slots_ || guest_index == spare || entries_[guest_index].mapping.pid == kernel)
+            return choose(spare);
+        free_.remove(guest_index);
+        return guest_index;
+    }
     void forget(unsigned slot);
 
     static_assert(offsetof(Entry, mapping) == SHADOW_SLOT_MAPPING || sizeof(void*) != 4);
@@ -202,7 +211,11 @@ class ShadowContexts {
     unsigned insert(const ShadowTlb::Mapping& mapping, unsigned spare);
     // The guest TLB entry changed: what was made from it goes. Free when it was never used.
     void drop_guest_entry(unsigned index) {
-        if (!slots_[index].empty()) drop_slots(index);
+        const std::uint8_t slot = links_[index];
+        if (slot < no_link)
+            drop_only(index, slot);
+        else if (slot != no_link && !slots_[index].empty())
+            drop_slots(index);
     }
     // insert(), for a guest entry that was rewritten: in place of the one mapping that was made from it before, if
     // there is one. False, with nothing done, if there are several. write(mapping, slot): the hardware.
@@ -211,7 +224,7 @@ class ShadowContexts {
                                         Write&& write) {
         SlotSet& from_entry = slots_[mapping.guest_index];
         if (from_entry.empty()) {
-            slot = tlb_.choose(spare);
+            slot = tlb_.choose_for(mapping.guest_index, spare, pids_[key(0, false, false)]);
             tlb_.forget(slot);
             tlb_.entries_[slot].owner = this;
             from_entry.add(slot);
@@ -257,6 +270,7 @@ class ShadowContexts {
     friend class ShadowTlb;
     static_assert(ShadowTlb::is_laid_out() || sizeof(void*) != 4);
     void drop_slots(unsigned index);
+    void drop_only(unsigned index, unsigned slot);
     [[gnu::always_inline]] void link(unsigned index) {
         std::uint8_t value = other_link;
         if (index < own_page && !watched_.has(index)) {

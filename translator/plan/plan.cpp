@@ -122,6 +122,10 @@ bool continues_sequence(Instruction insn) {
     return insn.op != Op::lwarx && insn.op != Op::stwcx_rc && insn.op != Op::mfdcr && insn.op != Op::mtdcr;
 }
 
+bool closes_loop(Instruction insn, unsigned index) {
+    return insn.op == Op::bc && !insn.lk() && !insn.aa() && insn.bd() == -4 * static_cast<std::int32_t>(index);
+}
+
 bool belongs_to_handler(Instruction insn) {
     switch (insn.op) {
     case Op::tlbwe:
@@ -140,12 +144,16 @@ bool ends_sequence(Instruction insn) { return insn.op == Op::rfi || insn.op == O
 
 namespace {
 
-// Level 3: how far the exit at window[0] reaches, 1 if nothing privileged follows.
-unsigned sequence_span(const std::uint32_t* window, unsigned length, unsigned levels) {
+// Level 3: how far the exit at window[0] reaches, 1 if nothing privileged follows and it is in no loop.
+unsigned sequence_span(const std::uint32_t* window, unsigned length, unsigned levels, bool& loops) {
     unsigned span = 1;
     if (!continues_sequence(isa::decode(window[0]))) return span;
     for (unsigned index = 1; index < length && index < sequence_window; ++index) {
         const Instruction insn = isa::decode(window[index]);
+        if (closes_loop(insn, index)) {
+            loops = true;
+            return index + 1;
+        }
         const bool usable = ends_sequence(insn) || continues_sequence(insn);
         if (insn.privileged() && usable && !covered_below_sequence(insn, levels)) span = index + 1;
         if (!continues_sequence(insn)) break;
@@ -163,7 +171,7 @@ Patch make_patch(const std::uint32_t* window, unsigned window_length, unsigned l
     if (allowed(levels, 1) && plan_word(insn, patch)) return patch;
     if (allowed(levels, 2) && plan_stub(insn, patch)) return patch;
     if (allowed(levels, 3)) {
-        const unsigned span = sequence_span(window, window_length, levels);
+        const unsigned span = sequence_span(window, window_length, levels, patch.loops);
         if (span > 1) {
             patch.level = 3;
             patch.span = static_cast<std::uint8_t>(span);

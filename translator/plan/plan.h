@@ -41,16 +41,23 @@ struct Patch {
     // Level 3: the trap stays, and its exit goes on through the next instructions: this many, the site included, up to
     // the last privileged one in reach. Bounded by faults and timer deadlines.
     std::uint8_t span = 0;
+    // The last of these is a branch back to the site: the exit goes round with it (Linux invalidates the TLB that way),
+    // as often as sequence_rounds says.
+    bool loops = false;
     std::array<Step, max_steps> steps{};
 };
 
 // Instructions a sequence may reach over.
 inline constexpr unsigned sequence_window = 24;
+// Rounds of a loop within one exit: as many as a TLB has entries.
+inline constexpr unsigned sequence_rounds = 64;
 
 // Whether an instruction may stand inside a sequence: anything but what leaves it (branches other than short forward
 // conditional ones, system calls, traps), what must not be interrupted by an exit (reservations) and what needs
 // userspace (DCRs).
 bool continues_sequence(isa::Instruction instruction);
+// The branch at `site` + 4 * `index` that closes a loop around the site: any conditional one that sets no LR.
+bool closes_loop(isa::Instruction instruction, unsigned index);
 // Whether a handler of TLB misses may have this privileged instruction: it reads and writes the TLB and registers that
 // have no other effect, and returns by rfi.
 bool belongs_to_handler(isa::Instruction instruction);

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Level 3: the instructions behind a site whose exit goes on through them. They are decoded once, and what Linux has in
+// such places between the privileged ones is done right here: the interpreter wants CR and XER where the core has them,
+// which costs more than an exit.
+#include "runtime/native/sequences.h"
+
+#include "runtime/byte_order.h"
+#include "runtime/native/native_engine.h"
+#include "translator/interp/interpreter.h"
+
+namespace untrap::runtime::native {
+
+using isa::Instruction;
+using isa::Op;
+using mmu::Access;
+using mmu::TlbEntry;
+using Kind = Sequence::Kind;
+namespace msr = isa::msr;
+
+namespace {
+
+constexpr std::uint32_t page_mask = 0xFFF;
+
+std::uint32_t word_at(const std::uint8_t* code, unsigned number) {
+    return static_cast<std::uint32_t>(load_big_endian(code + 4 * number, 4));
+}
+
+// Some that neither look at CR and XER nor change them.
+bool leaves_cr_alone(Instruction insn) {
+    switch (insn.op) {
+    case Op::ori:
+    case Op::oris:
+    case Op::lwz: return true;
+    case Op::or_:
+    case Op::rlwinm:
+    case Op::rlwimi: return !insn.rc();
+    default: return false;
+    }
+}
+
+Kind kind_of(Instruction insn) {
+    if (plan::ends_sequence(insn)) return insn.op == Op::rfi ? Kind::last : Kind::stop;
+    if (insn.op == Op::tlbwe) return Kind::tlb_word;
+    if (insn.privileged()) return Kind::privileged;
+    // What would not be quick by itself, and stores, end it. USPRG0 is in the CPU.
+    if (insn.has(isa::flag::store) || (insn.has(isa::flag::spr_access) && insn.spr() == isa::spr::usprg0))
+        return Kind::stop;
+    switch (insn.op) {
+    case Op::msync:
+    case Op::isync:
+    case Op::mbar: return Kind::nothing;
+    case Op::addi:
+    case Op::addis: return Kind::add;
+    case Op::cmpi:
+    case Op::cmpli: return Kind::compare;
+    case Op::cmp:
+    case Op::cmpl: return Kind::compare_registers;
+    case Op::bc: return (insn.bo() & 4) != 0 ? Kind::branch : Kind::other;
+    default: return leaves_cr_alone(insn) ? Kind::plain : Kind::other;
+    }
+}
+
+Sequence::Step step_of(std::uint32_t word, unsigned number, bool loops) {
+    const Instruction insn = isa::decode(word);
+    Sequence::Step step;
+    step.word = word;
+    if (!plan::continues_sequence(insn) && !plan::ends_sequence(insn) && !(loops && plan::closes_loop(insn, number)))
+        return step;
+    step.kind = kind_of(insn);
+    step.rt = static_cast<std::uint8_t>(insn.rt());
+    step.ra = static_cast<std::uint8_t>(insn.ra());
+    switch (insn.op) {
+    case Op::addi: step.value = static_cast<std::uint32_t>(insn.si()); break;
+    case Op::addis: step.value = static_cast<std::uint32_t>(insn.si()) << 16; break;
+    case Op::cmpi: step.value = static_cast<std::uint32_t>(insn.si()); break;
+    case Op::cmpli: step.value = insn.ui(); break;
+    case Op::cmp:
+    case Op::cmpl: step.value = insn.rb(); break;
+    default: break;
+    }
+    step.is_signed = insn.op == Op::cmp || insn.op == Op::cmpi;
+    return step;
+}
+
+} // namespace
+
+// The sequence at pc, as it is in the guest's memory now; nullptr: it is not to be had, or not in one piece.
+Sequence* NativeEngine::sequence_at(std::uint32_t site, const Settled& settled) {
+    const isa::StatePage& page = vcpu_.state.page;
+    Sequence& found = sequences_.at(site);
+    if ((page.msr & (msr::is | msr::ds | msr::pr)) != 0) return nullptr;
+    if (found.site == site && found.count == settled.span && found.memory_version == vcpu_.memory.version() &&
+        found.entry == vcpu_.tlb.entry(found.index)) [[likely]] {
+        unsigned number = 0;
+        while (number < found.count && word_at(found.code, number) == found.steps[number].word) ++number;
+        if (number == found.count) return &found;
+    }
+    found.site = Sequence::none;
+    const int index = vcpu_.tlb.search(site, 0, page.pid);
+    if (index < 0) return nullptr;
+    const TlbEntry& entry = vcpu_.tlb.entry(static_cast<unsigned>(index));
+    if (entry.tid != 0 || entry.little_endian() || entry.page_shift() < Memslot::page_shift ||
+        !mmu::GuestTlb::permits(entry, false, Access::fetch))
+        return nullptr;
+    const std::uint32_t bytes = 4U * settled.span;
+    if ((site & page_mask) + bytes > page_mask + 1) return nullptr;
+    const std::uint8_t* const code = vcpu_.memory.find(entry.translate(site), bytes, false);
+    if (code == nullptr) return nullptr;
+    found.count = static_cast<std::uint8_t>(settled.span);
+    found.loops = settled.loops;
+    found.index = static_cast<std::uint8_t>(index);
+    found.entry = entry;
+    found.memory_version = vcpu_.memory.version();
+    found.code = code;
+    for (unsigned number = 0; number < found.count; ++number)
+        found.steps[number] = step_of(word_at(code, number), number, found.loops);
+    found.site = site;
+    return &found;
+}
+
+// As RunLoop::continue_sequence: on behind an emulated instruction within the same exit.
+void NativeEngine::go_on(std::uint32_t site, const Settled& settled) {
+    const Sequence* const sequence = sequence_at(site, settled);
+    if (sequence == nullptr) return;
+    isa::CpuState& state = vcpu_.state;
+    const ExitReason reason = reason_;
+    const unsigned count = sequence->count;
+    unsigned rounds = sequence->loops ? plan::sequence_rounds : 1;
+    bool in_core = false; // CR and XER are where the interpreter has them
+    const auto to_cpu = [&] {
+        if (in_core) from_core();
+        in_core = false;
+    };
+    const auto compare = [&](const Sequence::Step& step, std::uint32_t with) {
+        to_cpu();
+        const std::uint32_t flip = step.is_signed ? 0x80000000 : 0, a = state.gpr[step.ra] ^ flip, b = with ^ flip;
+        const std::uint32_t result = (a < b ? 8U : a > b ? 4U : 2U) | world_.xer >> 31;
+        const unsigned shift = 28 - 4 * Instruction{.word = step.word}.bf();
+        world_.cr = (world_.cr & ~(0xFU << shift)) | result << shift;
+    };
+    unsigned at = 1;
+    while (at < count) {
+        const Sequence::Step& step = sequence->steps[at];
+        const Instruction insn{.word = step.word};
+        if (step.kind == Kind::tlb_word) {
+            const unsigned written = state.gpr[step.ra] & (mmu::GuestTlb::entry_count - 1);
+            if (!write_tlb_word(written, insn.ws(), state.gpr[step.rt])) break;
+            ++at;
+            if (written == sequence->index) break; // what maps the code itself
+        } else if (step.kind == Kind::add) {
+            state.gpr[step.rt] = (step.ra != 0 ? state.gpr[step.ra] : 0) + step.value;
+            ++at;
+        } else if (step.kind == Kind::compare) {
+            compare(step, step.value);
+            ++at;
+        } else if (step.kind == Kind::compare_registers) {
+            compare(step, state.gpr[step.value]);
+            ++at;
+        } else if (step.kind == Kind::branch) {
+            to_cpu();
+            const bool taken = (insn.bo() & 16) != 0 || (world_.cr << insn.bi() >> 31) == (insn.bo() >> 3 & 1);
+            if (!taken) {
+                ++at;
+                continue;
+            }
+            const unsigned from = at;
+            at += static_cast<unsigned>(insn.bd() / 4); // the branch that closes a loop leads to 0
+            if (at > from) continue;
+            if (--rounds == 0) break; // at the site again
+        } else if (step.kind == Kind::nothing) {
+            ++at;
+        } else if (step.kind == Kind::privileged || step.kind == Kind::last) {
+            to_cpu();
+            state.pc = site + 4 * at;
+            if (!emulate(step.word)) break;
+            --world_.exits[static_cast<unsigned>(reason_)]; // it is the same exit
+            reason_ = reason;
+            if (step.kind == Kind::last) return;
+            ++at;
+        } else if (step.kind == Kind::plain || step.kind == Kind::other) {
+            if (!in_core && step.kind == Kind::other) {
+                to_core();
+                in_core = true;
+            }
+            state.pc = site + 4 * at;
+            vcpu_.storage.begin_instruction();
+            if (interp::execute(state, vcpu_.storage, isa::decode(step.word)).kind != isa::TrapKind::none) break;
+            const unsigned from = at;
+            at = (state.pc - site) / 4;
+            if (at <= from && --rounds == 0) break;
+        } else {
+            break;
+        }
+    }
+    to_cpu();
+    state.pc = site + 4 * at;
+    reason_ = reason;
+}
+
+} // namespace untrap::runtime::native

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "mmu/tlb_entry.h"
+#include "translator/plan/plan.h"
+
+namespace untrap::runtime::native {
+
+// A sequence of level 3, decoded once: the words behind its site, and what says that they still are the guest's code.
+struct Sequence {
+    enum class Kind : std::uint8_t {
+        stop,              // the exit ends before it
+        nothing,           // it orders what is in order in an exit anyway
+        add,               // addi, addis: rt = ra + value, or value where ra is 0
+        compare,           // cmpi, cmpli: ra with value
+        compare_registers, // cmp, cmpl: ra with the register that is value
+        branch,            // bc without CTR
+        tlb_word,          // tlbwe
+        privileged,        // what quick exits emulate
+        last,              // rfi
+        plain,             // the interpreter's, without CR or XER
+        other,             // the interpreter's
+    };
+    struct Step {
+        std::uint32_t word = 0, value = 0;
+        Kind kind = Kind::stop;
+        std::uint8_t rt = 0, ra = 0;
+        bool is_signed = false; // compare
+    };
+
+    static constexpr std::uint32_t none = 1; // no address of an instruction
+    std::uint32_t site = none;
+    std::uint8_t count = 0; // steps, the site's own included, that lie in its page
+    bool loops = false;
+    std::uint8_t index = 0; // of the guest TLB entry that maps them, which is `entry`
+    mmu::TlbEntry entry;
+    std::uint32_t memory_version = 0;
+    const std::uint8_t* code = nullptr; // of the site
+    std::array<Step, plan::sequence_window> steps{};
+};
+
+// By the low bits of the site's address.
+struct Sequences {
+    static constexpr unsigned count = 8;
+    std::array<Sequence, count> all{};
+
+    Sequence& at(std::uint32_t site) { return all[site >> 2 & (count - 1)]; }
+};
+
+} // namespace untrap::runtime::native
