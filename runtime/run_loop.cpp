@@ -330,9 +330,9 @@ const plan::Patch* RunLoop::note_trap() {
     return patch;
 }
 
-// Level 3: goes on behind an emulated instruction within the same exit, as long as pc moves forward from the site to the
-// end of its span, or goes round. Stops early where anything but plain progress would happen, a change of mode (the one at the site) included; the
-// engine then meets that instruction as always.
+// Level 3: goes on behind an emulated instruction within the same exit, as long as pc moves forward from the site to
+// the end of its span, or goes round. Stops early where anything but plain progress would happen, a change of mode (the
+// one at the site) included; the engine then meets that instruction as always.
 RunLoop::Step RunLoop::continue_sequence(std::uint32_t site, const plan::Patch& patch, std::uint32_t mode) {
     Timers& timers = vcpu_.timers;
     const std::uint32_t end = site + 4U * patch.span;
