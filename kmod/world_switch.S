@@ -33,10 +33,10 @@
 #define TLB_UW 0x10
 #define TLB_UX 0x20
 #define TLB_E 0x80
-/* mtspr PID, and bc if_set, as CR0 or another field tells "equal" */
-#define MTPID_HIGH 0x7C10
-#define MTPID_LOW 0x0BA6
-#define BEQ_HIGH 0x4182
+/* twnei of a register, with -1 */
+#define TWNEI_HIGH 0x0F00
+/* In the upper half of a load or store of a displacement: with update. */
+#define UPDATE_HIGH 0x0400
 /* A bit of CR that is free while a miss is looked at. */
 #define NOTED 26
 #define NO_PID -1		/* isa::CpuState::no_pid */

@@ -74,8 +74,12 @@ NativeEngine::ForKernel NativeEngine::access_for_kernel(std::uint32_t ea, const 
         if (made == 0 ? at != ea || shape.store != (access == Access::store) : (at ^ ea) > offset_mask) break;
         if ((at & (shape.size - 1U)) != 0) break;
         if (!mmu::GuestTlb::permits(entry, false, shape.store ? Access::store : Access::load)) break;
-        if (made == 0 && !shape.update && stopped_ == Stopped::elsewhere && access_is_hot(ea, begin))
-            return ForKernel::patch;
+        if (made == 0 && stopped_ == Stopped::elsewhere) {
+            if (shape.update) // no stub is made for it: the world switch counts on
+                access_repeats(begin, tag_of(ea));
+            else if (access_is_hot(ea, begin))
+                return ForKernel::patch;
+        }
         std::uint32_t value = 0;
         if (shape.store)
             store_big_endian(page + (at & offset_mask), shape.size, interp::stored_value(shape, insn, state));

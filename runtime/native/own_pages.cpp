@@ -78,10 +78,14 @@ void NativeEngine::leave_stub(unsigned& vector) {
     state.pc = view.pc;
     for (unsigned number = 0; number < view.count; ++number)
         state.gpr[view.gprs[number].number & 31] = view.gprs[number].value;
-    world_.cr = (world_.cr & ~view.cr_mask) | view.cr_value;
     from_stub_ = true;
     stopped_ = Stopped::elsewhere;
     ++patching_.stub_exits;
+    // A trap of the stub stands for the site's instruction.
+    if (static_cast<Interrupt>(vector) == Interrupt::program && (world_.esr & isa::esr::ptr) != 0) {
+        world_.word = patching_.arena.original(*restart, left_at, index);
+        world_.esr = isa::esr::ppr;
+    }
     if (restart->is_access() && index == restart->commit)
         leave_access(*restart, patching_.arena.original(*restart, left_at, index), vector);
 }

@@ -94,10 +94,7 @@ void NativeEngine::follow_spr(unsigned number) {
 
 // Whether something waits that the MSR to be written lets through.
 [[gnu::always_inline]] inline bool NativeEngine::interrupt_would_come(std::uint32_t new_msr) const {
-    const std::uint32_t waiting = vcpu_.state.page.pending;
-    if (waiting == 0) return false;
-    return ((waiting & isa::pending::external) != 0 && (new_msr & msr::ee) != 0) ||
-           ((waiting & ~isa::pending::external) != 0 && (new_msr & (msr::ce | msr::de)) != 0);
+    return (vcpu_.state.page.pending & new_msr & (msr::ee | msr::ce | msr::de)) != 0;
 }
 
 [[gnu::always_inline]] inline bool NativeEngine::write_msr(std::uint32_t value) {

@@ -78,7 +78,16 @@ Trap Model::step() {
     Trap trap;
     std::uint32_t word = 0;
     if (!fetch(cpu.pc, word, trap)) return trap;
-    return interp::execute(cpu, *this, isa::decode(word));
+    const std::uint32_t pc = cpu.pc;
+    trap = interp::execute(cpu, *this, isa::decode(word));
+    // A stub's trap instruction stands for the site's own.
+    unsigned index = 0;
+    if (trap.kind != TrapKind::trap_condition) return trap;
+    if (const ppc::Restart* const restart = arena.find(pc, index); restart != nullptr) {
+        trap.kind = TrapKind::privileged;
+        trap.word = arena.original(*restart, pc, index);
+    }
+    return trap;
 }
 
 std::uint32_t* Model::page_word(std::uint32_t ea, unsigned size, bool is_store, Trap& trap) {

@@ -73,7 +73,7 @@ std::vector<Event> run_patched(Model& model, Random& random, CpuState guest, Cou
         const bool in_stub = model.in_stub();
         if (random.chance(disturbance)) {
             guest = model.leave();
-            guest.page.pending = random.chance(30) ? random.between(1, 7) : 0;
+            guest.page.pending = random.chance(30) ? random.word() & (isa::msr::ee | isa::msr::ce | isa::msr::de) : 0;
             for (std::uint32_t& slot : guest.page.scratch) slot = random.word();
             model.enter(guest, live_pid());
             ++counts.interrupts;

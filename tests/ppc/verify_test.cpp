@@ -37,7 +37,7 @@ std::string misbehaves(Model& model, Random& random, const ppc::Stub& stub, std:
         model.stub_words[index] = index < stub.restart.length ? stub.words[index] : 0;
     const CpuState guest = random_guest(random, site);
     model.enter(guest, random.below(2) != 0 ? ppc::GuestPage::no_pid : random.below(4));
-    model.page.state.pending = random.below(2);
+    model.page.state.pending = random.below(2) != 0 ? random.word() : 0;
     model.cpu.pc = at;
     Registers before = dead;
     const isa::Instruction insn = isa::decode(original);
@@ -74,7 +74,7 @@ std::string misbehaves(Model& model, Random& random, const ppc::Stub& stub, std:
             committed = true;
         }
         if (trap.kind == TrapKind::none) continue;
-        if (trap.kind != TrapKind::privileged || trap.word != original) return "another trap";
+        if (trap.kind != TrapKind::trap_condition || index >= stub.restart.line) return "another trap";
         return committed ? "trap after the commit" : "";
     }
     return "endless";
@@ -117,13 +117,10 @@ TEST_CASE("the verifier accepts only stubs that behave, with any bit of them cha
                 attempt(stub, 10'000 + from * 100 + to);
             }
             // The restart entry.
-            auto* const bytes = reinterpret_cast<std::uint8_t*>(&model.restarts[0]);
-            for (unsigned position = 4; position < 11; ++position)
+            for (unsigned position = 4; position < sizeof(ppc::Restart); ++position)
                 for (unsigned value = 0; value < 256; ++value) {
-                    model.restarts[0] = good.restart;
-                    bytes[position] = static_cast<std::uint8_t>(value);
                     ppc::Stub stub = good;
-                    stub.restart = model.restarts[0];
+                    reinterpret_cast<std::uint8_t*>(&stub.restart)[position] = static_cast<std::uint8_t>(value);
                     attempt(stub, 20'000 + position * 1000 + value);
                 }
         }
@@ -200,14 +197,17 @@ TEST_CASE("the verifier says what is wrong") {
     CHECK(with(commit - 1, good.words[commit]) == Flaw::commit);
     CHECK(with(last, encode::b(4)) == Flaw::branch);
     CHECK(with(last, good.words[last] | 1) == Flaw::branch);
-    CHECK(with(last, encode::nop) == Flaw::commit); // would run on into the trap
-    CHECK(with(trap, mtmsr(3)) == Flaw::privileged);
-    CHECK(with(trap, encode::b(0U - 4 * trap)) == Flaw::branch);
-    CHECK(with(trap, match(Op::sc)) == Flaw::instruction);
-    CHECK(with(trap, 0) == Flaw::instruction);
-    CHECK(with(5, encode::bc(encode::if_clear, 2, 0)) == Flaw::endless);
-    CHECK(with(5, encode::bc(encode::if_clear, 2, 0x100)) == Flaw::branch);
-    CHECK(with(5, encode::bc(16, 2, 4)) == Flaw::branch); // bdnz
+    CHECK(with(last, encode::nop) == Flaw::branch);
+    CHECK(with(last - 1, good.words[last]) == Flaw::branch);
+    CHECK(with(trap, mtmsr(3)) == Flaw::original);
+    CHECK(with(trap, 0) == Flaw::original);
+    CHECK(with(last - 1, encode::twnei(0, 0)) == Flaw::commit);
+    CHECK(with(4, word) == Flaw::privileged);
+    CHECK(with(4, match(Op::sc)) == Flaw::instruction);
+    CHECK(with(4, encode::recording(encode::rlwinm(0, 0, 0, 0, 30))) == Flaw::instruction);
+    CHECK(with(4, encode::cmpwi(0, 0, 0)) == Flaw::instruction);
+    CHECK(with(4, encode::mtcrf(1, 0)) == Flaw::instruction);
+    CHECK(with(4, encode::bc(encode::if_clear, 2, 4)) == Flaw::instruction);
     CHECK(with(4, match(Op::mfspr) | field_spr(spr::lr)) == Flaw::instruction);
     CHECK(check(good, encode::nop) == Flaw::original);
     ppc::Stub stub = good;
@@ -216,6 +216,9 @@ TEST_CASE("the verifier says what is wrong") {
     stub = good;
     stub.restart.commit = stub.restart.line;
     CHECK(check(stub, word) == Flaw::shape);
+    stub = good;
+    stub.restart.length = stub.restart.line; // no word to tell what a trap stands for
+    CHECK(check(stub, word) == Flaw::commit);
     // What was dead when it was made must be dead.
     CHECK(check(make(word, {~0U, 0xFF}), word) == Flaw::lost_register);
     // An operand of the original is alive, whatever the caller says.

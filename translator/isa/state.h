@@ -16,7 +16,7 @@ namespace untrap::isa {
 struct StatePage {
     std::uint32_t msr = 0; // the guest's MSR, not the one it runs with
     // Not zero: an interrupt would be delivered if the guest enabled it; interrupt-enabling stubs then trap.
-    // Bits: pending::external (gated by MSR[EE]) and pending::critical (MSR[CE]), debug (MSR[DE]).
+    // Bits: of MSR, those that hold it back (namespace pending).
     std::uint32_t pending = 0;
     std::uint32_t srr0 = 0, srr1 = 0;
     std::uint32_t csrr0 = 0, csrr1 = 0;
@@ -29,9 +29,9 @@ struct StatePage {
 static_assert(sizeof(StatePage) <= 4096);
 
 namespace pending {
-inline constexpr std::uint32_t external = 1;
-inline constexpr std::uint32_t critical = 2;
-inline constexpr std::uint32_t debug = 4;
+inline constexpr std::uint32_t external = msr::ee;
+inline constexpr std::uint32_t critical = msr::ce;
+inline constexpr std::uint32_t debug = msr::de;
 } // namespace pending
 
 // FPSCR bits that generated code owes: what it has executed since fpscr was exact (translator/x64/fp_pending.h).

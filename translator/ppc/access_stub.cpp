@@ -227,7 +227,7 @@ struct Follower {
 Flaw verify_access(const std::uint32_t* words, std::uint32_t at, const Restart& restart, std::uint32_t original) {
     const Restart& r = restart;
     if (!r.is_access() || r.length != r.line + 1 || r.length > Stub::max_words || r.commit + 1 >= r.line ||
-        r.group >= window_groups || r.gpr != Restart::none || r.cr_field != Restart::none)
+        r.group >= window_groups || r.gpr != Restart::none)
         return Flaw::shape;
     for (unsigned saved = 0; saved < Restart::access_gprs; ++saved)
         if (r.access[saved] != Restart::none &&

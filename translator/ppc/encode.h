@@ -9,6 +9,8 @@ namespace untrap::ppc::encode {
 
 // Operands of conditional branches: taken if the CR bit is clear, or set.
 inline constexpr unsigned if_clear = 4, if_set = 12;
+// Operand of traps: greater or less than.
+inline constexpr unsigned trap_if_other = 24;
 // Bits of a CR field.
 inline constexpr unsigned eq = 2;
 
@@ -46,6 +48,9 @@ constexpr std::uint32_t oris(unsigned ra, unsigned rs, std::uint32_t value) {
 constexpr std::uint32_t xor_(unsigned ra, unsigned rs, unsigned rb) {
     return 31U << 26 | rs << 21 | ra << 16 | rb << 11 | 316U << 1;
 }
+constexpr std::uint32_t and_(unsigned ra, unsigned rs, unsigned rb) { return x_form(28, rs, ra, rb); }
+// A trap unless the register has this value.
+constexpr std::uint32_t twnei(unsigned ra, std::int32_t value) { return d_form(3, trap_if_other, ra, value); }
 constexpr std::uint32_t rlwinm(unsigned ra, unsigned rs, unsigned shift, unsigned mb, unsigned me) {
     return m_form(21, ra, rs, shift, mb, me);
 }

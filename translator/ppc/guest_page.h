@@ -43,7 +43,7 @@ constexpr bool usable_place(std::uint32_t ea, std::uint32_t bytes) {
 }
 
 // Slots of StatePage::scratch that stubs use.
-inline constexpr unsigned gpr_slot = 0, cr_slot = 1, access_slot = 2;
+inline constexpr unsigned gpr_slot = 0, access_slot = 2;
 constexpr std::size_t slot_field(unsigned slot) { return offsetof(isa::StatePage, scratch) + slot * 4; }
 
 // The window that a tag belongs to. There are four groups of sixteen, and a site uses the windows of one: in each they

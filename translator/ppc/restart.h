@@ -10,13 +10,14 @@
 namespace untrap::ppc {
 
 // How any word of a stub is told to the guest. A stub is a straight line that ends in a branch to site + 4, with one
-// store in it that commits; behind the line stand slow paths, all of them before the commit. Registers that it saves
-// are saved in the line before any test, and their slots keep them until the stub ends. So one number for each says
-// from where on it is to be found in its slot.
+// store in it that commits. What it has to look at before that it looks at by trap instructions (tw), which take no
+// field of CR and no branch: a trap is the site's own, to be emulated. The register that it uses it saves first, and
+// the slot keeps it until the stub ends; so one number says from where on it is to be found there. Behind the line of a
+// stub that may trap stands the site's instruction.
 //
-// The stub of an access to a process's memory (access_stub.h) is such a line without slow paths. It saves what it uses
-// with its first words, each in a slot of its own, and commits by the access itself. Behind the line stands the site's
-// instruction.
+// The stub of an access to a process's memory (access_stub.h) is such a line without tests. It saves what it uses with
+// its first words, each in a slot of its own, and commits by the access itself. Behind its line stands the site's
+// instruction, too.
 struct Restart {
     static constexpr std::uint8_t none = 0xFF;
     static constexpr unsigned access_gprs = 4;
@@ -27,8 +28,6 @@ struct Restart {
     std::uint8_t commit = 0;       // the store that commits
     std::uint8_t gpr = none;       // saved in gpr_slot
     std::uint8_t gpr_saved = none; // by this word
-    std::uint8_t cr_field = none;  // saved in cr_slot, which holds the whole CR
-    std::uint8_t cr_saved = none;  // by this word
     std::uint8_t continuation = 0; // in StubArena: granules back to the stub's first
     // Number n is saved in access_slot + n by word n. The first is none: no access.
     std::array<std::uint8_t, access_gprs> access = {none, none, none, none};
@@ -39,11 +38,11 @@ struct Restart {
         return access[number] != none && index > number;
     }
 
+    constexpr bool has_original() const { return length > line; }
     constexpr bool committed(unsigned index) const { return index > commit && index < line; }
     constexpr bool gpr_in_slot(unsigned index) const { return gpr != none && index > gpr_saved; }
-    constexpr bool cr_in_slot(unsigned index) const { return cr_field != none && index > cr_saved; }
 };
-static_assert(sizeof(Restart) == 20);
+static_assert(sizeof(Restart) == 16);
 
 // The guest's registers as they are when its CPU stands before word `index` of a stub.
 struct GuestView {
@@ -53,7 +52,6 @@ struct GuestView {
     std::uint32_t pc = 0;
     unsigned count = 0; // registers that are other than in the CPU
     std::array<Gpr, Restart::access_gprs> gprs{};
-    std::uint32_t cr_mask = 0, cr_value = 0; // CR bits to replace
 };
 
 constexpr GuestView view(const Restart& restart, unsigned index, const isa::StatePage& page) {
@@ -63,10 +61,6 @@ constexpr GuestView view(const Restart& restart, unsigned index, const isa::Stat
     for (unsigned number = 0; number < Restart::access_gprs; ++number)
         if (restart.is_access() && restart.access_gpr_in_slot(number, index))
             found.gprs[found.count++] = {restart.access[number], page.scratch[access_slot + number]};
-    if (restart.cr_in_slot(index)) {
-        found.cr_mask = 0xF0000000U >> 4 * restart.cr_field;
-        found.cr_value = page.scratch[cr_slot] & found.cr_mask;
-    }
     return found;
 }
 
@@ -76,8 +70,6 @@ inline void restore(isa::CpuState& state, const Restart& restart, unsigned index
     state.pc = found.pc;
     for (unsigned number = 0; number < found.count; ++number)
         state.gpr[found.gprs[number].number & 31] = found.gprs[number].value;
-    if (restart.cr_in_slot(index) && restart.cr_field < state.crf.size())
-        state.crf[restart.cr_field] = isa::cr::encodings[found.cr_value >> (28 - 4 * restart.cr_field) & 15];
 }
 
 } // namespace untrap::ppc

@@ -44,20 +44,18 @@ constexpr bool can_commit(const Step& step) {
     return false;
 }
 
-// Tests, of which one at most looks further when it is not clear at once, and a commit.
+// Tests and a commit.
 bool is_stub_program(const plan::Patch& patch, unsigned count) {
     if (count == 0) return false;
-    unsigned second_looks = patch.steps[count - 1].kind == StepKind::switch_pid ? 1 : 0;
     for (unsigned index = 0; index + 1 < count; ++index) {
         const Step& step = patch.steps[index];
         const bool any = step.kind == StepKind::trap_if_pending && step.gpr == plan::any_gpr;
         if (!is_test(step.kind) || step.value == 0 || step.value == all_bits || (step.gpr >= 32 && !any)) return false;
-        if (step.kind == StepKind::trap_if_pending && !any) ++second_looks;
     }
-    return second_looks <= 1 && can_commit(patch.steps[count - 1]);
+    return can_commit(patch.steps[count - 1]);
 }
 
-// Writes one stub. `scratch_` is the only GPR it changes, `field_` the only CR field.
+// Writes one stub. `scratch_` is the only register it changes.
 class Writer {
   public:
     Writer(const plan::Patch& patch, unsigned steps, Registers dead, Stub& stub)
@@ -69,21 +67,20 @@ class Writer {
         Restart& restart = stub_.restart;
         restart = {};
         restart.site = site;
-        save();
+        if (save_gpr_) {
+            restart.gpr = static_cast<std::uint8_t>(scratch_);
+            restart.gpr_saved = static_cast<std::uint8_t>(count_);
+            store(scratch_, slot_field(gpr_slot));
+        }
         for (unsigned index = 0; index < steps_; ++index) {
             step(patch_.steps[index]);
             if (count_ >= Stub::max_words) return too_long();
         }
         if (save_gpr_) load(slot_field(gpr_slot));
         put(encode::b(site + 4 - (at + 4 * count_)));
-        if (count_ > Stub::max_words) return too_long();
         restart.line = static_cast<std::uint8_t>(count_);
-        if (second_look_) finish_second_look();
-        if (tests_) {
-            for (unsigned index = 0; index < restart.line; ++index)
-                if (to_trap_[index]) stub_.words[index] |= 4 * (count_ - index) & 0xFFFC;
-            put(original);
-        }
+        if (tests_) put(original);
+        if (count_ > Stub::max_words) return too_long();
         restart.length = static_cast<std::uint8_t>(count_);
         return restart;
     }
@@ -106,53 +103,23 @@ class Writer {
         save_gpr_ = needs_gpr_ && usable == 0;
         // Any other will do, but for the stack pointer: who looks on from outside expects a stack there.
         scratch_ = static_cast<unsigned>(__builtin_ctz(usable != 0 ? usable : ~operands & ~stack_pointer));
-        if (!tests_) return;
-        // CR0 makes for the shortest tests.
-        save_cr_ = dead.cr == 0;
-        field_ = save_cr_ || (dead.cr & 1) != 0 ? 0 : static_cast<unsigned>(__builtin_ctz(unsigned{dead.cr}));
     }
 
     void put(std::uint32_t word) {
         if (count_ < Stub::max_words) stub_.words[count_] = word;
         ++count_;
-        recorded_ = false;
     }
     void load(std::size_t field) { put(encode::lwz(scratch_, 0, displacement_of(field))); }
     void store(unsigned gpr, std::size_t field) { put(encode::stw(gpr, 0, displacement_of(field))); }
 
-    void save() {
-        Restart& restart = stub_.restart;
-        if (save_gpr_) {
-            restart.gpr = static_cast<std::uint8_t>(scratch_);
-            restart.gpr_saved = static_cast<std::uint8_t>(count_);
-            store(scratch_, slot_field(gpr_slot));
-        }
-        if (tests_ && save_cr_) {
-            put(encode::mfcr(scratch_));
-            restart.cr_field = static_cast<std::uint8_t>(field_);
-            restart.cr_saved = static_cast<std::uint8_t>(count_);
-            store(scratch_, slot_field(cr_slot));
-        }
-    }
-    // Before the commit, while the scratch register is free.
-    void restore_cr() {
-        if (!tests_ || !save_cr_) return;
-        load(slot_field(cr_slot));
-        put(encode::mtcrf(encode::field_mask(field_), scratch_));
-    }
-
-    // scratch = from & mask, recorded in CR0 if that is the field at hand: a rotate for each run of zeros.
-    void keep(unsigned from, std::uint32_t mask, bool record = false) {
+    // scratch = from & mask: a rotate for each run of zeros.
+    void keep(unsigned from, std::uint32_t mask) {
         for (unsigned bit = 0; bit < 32; ++bit) {
             if (has(mask, bit) || !has(mask, (bit + 31) % 32)) continue;
             unsigned last = bit;
             while (!has(mask, (last + 1) % 32)) last = (last + 1) % 32;
             put(encode::rlwinm(scratch_, from, 0, (last + 1) % 32, (bit + 31) % 32));
             from = scratch_;
-        }
-        if (record && field_ == 0 && count_ <= Stub::max_words) {
-            stub_.words[count_ - 1] = encode::recording(stub_.words[count_ - 1]);
-            recorded_ = true;
         }
     }
     // scratch = (scratch & ~mask) | (from & mask)
@@ -166,77 +133,41 @@ class Writer {
     }
     static bool has(std::uint32_t mask, unsigned bit) { return (mask & isa::ppc_bit(bit)) != 0; }
 
-    // Compares scratch with value in the field at hand.
-    void compare(std::int32_t value = 0) {
-        if (!recorded_) put(encode::cmpwi(field_, scratch_, value));
-    }
-    unsigned equal() const { return 4 * field_ + encode::eq; }
-    void trap_unless_equal() {
-        if (count_ < Stub::max_words) to_trap_[count_] = true;
-        put(encode::bc(encode::if_clear, equal(), 0));
-    }
-    // Goes to a second look, which comes back here or traps.
-    void look_again_unless_equal(const Step& step) {
-        second_look_ = &step;
-        leaves_at_ = count_;
-        put(encode::bc(encode::if_clear, equal(), 0));
-        back_ = count_;
-    }
-    void finish_second_look() {
-        stub_.words[leaves_at_] |= 4 * (count_ - leaves_at_) & 0xFFFC;
-        const Step& step = *second_look_;
-        if (step.kind == StepKind::switch_pid) {
-            put(encode::xor_(scratch_, scratch_, step.gpr));
-            keep(scratch_, step.value, true);
-        } else {
-            keep(step.gpr, step.value, true);
-        }
-        compare();
-        put(encode::bc(encode::if_set, equal(), 4 * (back_ - count_)));
-    }
+    void trap_unless(std::int32_t value) { put(encode::twnei(scratch_, value)); }
 
     void step(const Step& step) {
         switch (step.kind) {
         case StepKind::trap_if_msr_changes:
             load(offsetof(StatePage, msr));
             put(encode::xor_(scratch_, scratch_, step.gpr));
-            keep(scratch_, step.value, true);
-            compare();
-            trap_unless_equal();
+            keep(scratch_, step.value);
+            trap_unless(0);
             break;
         case StepKind::trap_if_pending:
+            // What holds an interrupt back is an MSR bit here and there. One that the instruction does not write may be
+            // among them: then it traps, and is emulated, for nothing.
             load(offsetof(StatePage, pending));
-            compare();
-            if (step.gpr == plan::any_gpr)
-                trap_unless_equal();
-            else
-                look_again_unless_equal(step);
+            if (step.gpr != plan::any_gpr) put(encode::and_(scratch_, scratch_, step.gpr));
+            trap_unless(0);
             break;
         case StepKind::set_msr_bits:
-            restore_cr();
             load(offsetof(StatePage, msr));
             if ((step.value & 0xFFFF) != 0) put(encode::ori(scratch_, scratch_, step.value & 0xFFFF));
             if (step.value >> 16 != 0) put(encode::oris(scratch_, scratch_, step.value >> 16));
             commit(scratch_, offsetof(StatePage, msr));
             break;
         case StepKind::clear_msr_bits:
-            restore_cr();
             load(offsetof(StatePage, msr));
             keep(scratch_, ~step.value);
             commit(scratch_, offsetof(StatePage, msr));
             break;
         case StepKind::copy_msr_bits:
-            restore_cr();
             load(offsetof(StatePage, msr));
             insert(step.gpr, step.value);
             commit(scratch_, offsetof(StatePage, msr));
             break;
-        case StepKind::store_field:
-            restore_cr();
-            commit(step.gpr, step.field);
-            break;
+        case StepKind::store_field: commit(step.gpr, step.field); break;
         case StepKind::store_field_masked:
-            restore_cr();
             if (step.value == all_bits) {
                 commit(step.gpr, step.field);
                 break;
@@ -245,11 +176,9 @@ class Writer {
             commit(scratch_, step.field);
             break;
         case StepKind::switch_pid:
-            // A CPU that runs with another PID's mappings has to be told.
+            // A CPU that runs with a process's mappings has to be told.
             load(offsetof(GuestPage, live_pid));
-            compare(static_cast<std::int32_t>(GuestPage::no_pid));
-            look_again_unless_equal(step);
-            restore_cr();
+            trap_unless(static_cast<std::int32_t>(GuestPage::no_pid));
             keep(step.gpr, step.value);
             commit(scratch_, offsetof(StatePage, pid));
             break;
@@ -266,13 +195,8 @@ class Writer {
     const plan::Patch& patch_;
     unsigned steps_;
     Stub& stub_;
-    unsigned scratch_ = 0, field_ = 0;
-    bool tests_ = false, needs_gpr_ = false, save_gpr_ = false, save_cr_ = false;
-    bool recorded_ = false; // the last word also compared
-    unsigned count_ = 0;
-    std::array<bool, Stub::max_words> to_trap_{};
-    const Step* second_look_ = nullptr;
-    unsigned leaves_at_ = 0, back_ = 0;
+    unsigned scratch_ = 0, count_ = 0;
+    bool tests_ = false, needs_gpr_ = false, save_gpr_ = false;
 };
 
 } // namespace

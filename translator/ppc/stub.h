@@ -10,9 +10,9 @@
 
 // What a patched site becomes on a 440: one word in place of the original, or a branch to a stub.
 //
-// Nothing here traps that would not have trapped without the patch: a stub's only privileged instruction is the site's
-// own, so code between lwarx and stwcx. is left no more often than before. (Stores of the same processor to other
-// addresses, such as a stub's, keep a reservation.)
+// Nothing here traps that would not have trapped without the patch: a stub's traps stand for the site's own, so code
+// between lwarx and stwcx. is left no more often than before. (Stores of the same processor to other addresses, such as
+// a stub's, keep a reservation.)
 namespace untrap::ppc {
 
 enum class Shape : std::uint8_t {
@@ -41,8 +41,8 @@ enum class Emitted : std::uint8_t {
     out_of_reach, // site and stub are more than 32 MB apart, or one of them lies in the guest's page
 };
 
-// Writes the stub for the privileged instruction `original` at `site`, to stand at address `at`. It saves one GPR and
-// one CR field at most, none that is dead (dead_after(), or nothing to have registers exact at any moment).
+// Writes the stub for the privileged instruction `original` at `site`, to stand at address `at`. It saves one GPR at
+// most, none if there is a dead one (dead_after(), or nothing to have registers exact at any moment).
 Emitted emit_stub(const plan::Patch& patch, std::uint32_t original, std::uint32_t site, std::uint32_t at,
                   Registers dead, Stub& stub);
 

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "translator/isa/table.h"
+#include "translator/ppc/encode.h"
 
 namespace untrap::ppc {
 
@@ -12,24 +13,9 @@ using isa::Op;
 
 namespace {
 
-// What a register or slot holds: the guest's GPR of this number, its CR, or anything else.
+// What a register or slot holds: the guest's GPR of this number, or anything else.
 using Content = std::uint8_t;
-constexpr Content whole_cr = 32, other = 33;
-
-// A point on a path.
-struct Point {
-    unsigned index = 0;
-    bool committed = false;
-    std::array<Content, 32> gpr{};
-    std::array<Content, 8> slot{};
-    std::uint32_t gpr_own = 0xFFFFFFFF; // registers that hold what is theirs
-    std::uint8_t cr_own = 0xFF;         // fields that are the guest's
-
-    void set(unsigned number, Content content) {
-        gpr[number] = content;
-        gpr_own = content == number ? gpr_own | 1U << number : gpr_own & ~(1U << number);
-    }
-};
+constexpr Content other = 32;
 
 class Verifier {
   public:
@@ -41,63 +27,37 @@ class Verifier {
         if (!shape_fits()) return Flaw::shape;
         const Instruction original = isa::decode(original_);
         if (!original.privileged()) return Flaw::original;
+        if (restart_.has_original() && words_[restart_.line] != original_) return Flaw::original;
         named_ = named_by(original);
-        Point start;
-        for (unsigned number = 0; number < 32; ++number) start.gpr[number] = static_cast<Content>(number);
-        start.slot.fill(other);
-        later(start);
-        // A stub branches in a handful of places, each time to one of two.
-        for (unsigned paths = 0; waiting_ != 0; ++paths) {
-            if (paths == 64) return Flaw::endless;
-            if (const Flaw flaw = follow(points_[--waiting_]); flaw != Flaw::none) return flaw;
+        for (unsigned number = 0; number < 32; ++number) gpr_[number] = static_cast<Content>(number);
+        slot_.fill(other);
+        for (index_ = 0; index_ < restart_.line; ++index_) {
+            if (committed_ != restart_.committed(index_)) return Flaw::commit;
+            if (!registers_known()) return Flaw::lost_register;
+            const Instruction insn = isa::decode(words_[index_]);
+            const bool last = index_ + 1U == restart_.line;
+            if (last != (insn.op == Op::b)) return Flaw::branch;
+            if (const Flaw flaw = last ? leave(insn) : step(insn); flaw != Flaw::none) return flaw;
         }
-        return commits_ ? Flaw::none : Flaw::commit;
+        return Flaw::none;
     }
 
   private:
     bool shape_fits() const {
         const Restart& r = restart_;
-        if (r.length == 0 || r.length > 64 || r.line == 0 || r.line > r.length || r.commit >= r.line) return false;
-        if (r.gpr != Restart::none && (r.gpr >= 32 || r.gpr_saved >= r.commit)) return false;
-        return r.cr_field == Restart::none || (r.cr_field < 8 && r.cr_saved < r.commit);
-    }
-
-    void later(const Point& point) {
-        if (waiting_ < points_.size())
-            points_[waiting_++] = point;
-        else
-            overflow_ = true;
-    }
-
-    Flaw follow(Point point) {
-        for (unsigned steps = 0; steps <= restart_.length + 8U; ++steps) {
-            if (point.index >= restart_.length) return Flaw::branch; // runs off the end
-            if (point.committed != restart_.committed(point.index)) return Flaw::commit;
-            if (!registers_known(point)) return Flaw::lost_register;
-            bool ends = false;
-            if (const Flaw flaw = step(point, ends); flaw != Flaw::none) return flaw;
-            if (overflow_) return Flaw::endless;
-            if (ends) return Flaw::none;
-        }
-        return Flaw::endless;
+        if (r.length == 0 || r.length > 64 || r.line == 0 || r.length < r.line || r.length > r.line + 1) return false;
+        if (r.commit >= r.line || r.is_access()) return false;
+        return r.gpr == Restart::none || (r.gpr < 32 && r.gpr_saved < r.commit);
     }
 
     // Whether the guest's registers can be told here.
-    bool registers_known(const Point& point) const {
-        Registers dead = dead_;
-        if (!point.committed) dead.gpr &= ~named_;
-        std::uint32_t gpr_known = point.gpr_own;
-        if (restart_.gpr < 32 && restart_.gpr_in_slot(point.index)) {
+    bool registers_known() const {
+        std::uint32_t known = own_ | (committed_ ? dead_.gpr : dead_.gpr & ~named_);
+        if (restart_.gpr < 32 && restart_.gpr_in_slot(index_)) {
             const std::uint32_t bit = 1U << restart_.gpr;
-            gpr_known = point.slot[gpr_slot] == restart_.gpr ? gpr_known | bit : gpr_known & ~bit;
+            known = slot_[gpr_slot] == restart_.gpr ? known | bit : known & ~bit;
         }
-        if ((gpr_known | dead.gpr) != 0xFFFFFFFF) return false;
-        unsigned cr_known = point.cr_own;
-        if (restart_.cr_field < 8 && restart_.cr_in_slot(point.index)) {
-            const unsigned bit = 1U << restart_.cr_field;
-            cr_known = point.slot[cr_slot] == whole_cr ? cr_known | bit : cr_known & ~bit;
-        }
-        return ((cr_known | dead.cr) & 0xFF) == 0xFF;
+        return known == 0xFFFFFFFF;
     }
 
     // Every GPR that it names, read or not.
@@ -112,58 +72,39 @@ class Verifier {
         }
     }
 
-    // At the end nothing may be left in slots alone.
-    bool registers_in_place(const Point& point) const {
-        return (point.gpr_own | dead_.gpr) == 0xFFFFFFFF && (point.cr_own | dead_.cr) == 0xFF;
+    void set(unsigned number, Content content) {
+        gpr_[number] = content;
+        own_ = content == number ? own_ | 1U << number : own_ & ~(1U << number);
     }
 
-    Flaw step(Point& point, bool& ends) {
-        const std::uint32_t word = words_[point.index];
-        const Instruction insn = isa::decode(word);
-        if (insn.op != Op::illegal && insn.privileged()) {
-            ends = true;
-            return word == original_ && !point.committed ? Flaw::none : Flaw::privileged;
-        }
+    // CR is the guest's all the time: nothing here writes to it.
+    Flaw step(Instruction insn) {
+        if (insn.op != Op::illegal && insn.privileged()) return Flaw::privileged;
         switch (insn.op) {
-        case Op::b: ends = true; return leave(point, insn);
-        case Op::bc: return branch(point, insn);
         case Op::lwz:
         case Op::stw: {
-            std::uint32_t field = 0;
-            if (!page_field(insn, field)) return Flaw::storage;
-            const Flaw flaw = insn.op == Op::lwz ? load(point, insn.rt(), field) : store(point, insn.rs(), field);
-            if (flaw != Flaw::none) return flaw;
-            break;
+            const auto field = static_cast<std::uint32_t>(insn.si() - guest_page_displacement);
+            if (insn.ra() != 0 || field % 4 != 0 || field >= sizeof(GuestPage)) return Flaw::storage;
+            if (insn.op == Op::stw) return store(insn.rs(), field);
+            unsigned slot = 0;
+            set(insn.rt(), is_slot(field, slot) ? slot_[slot] : other);
+            return Flaw::none;
         }
-        case Op::mfcr: point.set(insn.rt(), point.cr_own == 0xFF ? whole_cr : other); break;
-        case Op::mtcrf:
-            for (unsigned field = 0; field < 8; ++field)
-                if ((insn.fxm() >> (7 - field) & 1) != 0) set_field(point, field, point.gpr[insn.rs()] == whole_cr);
-            break;
-        case Op::cmpi: set_field(point, insn.bf(), false); break;
+        // A trap stands for the site's, which has not been executed.
+        case Op::twi: return committed_ || !restart_.has_original() ? Flaw::commit : Flaw::none;
         case Op::ori:
         case Op::oris:
         case Op::xor_:
+        case Op::and_:
         case Op::rlwinm:
         case Op::rlwimi:
-            if (word != 0x60000000) point.set(insn.ra(), other);
-            if (insn.records()) set_field(point, 0, false);
-            break;
+            if (insn.records()) return Flaw::instruction;
+            if (insn.word != encode::nop) set(insn.ra(), other);
+            return Flaw::none;
         default: return Flaw::instruction;
         }
-        ++point.index;
-        return Flaw::none;
     }
 
-    static void set_field(Point& point, unsigned field, bool own) {
-        const unsigned bit = 1U << field;
-        point.cr_own = static_cast<std::uint8_t>(own ? point.cr_own | bit : point.cr_own & ~bit);
-    }
-
-    static bool page_field(Instruction insn, std::uint32_t& field) {
-        field = static_cast<std::uint32_t>(insn.si() - guest_page_displacement);
-        return insn.ra() == 0 && field % 4 == 0 && field < sizeof(GuestPage);
-    }
     // The scratch slot that a field is.
     static bool is_slot(std::uint32_t field, unsigned& slot) {
         const auto first = static_cast<std::uint32_t>(slot_field(0));
@@ -171,40 +112,24 @@ class Verifier {
         return field >= first && slot < 8;
     }
 
-    static Flaw load(Point& point, unsigned gpr, std::uint32_t field) {
-        unsigned slot = 0;
-        point.set(gpr, is_slot(field, slot) ? point.slot[slot] : other);
-        return Flaw::none;
-    }
-    Flaw store(Point& point, unsigned gpr, std::uint32_t field) {
+    Flaw store(unsigned gpr, std::uint32_t field) {
         unsigned slot = 0;
         if (is_slot(field, slot)) {
-            point.slot[slot] = point.gpr[gpr];
+            slot_[slot] = gpr_[gpr];
             return Flaw::none;
         }
         if (!may_commit(field)) return Flaw::storage;
-        if (point.committed || point.index != restart_.commit) return Flaw::commit;
-        point.committed = commits_ = true;
+        if (committed_ || index_ != restart_.commit) return Flaw::commit;
+        committed_ = true;
         return Flaw::none;
     }
 
-    Flaw leave(const Point& point, Instruction insn) const {
-        const std::uint32_t target = at_ + 4 * point.index + static_cast<std::uint32_t>(insn.li());
+    // At the end nothing may be left in slots alone.
+    Flaw leave(Instruction insn) const {
+        const std::uint32_t target = at_ + 4 * index_ + static_cast<std::uint32_t>(insn.li());
         if (insn.aa() || insn.lk() || target != restart_.site + 4) return Flaw::branch;
-        if (!point.committed) return Flaw::commit;
-        return registers_in_place(point) ? Flaw::none : Flaw::lost_register;
-    }
-
-    Flaw branch(Point& point, Instruction insn) {
-        // Taken if a CR bit is set, or clear, with any hint; CTR stays out of it.
-        if ((insn.bo() & 0x14) != 4 || insn.aa() || insn.lk()) return Flaw::branch;
-        const auto target = static_cast<std::int32_t>(point.index) + insn.bd() / 4;
-        if (target < 0 || target >= restart_.length) return Flaw::branch;
-        Point taken = point;
-        taken.index = static_cast<unsigned>(target);
-        later(taken);
-        ++point.index;
-        return Flaw::none;
+        if (!committed_) return Flaw::commit;
+        return (own_ | dead_.gpr) == 0xFFFFFFFF ? Flaw::none : Flaw::lost_register;
     }
 
     const std::uint32_t* words_;
@@ -213,10 +138,11 @@ class Verifier {
     std::uint32_t original_;
     std::uint32_t named_ = 0; // GPRs of the original instruction
     Registers dead_;
-    std::array<Point, 8> points_{};
-    unsigned waiting_ = 0;
-    bool overflow_ = false;
-    bool commits_ = false;
+    unsigned index_ = 0;
+    bool committed_ = false;
+    std::array<Content, 32> gpr_{};
+    std::array<Content, 8> slot_{};
+    std::uint32_t own_ = 0xFFFFFFFF; // registers that hold what is theirs
 };
 
 } // namespace
@@ -230,13 +156,12 @@ const char* name(Flaw flaw) {
     switch (flaw) {
     case Flaw::none: return "none";
     case Flaw::shape: return "its restart entry is inconsistent";
-    case Flaw::original: return "the site is no privileged instruction";
+    case Flaw::original: return "the site is no privileged instruction, or not the one behind the line";
     case Flaw::instruction: return "an instruction that stubs do not use";
-    case Flaw::privileged: return "a privileged instruction that is not the site's, or after the commit";
+    case Flaw::privileged: return "a privileged instruction";
     case Flaw::storage: return "an access outside of what stubs may access";
     case Flaw::commit: return "not one commit where the restart entry says";
     case Flaw::branch: return "a branch to somewhere else";
-    case Flaw::endless: return "it might not end";
     case Flaw::lost_register: return "a register of the guest is lost";
     }
     return "?";
