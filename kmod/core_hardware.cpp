@@ -44,6 +44,15 @@ void invalidate_tlb(unsigned index) {
     asm volatile("tlbwe %0,%1,0\n\tisync" : : "r"(0), "r"(index) : "memory");
 }
 
+bool invalidate_tlb_if(unsigned index, std::uint32_t word0, unsigned pid) {
+    std::uint32_t found, control;
+    asm volatile("tlbre %0,%2,0\n\tmfspr %1,%3" : "=&r"(found), "=r"(control) : "r"(index), "i"(sprn_mmucr) : "memory");
+    if ((found & mmu::TlbEntry::word0_mask) != word0 || (control & 0xFF) != pid) return false;
+    // MMUCR's TID is of no account in an entry that is not valid.
+    asm volatile("tlbwe %0,%1,0" : : "r"(0), "r"(index) : "memory");
+    return true;
+}
+
 void invalidate_instruction_cache() { asm volatile("sync; iccci 0,0; isync" : : : "memory"); }
 
 // The instruction cache is tagged with the guest's addresses: icbi would need them and the PID.

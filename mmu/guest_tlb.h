@@ -58,6 +58,21 @@ class GuestTlb {
         small_changed(index);
         version_ += 3;
     }
+    // The tlbwe of a word 0 without the valid bit, in line: what a kernel that empties its TLB does all the time.
+    static constexpr bool is_void(std::uint32_t word0) { return (word0 & TlbEntry::valid_bit) == 0; }
+    [[gnu::always_inline]] void invalidate(unsigned index, std::uint32_t word0, std::uint32_t tid) {
+        Slot& slot = slots_[index];
+        slot.entry.word0 = word0 & TlbEntry::word0_mask;
+        slot.entry.tid = static_cast<std::uint8_t>(tid);
+        ++version_;
+        if (slot.set == set_of_nothing) return;
+        const std::uint32_t others = ~(0x80000000 >> (index & 31));
+        sets_[slot.set][index / 32] &= others;
+        in_segment_[slot.segment][index / 32] &= others;
+        slot.set = set_of_nothing;
+        slot.segment = no_segment;
+        slot.page_shift = 0;
+    }
     // Whether an entry of 1 KB was there since the last clear(): several of them may share what is one page to others.
     bool had_tiny() const { return had_tiny_; }
     // tlbre: reads word ws; word 0 also gives the TID, for MMUCR[STID].

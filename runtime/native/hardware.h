@@ -13,6 +13,8 @@ void write_tlb(unsigned index, std::uint32_t word0, std::uint32_t word1, std::ui
 // Words 0 and the TID of an entry.
 std::uint32_t read_tlb(unsigned index, unsigned& pid);
 void invalidate_tlb(unsigned index);
+// Invalidates an entry if it is what these are of. Whether it was.
+bool invalidate_tlb_if(unsigned index, std::uint32_t word0, unsigned pid);
 // The 440's instruction cache is tagged with effective address, address space and PID: it must be emptied when a
 // shadow PID gets a new meaning (iccci).
 void invalidate_instruction_cache();

@@ -87,7 +87,7 @@ void NativeEngine::guard_code(std::uint32_t ea) {
         if (block == nullptr) return;
         hardware::publish_code(block->copy, block->bytes());
         const std::uint32_t saved = hardware::irq_save();
-        contexts_.drop_real(block->original_real, block->bytes());
+        drop_real(block->original_real, block->bytes());
         drop_windows();
         hardware::irq_restore(saved);
     } else if (const unsigned page = block->page_of(real); block->use[page] == Use::own) {
@@ -164,6 +164,7 @@ void NativeEngine::drop_handler(unsigned which) {
 void NativeEngine::drop_handlers() {
     for (unsigned which = 0; which < MissHandlers::count; ++which) drop_handler(which);
     drop_windows();
+    retained_.clear();
     contexts_.watch_nothing();
 }
 
@@ -212,6 +213,7 @@ bool NativeEngine::handler_left() {
 void NativeEngine::write_noted_words(unsigned index, std::uint32_t flags) {
     const ppc::TlbWrites& writes = world_.handler_tlb;
     if (contexts_.uses_guest_entry(index) || contexts_.watches(index)) tlb_entry_changed(index, vcpu_.tlb.entry(index));
+    if ((flags & 1) != 0) retained_.entry_made(writes.words[0]);
     for (unsigned word = 0; word < 3; ++word)
         if ((flags >> word & 1) != 0) vcpu_.tlb.write_word(index, word, writes.words[word], writes.mmucr);
 }

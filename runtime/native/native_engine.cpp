@@ -42,6 +42,7 @@ NativeEngine::NativeEngine(Vcpu& vcpu, World& world, ShadowTlb& tlb, NativeHost&
     world_.contexts = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&contexts_));
     world_.context_sets = contexts_.sets_address();
     world_.of_process = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&contexts_.of_process));
+    world_.retained = retained_.address();
     world_.long_runs = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(long_runs_.data()));
 }
 
@@ -264,6 +265,7 @@ void NativeEngine::tlb_entry_changed(unsigned index, const mmu::TlbEntry& before
         host_.trace_tlb(index, {before.word0, before.word1, before.word2}, before.tid, false);
     contexts_.drop_guest_entry(index);
     if (contexts_.watches(index)) drop_handlers();
+    retained_.clear(); // whatever it has become
     hardware::irq_restore(saved);
     if (takes_our_place(vcpu_.tlb.entry(index))) back_out_all();
 }
@@ -271,6 +273,7 @@ void NativeEngine::tlb_entry_changed(unsigned index, const mmu::TlbEntry& before
 void NativeEngine::dirty_log_taken() {
     const std::uint32_t saved = hardware::irq_save();
     drop_windows();
+    retained_.clear();
     contexts_.clear();
     hardware::irq_restore(saved);
 }
@@ -280,6 +283,7 @@ void NativeEngine::flush() {
     settled_ = {};
     const std::uint32_t saved = hardware::irq_save();
     drop_handlers();
+    retained_.clear();
     contexts_.clear();
     hardware::irq_restore(saved);
     interpreter_.flush();

@@ -11,6 +11,7 @@
 #include "runtime/native/miss_handlers.h"
 #include "runtime/native/native_host.h"
 #include "runtime/native/patching.h"
+#include "runtime/native/retained_mappings.h"
 #include "runtime/native/sequences.h"
 #include "runtime/native/shadow_tlb.h"
 #include "runtime/native/world.h"
@@ -102,6 +103,7 @@ class NativeEngine final : public Engine {
     bool program_interrupt();
     bool emulate_quickly(std::uint32_t word);
     bool emulate(std::uint32_t word);
+    bool emulate_tlbwe(isa::Instruction insn);
     bool write_spr(unsigned number, std::uint32_t value);
     void follow_spr(unsigned number);
     bool write_msr(std::uint32_t value);
@@ -134,6 +136,10 @@ class NativeEngine final : public Engine {
     bool window_fault(std::uint32_t ea, mmu::Access access);
     Opened open_window(std::uint32_t ea, const mmu::TlbEntry& entry, unsigned guest_index);
     void close_window(unsigned number);
+    void drop_real(std::uint64_t real, std::uint64_t bytes) {
+        retained_.clear();
+        contexts_.drop_real(real, bytes);
+    }
     bool window_is_used(unsigned number) const {
         const UserWindow& window = user_windows_[number];
         return window.tag != no_window && contexts_.maps_at(window.slot, window_ea(number));
@@ -329,20 +335,25 @@ class NativeEngine final : public Engine {
     InterpreterEngine interpreter_;
     MissHandlers handlers_;
     Sequences sequences_;
+    RetainedMappings retained_;
 };
 
 // A word of a guest TLB entry is written by the guest. Written over an entry that was never used, it costs no more than
 // the write. False, with nothing done: the patches are in the way.
 [[gnu::always_inline]] inline bool NativeEngine::write_tlb_word(unsigned index, unsigned ws, std::uint32_t value) {
-    if (ws == 0 && (value & mmu::TlbEntry::valid_bit) != 0 && patched() && takes_our_place({.word0 = value}))
-        return false;
+    if (ws == 0 && !mmu::GuestTlb::is_void(value) && patched() && takes_our_place({.word0 = value})) return false;
     if (world_.links[index] != ShadowContexts::no_link) {
         if (contexts_.watches(index) || traces_ != 0)
             tlb_entry_changed(index, vcpu_.tlb.entry(index));
         else
             contexts_.drop_guest_entry(index);
     }
-    vcpu_.tlb.write_word(index, ws, value, vcpu_.state.page.mmucr);
+    if (ws == 0 && mmu::GuestTlb::is_void(value)) {
+        vcpu_.tlb.invalidate(index, value, vcpu_.state.page.mmucr & 0xFF);
+    } else {
+        if (ws == 0) retained_.entry_made(value);
+        vcpu_.tlb.write_word(index, ws, value, vcpu_.state.page.mmucr);
+    }
     return true;
 }
 

@@ -31,8 +31,8 @@ constexpr unsigned own_shift = 16;
 void NativeEngine::drop_piece(const CodeCopies::Block& block, unsigned page) {
     const unsigned shift = CodeCopies::piece_of(block, page);
     const std::uint32_t bytes = 1U << shift, offset = (page << CodeCopies::page_shift) & (0U - bytes);
-    contexts_.drop_real(block.copy_real + offset, bytes);
-    contexts_.drop_real(block.original_real + offset, bytes);
+    drop_real(block.copy_real + offset, bytes);
+    drop_real(block.original_real + offset, bytes);
 }
 
 void NativeEngine::change_use(CodeCopies::Block& block, unsigned page, Use use) {

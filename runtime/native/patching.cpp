@@ -129,7 +129,7 @@ NativeEngine::Installed NativeEngine::install(std::uint64_t real, std::uint32_t 
         return Installed::never;
     }
     if (fresh) {
-        contexts_.drop_real(block->original_real, block->bytes());
+        drop_real(block->original_real, block->bytes());
         drop_windows();
     }
     const unsigned page = block->page_of(real);
@@ -158,8 +158,8 @@ void NativeEngine::release_block(CodeCopies::Block& block) {
     // What lies near it was mapped in smaller pieces than it will be now.
     constexpr std::uint64_t reach = std::uint64_t{1} << 28;
     const std::uint32_t saved = hardware::irq_save();
-    contexts_.drop_real(block.copy_real, block.bytes());
-    contexts_.drop_real(block.original_real & ~(reach - 1), reach);
+    drop_real(block.copy_real, block.bytes());
+    drop_real(block.original_real & ~(reach - 1), reach);
     hardware::irq_restore(saved);
     patching_.copies.release(host_, block);
 }

@@ -154,7 +154,7 @@ bool NativeEngine::return_from_interrupt() {
         count(ExitReason::emul_mtmsr);
         break;
     case extended(isa::Op::tlbwe):
-        if (!write_tlb_word(state.gpr[insn.ra()] & 63, insn.ws(), rt)) return false;
+        if (!emulate_tlbwe(insn)) return false;
         count(ExitReason::emul_tlbwe);
         break;
     case extended(isa::Op::tlbsx): // Rc is no part of this number
@@ -165,6 +165,12 @@ bool NativeEngine::return_from_interrupt() {
     }
     next();
     return true;
+}
+
+// By itself: the registers that it needs are not to be saved for all the others.
+[[gnu::noinline]] bool NativeEngine::emulate_tlbwe(isa::Instruction insn) {
+    const isa::CpuState& state = vcpu_.state;
+    return write_tlb_word(state.gpr[insn.ra()] & 63, insn.ws(), state.gpr[insn.rs()]);
 }
 
 // As Emulator::tlb_search, with CR as the CPU has it.
@@ -355,10 +361,15 @@ bool NativeEngine::map(std::uint32_t ea, unsigned guest_index, Access access) {
         handlers_.block(entry.word1).tag != (entry.word1 & MissHandlers::tag_mask))
         open_block(entry.word1);
     const bool fetch = access == Access::fetch;
+    const bool kernel = (context.msr & (msr::is | msr::pr)) == 0 && one_kernel();
+    // Own pages that are executed may be copied again: choose_memory() counts.
+    if (kernel && (fetch ? view.copied : slot->dirty == nullptr) && entry.page_shift() > Memslot::page_shift &&
+        contexts_.watches(guest_index))
+        retained_.keep(ea, fetch, mapping);
     const unsigned used = contexts_.insert(mapping, fetch ? ShadowTlb::slot_count : world_.executed_slot);
     if (fetch) world_.executed_slot = used;
     // The kernel uses memory of a process: a PID that is written has to find it out of the way.
-    if (entry.tid != 0 && one_kernel() && (context.msr & (msr::is | msr::pr)) == 0) {
+    if (entry.tid != 0 && kernel) {
         contexts_.of_process.add(used);
         world_.process_pid = vcpu_.state.live_pid = context.pid;
     }

@@ -36,13 +36,8 @@ unsigned ShadowTlb::insert(ShadowContexts& owner, const Mapping& mapping, unsign
 void ShadowTlb::drop(ShadowContexts& owner, unsigned slot) {
     Entry& entry = entries_[slot];
     if (entry.owner != &owner) return;
-    unsigned pid = 0;
-    const std::uint32_t word0 = hardware::read_tlb(slot, pid);
     // Otherwise the host has taken the slot, and keeps it.
-    if (word0 == entry.mapping.word0 && pid == entry.mapping.pid) {
-        hardware::invalidate_tlb(slot);
-        free_.add(slot);
-    }
+    if (hardware::invalidate_tlb_if(slot, entry.mapping.word0, entry.mapping.pid)) free_.add(slot);
     forget(slot);
     ++dropped;
 }
@@ -100,12 +95,7 @@ void ShadowContexts::drop_process() {
 // drop_slots(), for what the links say is the entry's only mapping: one of the guest's own entries.
 void ShadowContexts::drop_only(unsigned index, unsigned slot) {
     ShadowTlb::Entry& entry = tlb_.entries_[slot];
-    unsigned pid = 0;
-    const std::uint32_t word0 = hardware::read_tlb(slot, pid);
-    if (word0 == entry.mapping.word0 && pid == entry.mapping.pid) {
-        hardware::invalidate_tlb(slot);
-        tlb_.free_.add(slot);
-    }
+    if (hardware::invalidate_tlb_if(slot, entry.mapping.word0, entry.mapping.pid)) tlb_.free_.add(slot);
     entry.owner = nullptr;
     slots_[index] = {};
     links_[index] = no_link;

@@ -67,7 +67,8 @@ struct World {
     // By the low bits of a site's address and of the PID: the page with the PID of its last single access, and in
     // between how often in a row it was that one.
     std::array<std::uint32_t, 512> repeats{};
-    std::uint32_t unused[398] = {};
+    std::uint32_t retained = 0; // address of RetainedMappings' entries
+    std::uint32_t unused[397] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -125,6 +126,7 @@ UNTRAP_AT(access_site, WORLD_ACCESS_SITE);
 UNTRAP_AT(access_word, WORLD_ACCESS_WORD);
 UNTRAP_AT(access_stub, WORLD_ACCESS_STUB);
 UNTRAP_AT(repeats, WORLD_REPEATS);
+UNTRAP_AT(retained, WORLD_RETAINED);
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
 

@@ -62,6 +62,13 @@
 #define WORLD_ACCESS_STUB 452
 /* Pages of single accesses; in between how often in a row it was that one. */
 #define WORLD_REPEATS 456
+/* Of RetainedMappings: the address of the entries, their number and log2 of their bytes, and what tags have besides
+ * pages. */
+#define WORLD_RETAINED 2504
+#define RETAINED_COUNT 256
+#define RETAINED_SHIFT 5
+#define RETAINED_FETCH 1
+#define RETAINED_VALID 2
 #define REPEATS_FIELD 0xF00
 #define REPEATS_ONE 0x100
 /* log2 of the bytes around WORLD_ARENA that are stubs and windows. */

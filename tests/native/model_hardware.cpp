@@ -17,6 +17,12 @@ void write_tlb(unsigned index, std::uint32_t word0, std::uint32_t word1, std::ui
 }
 std::uint32_t read_tlb(unsigned index, unsigned& pid) { return cpu().read_tlb(index, pid); }
 void invalidate_tlb(unsigned index) { cpu().invalidate_tlb(index); }
+bool invalidate_tlb_if(unsigned index, std::uint32_t word0, unsigned pid) {
+    unsigned has = 0;
+    if (cpu().read_tlb(index, has) != word0 || has != pid) return false;
+    cpu().invalidate_tlb(index);
+    return true;
+}
 void publish_code(const void*, std::uint32_t) { cpu().invalidate_instruction_cache(); }
 void invalidate_instruction_cache() { cpu().invalidate_instruction_cache(); }
 std::uint64_t timebase() { return cpu().timebase(); }
