@@ -28,7 +28,7 @@ std::uint32_t address_of(const void* object) {
 
 } // namespace
 
-ppc::HandlerPlace NativeEngine::handler_place() const {
+ppc::HandlerPlace NativeEngine::handler_place(unsigned which) const {
     const auto base = reinterpret_cast<std::uintptr_t>(&world_);
     const auto at = [&](const void* object) {
         return static_cast<std::int16_t>(reinterpret_cast<std::uintptr_t>(object) - base);
@@ -43,6 +43,7 @@ ppc::HandlerPlace NativeEngine::handler_place() const {
     place.page = at(&vcpu_.state.page);
     place.tlb = at(&world_.handler_tlb);
     place.missed = at(&world_.handler_window);
+    place.fixed = at(world_.handler_fixed[which]);
     return place;
 }
 
@@ -56,7 +57,10 @@ void NativeEngine::consider_handlers() {
         MissHandlers::Program& program = handlers_.programs[which];
         const std::uint32_t entry =
             vcpu_.state.ivpr | vcpu_.state.ivor[static_cast<unsigned>(MissHandlers::interrupt(which))];
-        if (program.entry == entry) continue;
+        if (program.entry == entry) {
+            if (world_.handler_code[which] == 0) start_handler(which);
+            continue;
+        }
         drop_handler(which);
         const auto reason = which == 0 ? ExitReason::dtlb_real : ExitReason::itlb_real;
         const std::uint64_t misses =
@@ -132,7 +136,7 @@ bool NativeEngine::compile_handler(unsigned which, std::uint32_t entry) {
     const std::uint32_t saved = hardware::irq_save();
     unsigned index = 0;
     const unsigned count = read_handler(entry, index, program.real);
-    ppc::HandlerPlace place = handler_place();
+    ppc::HandlerPlace place = handler_place(which);
     place.code = address_of(program.words.data());
     ppc::CompiledHandler result;
     bool good = count != 0 && ppc::compile_handler(handlers_.guest_code.data(), count, entry, place, handlers_.work,
@@ -144,13 +148,31 @@ bool NativeEngine::compile_handler(unsigned which, std::uint32_t entry) {
         hardware::publish_code(program.words.data(), 4 * result.length);
         program.bytes = 4 * result.reach;
         program.entry = entry;
+        program.fixed = result.fixed;
+        for (unsigned number = 0; number < result.fixed; ++number) program.addresses[number] = result.addresses[number];
         contexts_.watch(index);
-        world_.handler_code[which] = address_of(program.words.data());
         ++handlers_.compiled;
+        start_handler(which);
     }
     hardware::irq_restore(saved);
     if (flaw != ppc::HandlerFlaw::none) host_.warn(ppc::name(flaw), entry, 0);
     return good && flaw == ppc::HandlerFlaw::none;
+}
+
+// The code runs from now on, if the host has its addresses.
+void NativeEngine::start_handler(unsigned which) {
+    MissHandlers::Program& program = handlers_.programs[which];
+    const std::uint32_t saved = hardware::irq_save();
+    bool complete = true;
+    for (unsigned number = 0; number < program.fixed && complete; ++number) {
+        const ppc::FixedAddress& address = program.addresses[number];
+        std::uint32_t host = 0;
+        complete =
+            window_entry(address.ea, ppc::store_shift, address.store ? Access::store : Access::load, host) != nullptr;
+        world_.handler_fixed[which][number] = host | (address.ea & ((1U << ppc::store_shift) - 1));
+    }
+    if (complete) world_.handler_code[which] = address_of(program.words.data());
+    hardware::irq_restore(saved);
 }
 
 void NativeEngine::drop_handler(unsigned which) {
@@ -173,6 +195,9 @@ void NativeEngine::drop_windows() {
     for (ppc::Window& window : handlers_.windows.loads) window = {};
     for (ppc::Window& window : handlers_.windows.stores) window = {};
     for (MissHandlers::Block& block : handlers_.blocks) block = {};
+    // They go on when their addresses have been looked up anew.
+    for (unsigned which = 0; which < MissHandlers::count; ++which)
+        if (handlers_.programs[which].fixed != 0) world_.handler_code[which] = 0;
 }
 
 // A page of guest memory is used in another way from now on.

@@ -225,8 +225,9 @@ class NativeEngine final : public Engine {
     void go_on(std::uint32_t site, const Settled& settled);
 
     // miss_handlers.cpp
-    ppc::HandlerPlace handler_place() const;
-    bool handlers_in_use() const { return (world_.handler_code[0] | world_.handler_code[1]) != 0; }
+    ppc::HandlerPlace handler_place(unsigned which) const;
+    void start_handler(unsigned which);
+    bool handlers_in_use() const { return handlers_.programs[0].entry != 1 || handlers_.programs[1].entry != 1; }
     void consider_handlers();
     void guard_code(std::uint32_t ea);
     unsigned read_handler(std::uint32_t entry, unsigned& index, std::uint64_t& real);

@@ -67,8 +67,9 @@ struct World {
     // By the low bits of a site's address and of the PID: the page with the PID of its last single access, and in
     // between how often in a row it was that one.
     std::array<std::uint32_t, 512> repeats{};
-    std::uint32_t retained = 0; // address of RetainedMappings' entries
-    std::uint32_t unused[397] = {};
+    std::uint32_t retained = 0;                              // address of RetainedMappings' entries
+    std::uint32_t handler_fixed[2][ppc::handler_fixed] = {}; // the host's addresses of what the code of handlers needs
+    std::uint32_t unused[389] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))

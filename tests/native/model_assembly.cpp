@@ -55,8 +55,10 @@ class HandlerStorage final : public interp::Storage {
         const isa::CpuState& state = machine_.state();
         const World& world = machine_.world();
         const bool there = within(&world.cr, 4) || within(&world.handler_tlb, sizeof world.handler_tlb) ||
-                           within(&world.handler_window, 4) || within(state.gpr.data(), sizeof state.gpr) ||
-                           within(&state.lr, 4) || within(&state.page, sizeof state.page) ||
+                           within(&world.handler_window, 4) ||
+                           (!is_store && within(world.handler_fixed, sizeof world.handler_fixed)) ||
+                           within(state.gpr.data(), sizeof state.gpr) || within(&state.lr, 4) ||
+                           within(&state.page, sizeof state.page) ||
                            (!is_store && within(&machine_.native().handlers().windows, sizeof(ppc::Windows)));
         if (size != 4 || ea % 4 != 0 || !there) cpu_.violation("a compiled handler touches what it must not");
         return const_cast<std::uint32_t*>(table_at<std::uint32_t>(ea));
@@ -160,7 +162,6 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
     world.handler_missed = missed;
     page.srr0 = state.pc;
     page.srr1 = page.msr;
-    page.msr &= runtime::native::word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW);
     state.reserve_valid = 0;
 
     HandlerStorage storage(*this, machine, world.handler_code[which]);
@@ -196,6 +197,7 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
         }
         if (cpu.pc == handler_leave_ea) {
             take_registers();
+            page.msr &= runtime::native::word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW);
             state.pc = cpu.gpr[3];
             world.handler_flags = cpu.gpr[5];
             ++handlers_left;

@@ -7,6 +7,7 @@
 #include "runtime/byte_order.h"
 #include "runtime/emulate.h"
 #include "translator/interp/interpreter.h"
+#include "translator/ppc/handler_code.h"
 
 namespace untrap::tests::ppc440 {
 
@@ -27,6 +28,7 @@ ppc::HandlerPlace HandlerModel::place() const {
     place.page = offsetof(Record, page);
     place.tlb = offsetof(Record, tlb);
     place.missed = offsetof(Record, missed);
+    place.fixed = offsetof(Record, fixed);
     return place;
 }
 
@@ -51,7 +53,7 @@ void HandlerModel::start(Random& random, const std::vector<std::uint32_t>& handl
     guest = random_guest(random, entry);
     for (std::uint32_t& gpr : guest.gpr)
         if (random.chance(60)) gpr = guest_ea + data_real + 8 * random.between(0x100, 0x300);
-    guest.page.msr &= ~(isa::msr::fp | isa::msr::fe0 | isa::msr::fe1);
+    guest.page.msr &= ppc::handler_code::interrupted_msr;
     vcpu.state = guest;
 
     *windows = {};
@@ -68,6 +70,9 @@ bool HandlerModel::compile(unsigned count) {
     INFO(ppc::name(flaw));
     REQUIRE(flaw == ppc::HandlerFlaw::none);
     REQUIRE(compiled.reach <= count);
+    // A host that has nothing at a fixed address does not run it.
+    for (unsigned number = 0; number < compiled.fixed; ++number)
+        if (compiled.addresses[number].ea - guest_ea - data_real >= data_bytes) return false;
     return true;
 }
 
@@ -75,6 +80,9 @@ HandlerModel::Result HandlerModel::run(Random& random, bool decline) {
     cpu = guest;
     record = {};
     record.page = guest.page;
+    record.page.msr |= random.word() & ~ppc::handler_code::interrupted_msr; // of before the interrupt
+    for (unsigned number = 0; number < compiled.fixed; ++number)
+        record.fixed[number] = compiled.addresses[number].ea - guest_ea + memory_ea;
     record.cr = guest.cr();
     record.lr = guest.lr;
     for (unsigned number = 3; number < 8; ++number) {
@@ -125,6 +133,7 @@ CpuState HandlerModel::leave(const Result& result) {
     state.lr = record.lr;
     for (unsigned number = 4; number < 8; ++number) CHECK(cpu.page.sprg[number] == record.page.sprg[number]);
     state.page = record.page;
+    state.page.msr &= ppc::handler_code::interrupted_msr;
     state.pc = result.pc;
     return state;
 }

@@ -29,6 +29,7 @@ class HandlerModel final : public interp::Storage {
         std::uint32_t reserved[4] = {};
         std::uint32_t cr = 0, lr = 0, missed = 0;
         ppc::TlbWrites tlb;
+        std::uint32_t fixed[ppc::handler_fixed] = {};
         std::uint32_t gpr[32] = {};
         isa::StatePage page;
     };

@@ -86,7 +86,8 @@ class Compiler {
             }
         }
         finish();
-        result = {length_, guest_, reach_, other_context_};
+        result = {length_, guest_, reach_, other_context_, fixed_count_, {}};
+        for (unsigned index = 0; index < fixed_count_; ++index) result.addresses[index] = fixed_[index];
         return !failed_;
     }
 
@@ -103,6 +104,7 @@ class Compiler {
         for (auto& points : work_.index)
             for (std::uint8_t& point : points) point = HandlerWork::unreached;
         work_.index[0][0] = HandlerWork::no_number;
+        work_.dirty[0][0] = false;
         for (unsigned mask = 0; mask < HandlerWork::mask_count; ++mask) {
             for (unsigned at = 0; at < count_; ++at) {
                 if (!reached(mask, at)) continue;
@@ -110,6 +112,9 @@ class Compiler {
                 if (reach_ <= at) reach_ = at + 1;
                 const Instruction insn = isa::decode(window_[at]);
                 const Kind kind = kind_of(insn, mask);
+                const bool pair = is_pair(at);
+                if (pair) reach_ = reach_ < at + 2 ? at + 2 : reach_;
+                if (pair && ++guest_ > handler_max_guest) return false;
                 named = static_cast<std::uint8_t>(named | fields_of(insn, kind));
                 returns = returns || kind == Kind::rfi;
                 other_context_ =
@@ -117,10 +122,11 @@ class Compiler {
                 std::uint8_t index = work_.index[mask][at];
                 if (kind == Kind::tlbwe)
                     index = static_cast<std::uint8_t>(insn.ra());
-                else if (index != HandlerWork::no_number && (written_gprs(insn, kind) >> index & 1) != 0)
+                else if (index != HandlerWork::no_number && (gprs_written_at(at) >> index & 1) != 0)
                     index = HandlerWork::no_number;
-                if (kind == Kind::branch || kind == Kind::jump) flow(at, target(at, insn), mask, index);
-                if (goes_on(kind)) flow(at, at + 1, mask_after(insn, kind, mask), index);
+                const bool dirty = dirty_after(insn, kind, work_.dirty[mask][at]);
+                if (kind == Kind::branch || kind == Kind::jump) flow(at, target(at, insn), mask, index, dirty);
+                if (goes_on(kind)) flow(at, at + (pair ? 2 : 1), mask_after(insn, kind, mask), index, dirty);
             }
         }
         for (unsigned field = 0; field < 8; ++field)
@@ -131,6 +137,59 @@ class Compiler {
     static bool goes_on(Kind kind) { return kind != Kind::leave && kind != Kind::jump && kind != Kind::rfi; }
     static unsigned mask_after(Instruction insn, Kind kind, unsigned mask) {
         return kind == Kind::tlbwe ? mask | 1U << insn.ws() : mask;
+    }
+
+    // Checks of addresses use the spare CR field. The whole of CR written at once makes it the guest's again.
+    static bool dirty_after(Instruction insn, Kind kind, bool dirty) {
+        if (kind == Kind::mtcrf) return insn.fxm() != 0xFF;
+        return dirty || kind == Kind::load || kind == Kind::store;
+    }
+
+    // Two words, one behind the other, loaded by two instructions: a page-table entry.
+    bool is_pair(unsigned at) const {
+        if (at + 1 >= count_) return false;
+        const Instruction first = isa::decode(window_[at]), second = isa::decode(window_[at + 1]);
+        return first.op == Op::lwz && second.op == Op::lwz && first.ra() != 0 && first.ra() == second.ra() &&
+               second.si() == first.si() + 4 && first.rt() != first.ra() && !in_record(first.rt()) &&
+               !in_record(second.rt());
+    }
+
+    // By the instruction there, and the other of a pair.
+    std::uint32_t gprs_written_at(unsigned at) const {
+        const Instruction insn = isa::decode(window_[at]);
+        const std::uint32_t written = written_gprs(insn, kind_of(insn, 0));
+        return is_pair(at) ? written | 1U << isa::decode(window_[at + 1]).rt() : written;
+    }
+    bool reached(unsigned at) const {
+        for (unsigned mask = 0; mask < HandlerWork::mask_count; ++mask)
+            if (reached(mask, at)) return true;
+        return false;
+    }
+
+    // Whether the address of the load or store at at_ is a constant: its base comes from a lis, on all ways.
+    bool constant_address(Instruction insn, std::uint32_t& ea) const {
+        if (insn.info().form == Form::x_mem || insn.ra() == 0) return false;
+        unsigned from = at_;
+        for (;;) {
+            if (from-- == 0) return false;
+            if (reached(from) && (gprs_written_at(from) >> insn.ra() & 1) != 0) break;
+        }
+        const Instruction lis = isa::decode(window_[from]);
+        if (lis.op != Op::addis || lis.ra() != 0 || lis.rt() != insn.ra()) return false;
+        for (unsigned before = 0; before < from; ++before) {
+            const Instruction branch = isa::decode(window_[before]);
+            if (!reached(before) || (branch.op != Op::b && branch.op != Op::bc)) continue;
+            if (const unsigned to = target(before, branch); to > from && to <= at_) return false;
+        }
+        ea = (static_cast<std::uint32_t>(lis.si()) << 16) + static_cast<std::uint32_t>(insn.si());
+        return true;
+    }
+    // Its number among those of the code, handler_fixed if there are too many.
+    unsigned fixed_number(std::uint32_t ea, bool store) {
+        unsigned number = 0;
+        while (number < fixed_count_ && (fixed_[number].ea != ea || fixed_[number].store != store)) ++number;
+        if (number == fixed_count_ && number < handler_fixed) fixed_[fixed_count_++] = {ea, store};
+        return number;
     }
 
     static std::uint32_t written_gprs(Instruction insn, Kind kind) {
@@ -151,9 +210,10 @@ class Compiler {
 
     bool inside(unsigned from, unsigned to) const { return to > from && to < count_; }
 
-    void flow(unsigned from, unsigned to, unsigned mask, std::uint8_t index) {
+    void flow(unsigned from, unsigned to, unsigned mask, std::uint8_t index, bool dirty) {
         if (!inside(from, to)) return;
         std::uint8_t& known = work_.index[mask][to];
+        work_.dirty[mask][to] = dirty || (known != HandlerWork::unreached && work_.dirty[mask][to]);
         known = known == HandlerWork::unreached || known == index ? index : HandlerWork::no_number;
     }
 
@@ -268,22 +328,19 @@ class Compiler {
         case Kind::branch: branch(insn); break;
         case Kind::mfcr: move_from_cr(insn.rt()); break;
         case Kind::mtcrf: move_to_cr(insn); break;
-        case Kind::mfmsr:
-            load_record(result(insn.rt(), scratch_a), page_at(offsetof(StatePage, msr)));
-            written(insn.rt(), scratch_a);
-            break;
+        case Kind::mfmsr: move_from_msr(insn.rt()); break;
         case Kind::mfspr: move_from_spr(insn); break;
         case Kind::mtspr: move_to_spr(insn); break;
         case Kind::tlbwe: write_tlb(insn); break;
         case Kind::drop: break;
         case Kind::rfi:
-            restore_field();
+            if (work_.dirty[mask_][at_]) restore_field();
             put(encode::addi(5, 0, static_cast<std::int32_t>(flags())));
             to_finish();
             leave(pc(), flags());
             break;
         }
-        if (goes_on(kind)) go_on(at_ + 1, mask_after(insn, kind, mask_));
+        if (goes_on(kind)) go_on(at_ + (is_pair(at_) ? 2 : 1), mask_after(insn, kind, mask_));
     }
 
     // The code goes on for another word of the guest's: that one's is next, or a branch leads there.
@@ -340,7 +397,13 @@ class Compiler {
 
     // A load or store that is done if a window has the address; see verify_handler for the shape.
     void access(Instruction insn) {
-        const Access what = access_of(insn.op);
+        Access what = access_of(insn.op);
+        const bool pair = is_pair(at_);
+        std::uint32_t ea = 0;
+        if (!pair && constant_address(insn, ea) && (ea & ((1U << what.size_shift) - 1)) == 0)
+            if (const unsigned number = fixed_number(ea, what.store); number < handler_fixed)
+                return fixed_access(insn, what, number);
+        if (pair) what.size_shift = pair_shift;
         if (insn.info().form == Form::x_mem) {
             const unsigned b = read(insn.rb(), scratch_b);
             put(insn.ra() == 0 ? encode::ori(address, b, 0) : encode::add(address, read(insn.ra(), scratch_c), b));
@@ -354,18 +417,45 @@ class Compiler {
         const unsigned data = what.store ? read(insn.rs(), scratch_c) : result(insn.rt(), scratch_c);
         put(what.indexed | data << 21 | address << 16 | scratch_b << 11);
         if (!what.store) written(insn.rt(), scratch_c);
+        if (!pair) return;
+        put(encode::addi(address, address, 4));
+        put(what.indexed | isa::decode(window_[at_ + 1]).rt() << 21 | address << 16 | scratch_b << 11);
+    }
+    void fixed_access(Instruction insn, const Access& what, unsigned number) {
+        load_record(scratch_b, place_.fixed + 4 * static_cast<std::int32_t>(number));
+        const unsigned data = what.store ? read(insn.rs(), scratch_c) : result(insn.rt(), scratch_c);
+        put(what.indexed | data << 21 | scratch_b << 11);
+        if (!what.store) written(insn.rt(), scratch_c);
     }
 
-    // All fields but one are in CR.
+    // What an interrupt leaves of it.
+    void move_from_msr(unsigned rt) {
+        const unsigned to = result(rt, scratch_a);
+        load_record(address, page_at(offsetof(StatePage, msr)));
+        bool first = true;
+        for (unsigned bit = 0; bit < 32; ++bit) {
+            if ((interrupted_msr & isa::ppc_bit(bit)) == 0) continue;
+            put(first ? encode::rlwinm(to, address, 0, bit, bit) : encode::rlwimi(to, address, 0, bit, bit));
+            first = false;
+        }
+        written(rt, scratch_a);
+    }
+
+    // All fields but one are in CR, and perhaps that one.
     void move_from_cr(unsigned rt) {
         const unsigned to = result(rt, scratch_a);
         put(encode::mfcr(to));
+        if (!work_.dirty[mask_][at_]) return written(rt, scratch_a);
         load_record(address, place_.cr);
         put(encode::rlwimi(to, address, 0, 4 * field_, 4 * field_ + 3));
         written(rt, scratch_a);
     }
     void move_to_cr(Instruction insn) {
         const unsigned from = read(insn.rs(), scratch_a), own = encode::field_mask(field_);
+        if (insn.fxm() == 0xFF) {
+            put(encode::mtcrf(0xFF, from));
+            return store_record(from, place_.cr);
+        }
         if ((insn.fxm() & own) != 0) {
             load_record(address, place_.cr);
             put(encode::rlwimi(address, from, 0, 4 * field_, 4 * field_ + 3));
@@ -436,6 +526,8 @@ class Compiler {
     unsigned field_ = 8;
     bool failed_ = false, other_context_ = false;
     unsigned stub_count_ = 0, leave_count_ = 0, fixup_count_ = 0;
+    unsigned fixed_count_ = 0;
+    FixedAddress fixed_[handler_fixed] = {};
 };
 
 } // namespace

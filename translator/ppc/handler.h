@@ -12,8 +12,9 @@ namespace untrap::ppc {
 // and the code ends at one of two exits.
 //
 // While it runs: r4 is the base of the host's record of the guest; the guest's r3-r7 and LR are in the record, its
-// other registers and CR in place, but for one CR field that no instruction of the handler names, whose contents are in
-// the record's copy of CR. Privileged registers are in the record's state page.
+// other registers and CR in place, but for one CR field that no instruction of the handler names: the record has a copy
+// of CR in which that one is right. Privileged registers are in the record's state page, but for MSR, which there still
+// is what the interrupt found: whoever leaves clears what an interrupt clears.
 //
 // tlbwe is noted, not done: of one entry, each word at most. The exits do it, since nobody can look meanwhile.
 
@@ -50,6 +51,15 @@ struct HandlerPlace {
     // In the record, bytes from its base: the guest's GPRs, LR and CR words, isa::StatePage, TlbWrites, and where to
     // put the address that no window was found for.
     std::int16_t gpr = 0, lr = 0, cr = 0, page = 0, tlb = 0, missed = 0;
+    std::int16_t fixed = 0; // handler_fixed words: what the host has in place of FixedAddress
+};
+
+// Addresses of the guest that the code needs whatever it does, since they are constants in it. The host has to have an
+// address for each before the code runs.
+inline constexpr unsigned handler_fixed = 4;
+struct FixedAddress {
+    std::uint32_t ea = 0;
+    bool store = false;
 };
 
 namespace handler_exit {
@@ -67,6 +77,8 @@ struct CompiledHandler {
     unsigned guest = 0;         // instructions of the guest
     unsigned reach = 0;         // words of the guest's code, from the entry on, that it was made from
     bool other_context = false; // it may return to another PID or MSR than it was entered from
+    unsigned fixed = 0;
+    FixedAddress addresses[handler_fixed] = {};
 };
 // Room for the compiler to work in, since a kernel's stack has little.
 struct HandlerWork {
@@ -76,6 +88,7 @@ struct HandlerWork {
     static constexpr unsigned mask_count = 8;
     std::uint8_t index[mask_count][handler_window];
     std::uint16_t labels[mask_count][handler_window];
+    bool dirty[mask_count][handler_window]; // whether the spare CR field may hold something else than the guest's
     struct Stub {
         std::uint16_t from;  // the bc that leads here
         std::int16_t target; // word of the guest's code, from the entry on

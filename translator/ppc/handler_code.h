@@ -120,6 +120,11 @@ constexpr Access access_of(isa::Op op) {
     }
 }
 
+// log2 of the bytes of a pair, two words that are loaded after one check.
+inline constexpr unsigned pair_shift = 3;
+// MSR bits that an interrupt of the TLB's leaves.
+inline constexpr std::uint32_t interrupted_msr = isa::msr::ce | isa::msr::me | isa::msr::de;
+
 // The check before an access to the EA in r5. Equal in the CR field: r6 is what to add to it.
 struct CheckedAccess {
     static constexpr unsigned length = 6;

@@ -47,6 +47,7 @@ class Verifier {
     unsigned unit(unsigned at, bool& goes_on) {
         goes_on = true;
         if (const unsigned taken = checked_access(at)) return taken;
+        if (const unsigned taken = fixed_access(at)) return taken;
         const Instruction insn = isa::decode(words_[at]);
         switch (insn.op) {
         case Op::b:
@@ -96,6 +97,44 @@ class Verifier {
             const unsigned data = word >> 21 & 31;
             if ((word & ~(31U << 21)) == (access.indexed | 5U << 16 | 6U << 11) && data != record) return last + 1 - at;
         }
+        return pair(at, compare.bf());
+    }
+
+    // The check of eight bytes, a branch away, two loads.
+    unsigned pair(unsigned at, unsigned field) const {
+        constexpr unsigned length = CheckedAccess::length + 4;
+        if (length_ - at < length) return 0;
+        const std::uint32_t load = isa::match_of(Op::lwzx) | 5U << 16 | 6U << 11;
+        const CheckedAccess expected({load, pair_shift, false}, place_, field);
+        for (unsigned word = 0; word < CheckedAccess::length; ++word)
+            if (words_[at + word] != expected.before[word]) return 0;
+        const Instruction away = isa::decode(words_[at + 6]);
+        if (away.op != Op::bc || away.aa() || away.lk() || away.bo() != encode::if_clear ||
+            away.bi() != 4 * field + encode::eq || !leads_forward(at + 6, away))
+            return 0;
+        const auto loads = [&](std::uint32_t word) { // to a register that the other does not need
+            const unsigned data = word >> 21 & 31;
+            return (word & ~(31U << 21)) == load && data != record && data != 5 && data != 6;
+        };
+        return loads(words_[at + 7]) && words_[at + 8] == encode::addi(5, 5, 4) && loads(words_[at + 9]) ? length : 0;
+    }
+
+    // The host's address of a fixed one fetched, perhaps the value to be stored, the access.
+    unsigned fixed_access(unsigned at) const {
+        const Instruction fetch = isa::decode(words_[at]);
+        if (fetch.op != Op::lwz || fetch.ra() != record || fetch.rt() != 6 ||
+            !within(fetch.si(), place_.fixed, 4 * handler_fixed))
+            return 0;
+        unsigned last = at + 1;
+        if (last < length_) {
+            const Instruction value = isa::decode(words_[last]);
+            if (value.op == Op::lwz && value.rt() == 7 && may_load(value)) ++last;
+        }
+        if (last >= length_) return 0;
+        const std::uint32_t word = words_[last];
+        const unsigned data = word >> 21 & 31;
+        for (const Op op : {Op::lbzx, Op::lhzx, Op::lhax, Op::lwzx, Op::stbx, Op::sthx, Op::stwx})
+            if ((word & ~(31U << 21)) == (isa::match_of(op) | 6U << 11) && data != record) return last + 1 - at;
         return 0;
     }
 
