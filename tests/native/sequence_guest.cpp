@@ -34,8 +34,8 @@ void SequenceGuest::start() {
 }
 
 void SequenceGuest::map(unsigned index, std::uint32_t ea, std::uint64_t real, unsigned size_code,
-                        std::uint32_t attributes, unsigned tid) {
-    guest.both([&](Machine& machine) { machine.map(index, ea, real, size_code, attributes, tid); });
+                        std::uint32_t attributes, unsigned tid, unsigned space) {
+    guest.both([&](Machine& machine) { machine.map(index, ea, real, size_code, attributes, tid, space); });
 }
 
 std::uint64_t SequenceGuest::run(const std::string& context, std::uint32_t pc, const Registers& registers,

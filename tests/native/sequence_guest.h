@@ -47,11 +47,11 @@ class SequenceGuest {
     // The levels that the native guest has.
     SequenceGuest(Random& random, unsigned levels, unsigned pinned_from = 62);
 
-    // Anew, with empty memory behind it that was given by now.
+    // Resets both; handlers are in the memory that they have now.
     void start();
     void put(std::uint32_t address, const std::vector<std::uint32_t>& words) { guest.put_code(address, words); }
     void map(unsigned index, std::uint32_t ea, std::uint64_t real, unsigned size_code, std::uint32_t attributes,
-             unsigned tid = 0);
+             unsigned tid = 0, unsigned space = 0);
     void unmap(unsigned index) {
         guest.both([&](Machine& machine) { machine.vcpu().set_tlb_entry(index, {}); });
     }

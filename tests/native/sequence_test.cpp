@@ -141,13 +141,22 @@ TEST_CASE("a sequence is that of the page that is mapped there now", "[sequence]
 
 TEST_CASE("a sequence is that of the process whose page it is", "[sequence]") {
     Random random = seeded_random(79);
-    constexpr std::uint32_t ea = 0x50000000;
+    constexpr std::uint32_t ea = 0x50000000, spaces = 0x51000000;
     for (const unsigned levels : {SequenceGuest::traps, SequenceGuest::sequences, all_levels}) {
         SequenceGuest guest(random, levels);
         for (unsigned pid = 1; pid <= 3; ++pid) {
             guest.put(0x8000 + 0x1000 * pid,
                       {mtspr(sprg1, 3), addi(3, 3, pid), tlbsx_rc(5, 0, 4), mtspr(sprg2, 3), done});
             guest.map(pid, ea, 0x8000 + 0x1000 * pid, 1, 0x3F, pid);
+        }
+        // And that of an address space.
+        guest.put(0xC000, {mtspr(sprg1, 3), addi(3, 3, 9), tlbsx_rc(5, 0, 4), mtspr(sprg2, 3), done});
+        guest.put(0xD000, {mtspr(sprg1, 3), addi(3, 3, 7), tlbsx_rc(5, 0, 4), mtspr(sprg2, 3), done});
+        guest.map(4, spaces, 0xC000, 1, 0x3F, 0, 0);
+        guest.map(5, spaces, 0xD000, 1, 0x3F, 0, 1);
+        for (unsigned round = 0; round < 12; ++round) {
+            const bool other = round % 4 >= 2;
+            guest.run(name("space", other), spaces, {}, msr::me | (other ? msr::is | msr::ds : 0));
         }
         for (unsigned round = 0; round < 40; ++round) {
             const unsigned pid = random.between(1, 3);
