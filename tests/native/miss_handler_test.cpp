@@ -175,6 +175,20 @@ TEST_CASE("what maps the guest's tables may change", "[handler]") {
     misses.expect_one_exit_a_miss();
 }
 
+TEST_CASE("a handler reads its tables no more than what maps them allows", "[handler]") {
+    constexpr unsigned denied = Comparison::dcr_handler + static_cast<unsigned>(isa::Interrupt::data_storage);
+    Misses misses;
+    misses.warm_up();
+    // Supervisor loads, which only its own tables are read by: taken away, given back.
+    for (const bool allowed : {false, true, false}) {
+        misses.put(0x2000, {li(7, Comparison::boot_entry), li(6, allowed ? 0x3F : 0x3E), tlbwe(6, 7, 2),
+                            mtdcr(Comparison::dcr_done, 0)});
+        for (unsigned again = 0; again < 2; ++again) misses.run(0x2000);
+        for (unsigned round = 0; round < 4; ++round)
+            misses.run(origin, pages, allowed ? unsigned{Comparison::dcr_done} : denied);
+    }
+}
+
 TEST_CASE("stores of compiled handlers are in the dirty log", "[handler]") {
     Misses misses;
     misses.warm_up();

@@ -44,6 +44,14 @@ struct Model {
         return entry.word0 == wanted.word0 && entry.word1 == wanted.word1 && entry.word2 == wanted.word2 &&
                entry.tid == wanted.pid;
     }
+    template <typename Condition>
+    void erase_if(Condition&& condition) {
+        std::erase_if(expected, [&](const auto& entry) {
+            if (!condition(entry)) return false;
+            of_process.erase(entry.first);
+            return true;
+        });
+    }
     // Everything of a guest that is in the hardware is expected there, under a PID that its context still has.
     void compare() {
         for (unsigned slot = 0; slot < ModelCpu::entry_count; ++slot) {
@@ -52,6 +60,14 @@ struct Model {
             const auto found = expected.find(slot);
             REQUIRE(found != expected.end());
             REQUIRE(in_hardware(slot, found->second.mapping));
+        }
+        for (unsigned slot = 0; slot < ModelCpu::entry_count; ++slot) {
+            const auto found = expected.find(slot);
+            for (unsigned owner = 0; owner < 2; ++owner) {
+                const bool has = found != expected.end() && found->second.owner == owner;
+                REQUIRE(tlb.owned(*owners[owner], slot) == has);
+                REQUIRE(owners[owner]->of_process.has(slot) == (has && of_process.contains(slot)));
+            }
         }
         for (const auto& [slot, what] : expected) {
             REQUIRE(tlb.owned(*owners[what.owner], slot));
@@ -74,12 +90,28 @@ struct Model {
         }
     }
 
+    // Several mappings of one guest entry are not replaced.
+    bool several(unsigned owner, unsigned index) const {
+        return std::count_if(expected.begin(), expected.end(), [&](const auto& entry) {
+                   return entry.second.owner == owner && entry.second.mapping.guest_index == index;
+               }) > 1;
+    }
+    // Whether a guest entry without mappings goes where the hardware has the same number: not over what a kernel has.
+    bool goes_to_own_number(unsigned owner, unsigned index, unsigned spare) const {
+        return index < tlb.slots() && index != spare &&
+               tlb.mapping(index).pid != owners[owner]->known_pid(ShadowContexts::key(0, false, false));
+    }
+    static void writes(const ShadowTlb::Mapping& mapping, unsigned slot) {
+        runtime::native::hardware::write_tlb(slot, mapping.word0, mapping.word1, mapping.word2, mapping.pid);
+    }
+
     Random& random;
     ModelCpu cpu;
     ShadowTlb tlb;
     ShadowContexts::Links links[2];
     std::unique_ptr<ShadowContexts> owners[2];
     std::map<unsigned, Expected> expected; // by slot
+    std::set<unsigned> of_process;         // slots, whoever's they are
 };
 
 } // namespace
@@ -109,7 +141,7 @@ TEST_CASE("the shadow TLB holds what was put in and nothing that was taken out",
                 const unsigned index = random.below(64);
                 model.owners[owner]->drop_guest_entry(index);
                 CHECK(!model.owners[owner]->uses_guest_entry(index));
-                std::erase_if(model.expected, [&](const auto& entry) {
+                model.erase_if([&](const auto& entry) {
                     const Expected& what = entry.second;
                     if (what.owner != owner || what.mapping.guest_index != index) return false;
                     CHECK(!model.in_hardware(entry.first, what.mapping));
@@ -119,12 +151,21 @@ TEST_CASE("the shadow TLB holds what was put in and nothing that was taken out",
                 break;
             }
             case 4:
+                if (random.chance(5)) {
+                    model.owners[owner]->drop_process();
+                    model.erase_if([&](const auto& entry) {
+                        if (entry.second.owner != owner || !model.of_process.contains(entry.first)) return false;
+                        CHECK(!model.in_hardware(entry.first, entry.second.mapping));
+                        forget_page(entry.second);
+                        return true;
+                    });
+                }
                 if (random.chance(10)) model.owners[owner]->watch(random.below(64));
                 if (random.chance(2)) model.owners[owner]->watch_nothing();
                 if (!random.chance(2)) break;
                 model.owners[owner]->clear();
                 for (unsigned index = 0; index < 64; ++index) CHECK(!model.owners[owner]->uses_guest_entry(index));
-                std::erase_if(model.expected, [&](const auto& entry) { return entry.second.owner == owner; });
+                model.erase_if([&](const auto& entry) { return entry.second.owner == owner; });
                 std::erase_if(pids, [&](const auto& entry) { return entry.first.first == owner; });
                 std::erase_if(pages, [&](const auto& entry) { return entry.first.first == owner; });
                 break;
@@ -146,8 +187,7 @@ TEST_CASE("the shadow TLB holds what was put in and nothing that was taken out",
                     CHECK((loser != pids.end()) == (model.tlb.recycled != recycled));
                     if (loser != pids.end()) {
                         CHECK(model.cpu.instruction_cache_invalidations > invalidations);
-                        std::erase_if(model.expected,
-                                      [&](const auto& entry) { return entry.second.mapping.pid == pid; });
+                        model.erase_if([&](const auto& entry) { return entry.second.mapping.pid == pid; });
                         pages.erase(std::pair{loser->first.first, pid});
                         pids.erase(loser);
                     }
@@ -160,13 +200,32 @@ TEST_CASE("the shadow TLB holds what was put in and nothing that was taken out",
                 if (!used.insert(page).second) break;
                 const ShadowTlb::Mapping mapping = model.mapping(pid, page, random.below(64));
                 if (random.chance(30)) spare = random.below(model.tlb.slots());
-                const unsigned slot = model.owners[owner]->insert(mapping, spare);
+                unsigned slot = 0;
+                bool in_place = false;
+                if (random.chance(70)) {
+                    slot = model.owners[owner]->insert(mapping, spare);
+                } else {
+                    in_place = model.owners[owner]->uses_guest_entry(mapping.guest_index);
+                    const bool own_number = !in_place && model.goes_to_own_number(owner, mapping.guest_index, spare);
+                    if (!model.owners[owner]->replace(mapping, spare, slot, model.writes)) {
+                        CHECK(model.several(owner, mapping.guest_index));
+                        used.erase(page);
+                        break;
+                    }
+                    CHECK(!model.several(owner, mapping.guest_index));
+                    if (own_number) CHECK(slot == mapping.guest_index);
+                }
                 REQUIRE(slot < model.tlb.slots());
-                REQUIRE(slot != spare);
+                if (!in_place) REQUIRE(slot != spare);
                 REQUIRE(model.in_hardware(slot, mapping));
                 if (const auto lost = model.expected.find(slot); lost != model.expected.end())
                     forget_page(lost->second);
                 model.expected[slot] = {owner, mapping};
+                if (!in_place) model.of_process.erase(slot);
+                if (random.chance(20)) {
+                    model.of_process.insert(slot);
+                    model.owners[owner]->of_process.add(slot);
+                }
                 ++written;
                 // What ran last is what is spared next.
                 if (random.chance(30)) spare = slot;
@@ -216,4 +275,39 @@ TEST_CASE("a PID goes round before it means something else", "[shadow]") {
     CHECK(model.tlb.recycled == 1);
     CHECK(model.cpu.guest_entries() == 0);
     CHECK(model.owners[0]->pid(0) != first);
+}
+
+TEST_CASE("a guest entry takes the hardware's entry of its number, unless a kernel needs that", "[shadow]") {
+    Random random = seeded_random(4);
+    Model model(20, random);
+    ShadowContexts& owner = *model.owners[0];
+    const unsigned kernel = owner.pid(ShadowContexts::key(0, false, false)),
+                   process = owner.pid(ShadowContexts::key(1, false, true));
+    unsigned slot = 0, page = 0;
+    const auto replace = [&](unsigned index, unsigned pid, unsigned spare) {
+        REQUIRE(owner.replace(model.mapping(pid, ++page, index), spare, slot, model.writes));
+        return slot;
+    };
+    // All are in use, the first four by the kernel.
+    for (unsigned index = 0; index < 20; ++index)
+        owner.insert(model.mapping(index < 4 ? kernel : process, ++page, 40 + index), ShadowTlb::slot_count);
+    CHECK(replace(7, process, ShadowTlb::slot_count) == 7);
+    CHECK(!owner.uses_guest_entry(47));
+    CHECK(replace(7, kernel, ShadowTlb::slot_count) == 7);  // in place
+    CHECK(replace(2, process, ShadowTlb::slot_count) == 0); // in turn
+    CHECK(owner.uses_guest_entry(42));
+    CHECK(replace(9, process, 9) != 9);
+    CHECK(replace(30, process, ShadowTlb::slot_count) < 20);
+    // One that was free is not any more.
+    owner.drop_guest_entry(52);
+    CHECK(replace(12, process, ShadowTlb::slot_count) == 12);
+    CHECK(owner.insert(model.mapping(process, ++page, 60), ShadowTlb::slot_count) != 12);
+    CHECK(owner.uses_guest_entry(12));
+    // What is gone by its only mapping is no mapping of the process any more.
+    owner.of_process.add(12);
+    owner.drop_guest_entry(12);
+    CHECK(replace(12, kernel, ShadowTlb::slot_count) == 12);
+    owner.drop_process();
+    CHECK(owner.uses_guest_entry(12));
+    CHECK(model.in_hardware(12, model.tlb.mapping(12)));
 }

@@ -104,10 +104,123 @@ TEST_CASE("a sequence reaches to the last privileged instruction in straight-lin
     CHECK(make({tlbwe(11, 13, 0), mfmsr(3), rfi}, all).span == 3);
 }
 
+namespace {
+
+constexpr std::uint32_t addi_13 = 0x39AD0001, cmpw_13_15 = 0x7C0D7800;
+constexpr std::uint32_t branch(unsigned bo, unsigned bi, std::int32_t words) {
+    return 16U << 26 | bo << 21 | bi << 16 | (static_cast<std::uint32_t>(4 * words) & 0xFFFC);
+}
+constexpr std::uint32_t ble(std::int32_t words) { return branch(4, 1, words); }
+constexpr std::uint32_t absolute = 2, linked = 1;
+
+} // namespace
+
+TEST_CASE("a loop around a site is a sequence that goes round") {
+    const auto loop = [](std::uint32_t back) {
+        return make({tlbwe(11, 13, 0), addi_13, cmpw_13_15, back, nop}, level3);
+    };
+    // By a condition, by CTR, by both, or always: this is how Linux invalidates its TLB.
+    for (const std::uint32_t back : {ble(-3), branch(12, 30, -3), branch(16, 0, -3), branch(18, 0, -3),
+                                     branch(0, 5, -3), branch(8, 5, -3), branch(20, 0, -3)}) {
+        CAPTURE(back);
+        const Patch patch = loop(back);
+        CHECK(patch.level == 3);
+        CHECK(patch.span == 4);
+        CHECK(patch.loops);
+        CHECK(plan::closes_loop(isa::decode(back), 3));
+        CHECK_FALSE(plan::closes_loop(isa::decode(back), 2));
+        CHECK_FALSE(plan::closes_loop(isa::decode(back), 4));
+        CHECK_FALSE(plan::continues_sequence(isa::decode(back)));
+        CHECK(make({tlbwe(11, 13, 0), addi_13, cmpw_13_15, back, nop}, all).loops);
+        CHECK(make({tlbwe(11, 13, 0), addi_13, cmpw_13_15, back}, level3).span == 4);
+    }
+    // LR would be another, or the target; bclr and bcctr lead anywhere, b is what no such loop ends with.
+    for (const std::uint32_t other : {ble(-3) | linked, branch(16, 0, -3) | linked, ble(-3) | absolute,
+                                      branch(20, 0, -3) | absolute, 0x4BFFFFF4U, blr, 0x4E800420U, nop, sc, 0U}) {
+        CAPTURE(other);
+        const Patch patch = loop(other);
+        CHECK(patch.level == 0);
+        CHECK_FALSE(patch.loops);
+        CHECK_FALSE(plan::closes_loop(isa::decode(other), 3));
+    }
+    // Not to the site: before it, behind it, to itself.
+    for (const std::int32_t words : {-5, -4, -2, -1, 0, 3}) {
+        CAPTURE(words);
+        CHECK(loop(ble(words)).level == 0);
+        CHECK_FALSE(loop(ble(words)).loops);
+    }
+    // The shortest one.
+    const Patch shortest = make({tlbwe(11, 13, 0), branch(16, 0, -1), tlbwe(12, 13, 1)}, level3);
+    CHECK(shortest.span == 2);
+    CHECK(shortest.loops);
+}
+
+TEST_CASE("the first branch back to a site is where its loop ends") {
+    // A way out before it, or privileged instructions, are part of the loop; what is behind it is not.
+    const Patch patch = make(
+        {tlbwe(11, 13, 0), addi_13, branch(12, 2, 9), tlbwe(12, 13, 1), ble(-4), tlbwe(12, 13, 2), ble(-6)}, level3);
+    CHECK(patch.span == 5);
+    CHECK(patch.loops);
+    // Around an inner site there is another one, or none.
+    CHECK_FALSE(make({tlbwe(12, 13, 1), ble(-4), tlbwe(12, 13, 2)}, level3).loops);
+    CHECK(make({tlbwe(12, 13, 1), ble(-4), tlbwe(12, 13, 2)}, level3).level == 0);
+    CHECK_FALSE(make({tlbwe(11, 13, 0), nop, tlbwe(12, 13, 1)}, level3).loops);
+    // Other sites that stay traps go round too; what other levels take away does not.
+    CHECK(make({mtspr(isa::spr::dec, 3), addi_13, ble(-2)}, all).loops);
+    CHECK(make({mfspr(3, isa::spr::sprg1), addi_13, ble(-2)}, level3).loops);
+    const Patch plain = make({mfspr(3, isa::spr::sprg1), addi_13, ble(-2)}, all);
+    CHECK(plain.level == 1);
+    CHECK_FALSE(plain.loops);
+    CHECK(plain.span == 0);
+    CHECK_FALSE(make({tlbwe(11, 13, 0), addi_13, ble(-2)}, level1 | level2).loops);
+}
+
+TEST_CASE("nothing that ends a sequence is inside a loop") {
+    constexpr std::uint32_t lwarx = 0x7C001828, stwcx = 0x7C00192D, mtdcr = 0x7C6E0386, trap_word = 0x7FE00008,
+                            fadd = 0xFC41082A, bl = 0x48000005, illegal = 0;
+    for (const std::uint32_t inside : {lwarx, stwcx, mtdcr, trap_word, fadd, bl, illegal, sc, blr, rfi, ble(-2)}) {
+        CAPTURE(inside);
+        const Patch patch = make({tlbwe(11, 13, 0), inside, cmpw_13_15, ble(-3)}, level3);
+        CHECK_FALSE(patch.loops);
+        CHECK(patch.span == (inside == rfi ? 2 : 0)); // up to there, if it is privileged
+    }
+    // rfi leaves, whatever stands behind it.
+    CHECK_FALSE(make({rfi, ble(-1)}, level3).loops);
+}
+
+TEST_CASE("a loop has to fit into the window") {
+    const auto loop = [](unsigned length, unsigned known) {
+        std::vector<std::uint32_t> window(length, nop);
+        window[0] = tlbwe(11, 13, 0);
+        window[length - 1] = ble(1 - static_cast<std::int32_t>(length));
+        return plan::make_patch(window.data(), known, level3);
+    };
+    CHECK(loop(plan::sequence_window, plan::sequence_window).loops);
+    CHECK(loop(plan::sequence_window, plan::sequence_window).span == plan::sequence_window);
+    CHECK(loop(plan::sequence_window + 1, plan::sequence_window + 1).level == 0);
+    CHECK_FALSE(loop(plan::sequence_window + 1, plan::sequence_window + 1).loops);
+    // Its end may be in another page.
+    CHECK(loop(6, 6).loops);
+    CHECK(loop(6, 5).level == 0);
+}
+
 TEST_CASE("no sequence holds a reservation or a device access") {
     constexpr std::uint32_t lwarx = 0x7C001828, mfdcr = 0x7C6E0286;
     CHECK(make({tlbwe(11, 13, 0), lwarx, tlbwe(12, 13, 1)}, level3).level == 0);
     CHECK(make({tlbwe(11, 13, 0), mfdcr, tlbwe(12, 13, 1)}, level3).level == 0);
+}
+
+TEST_CASE("what the CPU has to do with its caches is no part of a sequence") {
+    constexpr std::uint32_t dcbf = 0x7C0018AC, dcbst = 0x7C00186C, icbi = 0x7C001FAC, iccci = 0x7C00078C;
+    for (const std::uint32_t word : {dcbf, dcbst, icbi, iccci}) {
+        CAPTURE(word);
+        CHECK(make({tlbwe(11, 13, 0), word, tlbwe(12, 13, 1)}, level3).level == 0);
+        CHECK(make({tlbwe(11, 13, 0), tlbwe(12, 13, 1), word, ble(-3)}, level3).span == 2);
+        CHECK_FALSE(make({tlbwe(11, 13, 0), tlbwe(12, 13, 1), word, ble(-3)}, level3).loops);
+    }
+    // Hints are nothing that has to be done.
+    constexpr std::uint32_t dcbt = 0x7C001A2C;
+    CHECK(make({tlbwe(11, 13, 0), dcbt, tlbwe(12, 13, 1)}, level3).span == 3);
 }
 
 TEST_CASE("unprivileged words are never patched") {

@@ -119,6 +119,8 @@ bool continues_sequence(Instruction insn) {
     if (insn.op == Op::illegal || insn.has(isa::flag::fp | isa::flag::trap)) return false;
     if (insn.op == Op::bc) return !insn.lk() && !insn.aa() && insn.bd() > 0;
     if (insn.has(isa::flag::branch)) return false;
+    // native440's core cannot do for the guest what these do with the CPU's caches.
+    if (insn.op == Op::dcbf || insn.op == Op::dcbst || insn.op == Op::icbi || insn.op == Op::iccci) return false;
     return insn.op != Op::lwarx && insn.op != Op::stwcx_rc && insn.op != Op::mfdcr && insn.op != Op::mtdcr;
 }
 

@@ -53,8 +53,8 @@ inline constexpr unsigned sequence_window = 24;
 inline constexpr unsigned sequence_rounds = 64;
 
 // Whether an instruction may stand inside a sequence: anything but what leaves it (branches other than short forward
-// conditional ones, system calls, traps), what must not be interrupted by an exit (reservations) and what needs
-// userspace (DCRs).
+// conditional ones, system calls, traps), what must not be interrupted by an exit (reservations), what needs userspace
+// (DCRs) and what the CPU itself has to do with its caches.
 bool continues_sequence(isa::Instruction instruction);
 // The branch at `site` + 4 * `index` that closes a loop around the site: any conditional one that sets no LR.
 bool closes_loop(isa::Instruction instruction, unsigned index);
