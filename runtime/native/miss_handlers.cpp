@@ -195,9 +195,13 @@ void NativeEngine::drop_windows() {
     for (ppc::Window& window : handlers_.windows.loads) window = {};
     for (ppc::Window& window : handlers_.windows.stores) window = {};
     for (MissHandlers::Block& block : handlers_.blocks) block = {};
-    // They go on when their addresses have been looked up anew.
-    for (unsigned which = 0; which < MissHandlers::count; ++which)
-        if (handlers_.programs[which].fixed != 0) world_.handler_code[which] = 0;
+    // What runs now is in no handler: their addresses are looked up anew at once. Where one is not to be had, the code
+    // waits for consider_handlers().
+    for (unsigned which = 0; which < MissHandlers::count; ++which) {
+        if (handlers_.programs[which].fixed == 0 || world_.handler_code[which] == 0) continue;
+        world_.handler_code[which] = 0;
+        start_handler(which);
+    }
 }
 
 // A page of guest memory is used in another way from now on.
