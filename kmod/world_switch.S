@@ -33,6 +33,7 @@
 #define TLB_UW 0x10
 #define TLB_UX 0x20
 #define TLB_E 0x80
+#define TLB_G 0x100
 /* twnei of a register, with -1 */
 #define TWNEI_HIGH 0x0F00
 /* In the upper half of a load or store of a displacement: with update. */

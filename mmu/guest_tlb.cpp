@@ -29,6 +29,7 @@ void GuestTlb::clear() {
     slots_ = {};
     sets_ = {};
     in_segment_ = {};
+    large_ = last_segment;
     had_tiny_ = false;
     ++version_;
 }

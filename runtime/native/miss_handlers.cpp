@@ -36,6 +36,8 @@ ppc::HandlerPlace NativeEngine::handler_place(unsigned which) const {
     ppc::HandlerPlace place;
     place.leave = world_.handler_leave;
     place.finish = world_.handler_finish;
+    place.commit = world_.handler_commit;
+    place.end = world_.handler_end;
     place.windows = address_of(&handlers_.windows);
     place.gpr = at(vcpu_.state.gpr.data());
     place.lr = at(&vcpu_.state.lr);

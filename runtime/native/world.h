@@ -69,7 +69,8 @@ struct World {
     std::array<std::uint32_t, 512> repeats{};
     std::uint32_t retained = 0;                              // address of RetainedMappings' entries
     std::uint32_t handler_fixed[2][ppc::handler_fixed] = {}; // the host's addresses of what the code of handlers needs
-    std::uint32_t unused[389] = {};
+    std::uint32_t handler_commit = 0, handler_end = 0;       // more exits of such code
+    std::uint32_t unused[387] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -180,7 +181,7 @@ static_assert(HANDLER_WORDS == ppc::handler_exit::words && SHADOW_SLOTS == Shado
               NO_LINK == ShadowContexts::no_link && OTHER_LINK == ShadowContexts::other_link);
 static_assert(TLB_WORD2 == mmu::TlbEntry::word2_mask);
 static_assert(TLB_SLOT_PLACE == mmu::GuestTlb::place_offset && TLB_SEGMENTS == mmu::GuestTlb::segments_offset() &&
-              TLB_VERSION == mmu::GuestTlb::version_offset());
+              TLB_VERSION == mmu::GuestTlb::version_offset() && TLB_LARGE == mmu::GuestTlb::large_offset());
 static_assert(TLB_SLOT_SHIFT == mmu::GuestTlb::slot_shift && TLB_SLOT_MATCH == mmu::GuestTlb::match_offset);
 static_assert(EXIT_SYSCALL == static_cast<unsigned>(ExitReason::syscall));
 static_assert(EXIT_EMUL_RFI == static_cast<unsigned>(ExitReason::emul_rfi));

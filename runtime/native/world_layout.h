@@ -139,6 +139,7 @@
 /* From the sets: those by 256 MB that all entries are in, and the counter of changes. */
 #define TLB_SEGMENTS (8 * 145)
 #define TLB_VERSION (TLB_SEGMENTS + 8 * 17)
+#define TLB_LARGE 1300
 /* ShadowTlb::Entry: log2 of the bytes, and the mapping in it. */
 #define SHADOW_SLOTS 64
 #define SHADOW_SLOT_SHIFT 5
@@ -167,8 +168,8 @@
 /* In it: the shared code behind the vectors, and the address of the current struct World. */
 #define VECTORS_SHADOW_TLB 0x8000 /* class ShadowTlb, pinned with it */
 #define VECTORS_RETURN 0xA000     /* untrap_handler_return, and the end of the stack that it runs on */
-#define VECTORS_STACK 0xDFE0
-#define VECTORS_CODE 0xE000
+#define VECTORS_STACK 0xCFE0
+#define VECTORS_CODE 0xD000
 #define VECTORS_WORLD 0xFFF0
 /* One vector; the 440's smallest distance between two that Linux uses is 64 bytes. */
 #define VECTOR_BYTES 64

@@ -195,6 +195,21 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
             for (const unsigned number : {3, 5, 6, 7}) cpu.gpr[number] = random.word();
             cpu.pc = cpu.lr;
         }
+        if (cpu.pc == handler_commit_ea) {
+            const auto write = [&](const runtime::native::ShadowTlb::Mapping& mapping, unsigned slot) {
+                write_tlb_in_switch(machine, world, mapping, slot);
+            };
+            const bool done =
+                (page.srr1 & msr::pr) != 0 && machine.native().return_from_handler(ppc::handler_exit::words, write);
+            for (const unsigned number : {3, 5, 6, 7, 10, 11, 12}) cpu.gpr[number] = random.word();
+            cpu.set_cr((random.word() & ~0x20000000U) | (done ? 0x20000000U : 0));
+            cpu.pc = cpu.lr;
+        }
+        if (cpu.pc == handler_end_ea) {
+            take_registers();
+            ++handlers_finished;
+            return Ran::finished;
+        }
         if (cpu.pc == handler_leave_ea) {
             take_registers();
             page.msr &= runtime::native::word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW);

@@ -87,7 +87,8 @@ class ModelCpu {
     bool assembly_paths = true;
 
     // Where compiled handlers leave to.
-    static constexpr std::uint32_t handler_leave_ea = 0x7FFF0000, handler_finish_ea = 0x7FFF0100;
+    static constexpr std::uint32_t handler_leave_ea = 0x7FFF0000, handler_finish_ea = 0x7FFF0100,
+                                   handler_commit_ea = 0x7FFF0200, handler_end_ea = 0x7FFF0300;
     // Exits of them: those that came to their rfi, those that did not.
     std::uint64_t handlers_finished = 0, handlers_left = 0;
 

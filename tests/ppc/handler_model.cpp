@@ -20,6 +20,10 @@ ppc::HandlerPlace HandlerModel::place() const {
     ppc::HandlerPlace place;
     place.leave = leave_ea;
     place.finish = finish_ea;
+    if (early) {
+        place.commit = commit_ea;
+        place.end = end_ea;
+    }
     place.windows = windows_ea;
     place.code = near_exit ? code_ea : 0;
     place.gpr = offsetof(Record, gpr);
@@ -39,6 +43,7 @@ HandlerModel::HandlerModel() : windows(std::make_unique<Windows>()) {
 void HandlerModel::start(Random& random, const std::vector<std::uint32_t>& handler) {
     handler_ = handler;
     near_exit = random.chance(50);
+    early = random.chance(70);
     runtime::Vcpu& vcpu = reference.vcpu;
     vcpu.reset();
     for (unsigned index = 0; index < mmu::GuestTlb::entry_count; ++index) vcpu.set_tlb_entry(index, {});
@@ -101,6 +106,18 @@ HandlerModel::Result HandlerModel::run(Random& random, bool decline) {
         if (cpu.pc == leave_ea) {
             result.pc = cpu.gpr[3];
             result.flags = cpu.gpr[5];
+            return result;
+        }
+        if (cpu.pc == commit_ea) {
+            const bool done = random.chance(70);
+            ++(done ? result.commits : result.declined);
+            for (const unsigned number : {3, 5, 6, 7, 10, 11, 12}) cpu.gpr[number] = random.word();
+            cpu.set_cr((random.word() & ~0x20000000U) | (done ? 0x20000000U : 0));
+            cpu.pc = cpu.lr;
+        }
+        if (cpu.pc == end_ea) {
+            result.finished = true;
+            result.flags = ppc::handler_exit::words;
             return result;
         }
         if (cpu.pc == finish_ea) {

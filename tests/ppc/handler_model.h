@@ -20,7 +20,8 @@ namespace untrap::tests::ppc440 {
 class HandlerModel final : public interp::Storage {
   public:
     static constexpr std::uint32_t code_ea = 0xA0000000, record_ea = 0xD0000000, windows_ea = 0xD0012FF8,
-                                   memory_ea = 0xE0000000, leave_ea = 0xD0020000, finish_ea = 0xA1000100;
+                                   memory_ea = 0xE0000000, leave_ea = 0xD0020000, finish_ea = 0xA1000100,
+                                   commit_ea = 0xA1000200, end_ea = 0xA1000300;
     // Where the guest finds its memory: what a TLB entry for everything maps, and a smaller one, little-endian.
     static constexpr std::uint32_t guest_ea = 0xC0000000, other_ea = 0x90000000;
     static constexpr std::uint32_t entry = guest_ea + 0x11E00, data_real = 0x40000, data_bytes = 0x4000;
@@ -35,6 +36,7 @@ class HandlerModel final : public interp::Storage {
     };
     ppc::HandlerPlace place() const;
     bool near_exit = false; // the way to an rfi's exit is that of one branch
+    bool early = true;      // there is an exit before the last instructions
 
     HandlerModel();
     // What both the reference and the host begin with.
@@ -45,7 +47,7 @@ class HandlerModel final : public interp::Storage {
         bool finished = false; // at an rfi, else left
         std::uint32_t pc = 0;  // where it was left
         std::uint32_t flags = 0;
-        unsigned instructions = 0;
+        unsigned instructions = 0, commits = 0, declined = 0;
     };
     // Runs the code. decline: an rfi is not taken.
     Result run(Random& random, bool decline);

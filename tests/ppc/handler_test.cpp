@@ -3,6 +3,8 @@
 // accepts, whatever it is made of, against the bounds of what handlers may touch.
 #include <catch2/catch_test_macros.hpp>
 
+#include <utility>
+
 #include "handler_model.h"
 #include "model.h"
 #include "translator/ppc/encode.h"
@@ -52,7 +54,8 @@ std::uint32_t access(Random& random) {
 
 std::vector<std::uint32_t> random_handler(Random& random) {
     CodeGenerator generator(random, RegisterUse::random(random, 0));
-    const unsigned length = random.between(4, 60);
+    const bool short_one = random.chance(25); // that gets to its end
+    const unsigned length = short_one ? random.below(5) : random.between(4, 60);
     const unsigned index = random.below(32);
     std::vector<std::uint32_t> words;
     const unsigned kind_of_rare = random.below(6);
@@ -106,6 +109,24 @@ std::vector<std::uint32_t> random_handler(Random& random) {
         default: words.push_back(arithmetic(random, generator));
         }
     }
+    if (short_one || random.chance(40)) {
+        // All of an entry, and registers put back: mostly those that an early exit wants.
+        std::vector<unsigned> parts = {0, 1, 2}, saved = {10, 11, 12, 13};
+        for (auto* list : {&parts, &saved})
+            for (std::size_t at = list->size(); at > 1; --at)
+                std::swap((*list)[at - 1], (*list)[random.below(static_cast<unsigned>(at))]);
+        for (const unsigned part : parts)
+            words.push_back(match(Op::tlbwe) | field_rt(random.below(32)) | field_ra(index) | field_rb(part));
+        const unsigned first = saved.front();
+        if (random.chance(90)) {
+            words.push_back(mfspr(first, spr::sprg7_user));
+            words.push_back(match(Op::mtcrf) | field_rt(first) | (random.chance(95) ? 0xFFU : random.below(256)) << 12);
+        }
+        for (const unsigned gpr : saved) {
+            if (random.chance(10)) words.push_back(arithmetic(random, generator));
+            if (random.chance(97)) words.push_back(mfspr(gpr, spr::sprg0 + random.below(4)));
+        }
+    }
     for (unsigned i = 0; i < 14; ++i) words.push_back(match(Op::rfi));
     return words;
 }
@@ -128,7 +149,7 @@ void commit(HandlerModel& model, mmu::GuestTlb& tlb, const HandlerModel::Result&
 }
 
 struct Counts {
-    unsigned compiled = 0, finished = 0, left = 0, missed = 0, compared = 0;
+    unsigned compiled = 0, finished = 0, left = 0, missed = 0, compared = 0, early = 0, declined = 0;
 };
 
 void compare(HandlerModel& model, Random& random, Counts& counts) {
@@ -157,6 +178,8 @@ void compare(HandlerModel& model, Random& random, Counts& counts) {
     ++counts.compared;
     counts.finished += result.finished;
     counts.left += !result.finished;
+    counts.early += result.commits;
+    counts.declined += result.declined;
     if ((result.flags & (ppc::handler_exit::load_miss | ppc::handler_exit::store_miss)) != 0) {
         ++counts.missed;
         // The window that would have been needed is not there.
@@ -186,6 +209,8 @@ TEST_CASE("compiled handlers do what emulation does") {
     CHECK(counts.finished > counts.compared / 25);
     CHECK(counts.left > counts.compared / 10);
     CHECK(counts.missed > counts.compared / 40);
+    CHECK(counts.early > counts.compared / 40);
+    CHECK(counts.declined > counts.compared / 150);
 }
 
 // Accepted by the verifier, so it is bounded by what the model allows, whatever it does to the guest.

@@ -278,12 +278,20 @@ class Compiler {
         put(encode::mtspr(spr::lr, 6));
         put(how);
     }
-    void to_finish() {
-        const std::uint32_t distance = place_.finish - (place_.code + 4 * length_);
+    void to_finish() { call(place_.finish); }
+    void call(std::uint32_t place) {
+        const std::uint32_t distance = place - (place_.code + 4 * length_);
         if (encode::within_reach(distance))
             put(encode::bl(distance));
         else
-            exit_to(place_.finish, encode::blrl);
+            exit_to(place, encode::blrl);
+    }
+    void to_end() {
+        const std::uint32_t distance = place_.end - (place_.code + 4 * length_);
+        if (encode::within_reach(distance))
+            put(encode::b(distance));
+        else
+            exit_to(place_.end, encode::blr);
     }
     void restore_field() {
         load_record(6, place_.cr);
@@ -340,7 +348,59 @@ class Compiler {
             leave(pc(), flags());
             break;
         }
+        if (kind == Kind::tlbwe && commits_early()) return commit_early();
         if (goes_on(kind)) go_on(at_ + (is_pair(at_) ? 2 : 1), mask_after(insn, kind, mask_));
+    }
+
+    // Whether the tlbwe at at_ is the last, and nothing behind it but what puts registers back: those that the exit may
+    // change, and all of CR.
+    bool commits_early() const {
+        if (place_.commit == 0 || mask_after(isa::decode(window_[at_]), Kind::tlbwe, mask_) != handler_exit::words)
+            return false;
+        std::uint32_t dead = 0, used = 0;
+        std::uint8_t dead_cr = 0;
+        for (unsigned at = at_ + 1; at < count_; ++at) {
+            const Instruction insn = isa::decode(window_[at]);
+            const Kind kind = kind_of(insn, handler_exit::words);
+            if (kind == Kind::rfi) return (dead & free_at_commit) == free_at_commit && dead_cr == 0xFF;
+            switch (kind) {
+            case Kind::mfspr: break;
+            case Kind::mtcrf:
+                if (insn.fxm() != 0xFF) return false;
+                used |= 1U << insn.rs();
+                if ((used & ~dead & free_at_commit) != 0) return false;
+                dead_cr = 0xFF;
+                continue;
+            case Kind::plain: {
+                const Operands found = operands(insn);
+                if ((found.reads.cr & ~dead_cr) != 0) return false;
+                used |= found.reads.gpr;
+                break;
+            }
+            default: return false;
+            }
+            // What is read before it is put back is not free.
+            if ((used & ~dead & free_at_commit) != 0) return false;
+            dead |= written_gprs(insn, kind);
+        }
+        return false;
+    }
+    void commit_early() {
+        const unsigned last = at_;
+        call(place_.commit);
+        fixup(last + 1, handler_exit::words);
+        put(encode::bc(encode::if_clear, encode::eq, 0));
+        for (++at_; kind_of(isa::decode(window_[at_]), handler_exit::words) != Kind::rfi; ++at_) {
+            const Instruction insn = isa::decode(window_[at_]);
+            if (insn.op == Op::mtcrf)
+                put(encode::mtcrf(0xFF, read(insn.rs(), scratch_a)));
+            else if (kind_of(insn, handler_exit::words) == Kind::mfspr)
+                move_from_spr(insn);
+            else
+                plain(insn);
+        }
+        to_end();
+        at_ = last;
     }
 
     // The code goes on for another word of the guest's: that one's is next, or a branch leads there.

@@ -44,8 +44,12 @@ struct TlbWrites {
 
 // Where a handler runs. Addresses are the host's.
 struct HandlerPlace {
-    std::uint32_t leave = 0;   // the guest goes on at r3, by itself; r5: HandlerExit
-    std::uint32_t finish = 0;  // an rfi; r5: HandlerExit. Returns to LR, with r4 and r8-r31 as they were, to decline it
+    std::uint32_t leave = 0;  // the guest goes on at r3, by itself; r5: HandlerExit
+    std::uint32_t finish = 0; // an rfi; r5: HandlerExit. Returns to LR, with r4 and r8-r31 as they were, to decline it
+    // commit: all three words of an entry are written, and what is left up to the rfi only puts registers back. Returns
+    // to LR with CR0 telling "equal" if that is done; r3, r5-r7, r10-r12 and the rest of CR are anything then. end: the
+    // rfi after that. 0: there are no such exits.
+    std::uint32_t commit = 0, end = 0;
     std::uint32_t windows = 0; // struct Windows
     std::uint32_t code = 0;    // the code itself
     // In the record, bytes from its base: the guest's GPRs, LR and CR words, isa::StatePage, TlbWrites, and where to

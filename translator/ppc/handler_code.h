@@ -120,6 +120,9 @@ constexpr Access access_of(isa::Op op) {
     }
 }
 
+// Registers of the guest that the exit before the last instructions may change.
+inline constexpr std::uint32_t free_at_commit = 7U << 10;
+
 // log2 of the bytes of a pair, two words that are loaded after one check.
 inline constexpr unsigned pair_shift = 3;
 // MSR bits that an interrupt of the TLB's leaves.

@@ -52,7 +52,7 @@ class Verifier {
         switch (insn.op) {
         case Op::b:
             goes_on = insn.lk();
-            if (insn.aa() || (insn.lk() && !is_finish(at, insn))) return none(HandlerFlaw::branch);
+            if (insn.aa() || (insn.lk() && !calls(at, insn))) return none(HandlerFlaw::branch);
             return 1;
         case Op::bc: return insn.aa() || insn.lk() || (insn.bo() & 0x14) != 4 ? none(HandlerFlaw::branch) : 1;
         case Op::lwz: return may_load(insn) ? 1 : none(HandlerFlaw::storage);
@@ -138,8 +138,15 @@ class Verifier {
         return 0;
     }
 
-    bool is_finish(unsigned at, Instruction insn) const {
-        return place_.code + 4 * at + static_cast<std::uint32_t>(insn.li()) == place_.finish;
+    std::uint32_t target(unsigned at, Instruction insn) const {
+        return place_.code + 4 * at + static_cast<std::uint32_t>(insn.li());
+    }
+    bool calls(unsigned at, Instruction insn) const {
+        const std::uint32_t exit = target(at, insn);
+        return exit == place_.finish || (place_.commit != 0 && exit == place_.commit);
+    }
+    bool is_end(unsigned at, Instruction insn) const {
+        return insn.op == Op::b && !insn.lk() && place_.commit != 0 && target(at, insn) == place_.end;
     }
 
     // lis r6; ori r6; mtlr r6; blr or blrl.
@@ -150,8 +157,12 @@ class Verifier {
         const std::uint32_t target = words_[at] << 16 | (words_[at + 1] & 0xFFFF);
         const std::uint32_t how = words_[at + 3];
         goes_on = how == encode::blrl;
-        return (target == place_.leave && how == encode::blr) || (target == place_.finish && how == encode::blrl) ? 4
-                                                                                                                  : 0;
+        const bool early = place_.commit != 0 && ((target == place_.commit && how == encode::blrl) ||
+                                                  (target == place_.end && how == encode::blr));
+        return early || (target == place_.leave && how == encode::blr) ||
+                       (target == place_.finish && how == encode::blrl)
+                   ? 4
+                   : 0;
     }
 
     // Offset of an access to the record from a field of `bytes` there.
@@ -190,7 +201,8 @@ class Verifier {
     bool branch_fits(unsigned at) const {
         Instruction insn = isa::decode(words_[at]);
         if (const unsigned taken = checked_access(at); taken != 0) insn = isa::decode(words_[at += 6]);
-        if ((insn.op != Op::b && insn.op != Op::bc) || insn.lk()) return true; // bl: it is the exit
+        if ((insn.op != Op::b && insn.op != Op::bc) || insn.lk()) return true; // bl: it is an exit
+        if (is_end(at, insn)) return true;
         if (!leads_forward(at, insn)) return false;
         return begins(at + static_cast<unsigned>((insn.op == Op::b ? insn.li() : insn.bd()) / 4));
     }
