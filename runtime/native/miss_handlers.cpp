@@ -145,7 +145,7 @@ bool NativeEngine::compile_handler(unsigned which, std::uint32_t entry) {
                                                    program.words.data(), result);
     good = good && !result.other_context;
     const ppc::HandlerFlaw flaw =
-        good ? ppc::verify_handler(program.words.data(), result.length, place) : ppc::HandlerFlaw::none;
+        good ? ppc::verify_handler(program.words.data(), result, place) : ppc::HandlerFlaw::none;
     if (good && flaw == ppc::HandlerFlaw::none) {
         hardware::publish_code(program.words.data(), 4 * result.length);
         program.bytes = 4 * result.reach;

@@ -80,6 +80,16 @@ TEST_CASE("stubs that enable interrupts look for a pending one before they commi
     CHECK(whole.steps[2].kind == StepKind::copy_msr_bits);
 }
 
+TEST_CASE("what users read of the CPU itself is written by a trap below level 4") {
+    for (unsigned number = isa::spr::sprg4; number <= isa::spr::sprg7; ++number) {
+        CHECK(make({mtspr(number, 4)}, level1 | level2 | level3).level == 0);
+        CHECK(make({mtspr(number, 4)}, all | 1U << 4).level == 1);
+        CHECK(make({mtspr(number, 4), mtspr(number, 5)}, level1 | level3).span == 2);
+        CHECK(make({mfspr(4, number)}, level1).level == 1);
+    }
+    CHECK(make({mtspr(isa::spr::sprg3, 4)}, level1).level == 1);
+}
+
 TEST_CASE("each level is a switch of its own") {
     CHECK(make({mfmsr(3)}, level2).level == 0);
     CHECK(make({wrteei(false)}, level1).level == 0);

@@ -71,7 +71,7 @@ void HandlerModel::start(Random& random, const std::vector<std::uint32_t>& handl
 bool HandlerModel::compile(unsigned count) {
     code.assign(ppc::handler_max_words, 0);
     if (!ppc::compile_handler(handler_.data(), count, entry, place(), work, code.data(), compiled)) return false;
-    const ppc::HandlerFlaw flaw = ppc::verify_handler(code.data(), compiled.length, place());
+    const ppc::HandlerFlaw flaw = ppc::verify_handler(code.data(), compiled, place());
     INFO(ppc::name(flaw));
     REQUIRE(flaw == ppc::HandlerFlaw::none);
     REQUIRE(compiled.reach <= count);

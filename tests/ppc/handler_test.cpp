@@ -237,7 +237,7 @@ TEST_CASE("code that is verified stays within bounds") {
                 }
             }
             ++tried;
-            if (ppc::verify_handler(model.code.data(), model.compiled.length, model.place()) != ppc::HandlerFlaw::none)
+            if (ppc::verify_handler(model.code.data(), model.compiled, model.place()) != ppc::HandlerFlaw::none)
                 continue;
             ++accepted;
             INFO(listing(model));

@@ -112,8 +112,8 @@ bool compile_handler(const std::uint32_t* window, unsigned count, std::uint32_t 
                      HandlerWork& work, std::uint32_t* out, CompiledHandler& result);
 
 enum class HandlerFlaw : std::uint8_t { none, instruction, storage, branch, end };
-// Whether code is what compile_handler may make, found out from the code alone.
-HandlerFlaw verify_handler(const std::uint32_t* words, unsigned length, const HandlerPlace& place);
+// Whether code is what compile_handler may make, found out from the code alone: of `compiled`, length and addresses.
+HandlerFlaw verify_handler(const std::uint32_t* words, const CompiledHandler& compiled, const HandlerPlace& place);
 const char* name(HandlerFlaw flaw);
 
 } // namespace untrap::ppc

@@ -17,8 +17,8 @@ using namespace handler_code;
 // the last unit does not go on. So each unit is entered at its beginning, and the code ends.
 class Verifier {
   public:
-    Verifier(const std::uint32_t* words, unsigned length, const HandlerPlace& place)
-        : words_(words), length_(length), place_(place) {}
+    Verifier(const std::uint32_t* words, const CompiledHandler& compiled, const HandlerPlace& place)
+        : words_(words), length_(compiled.length), compiled_(compiled), place_(place) {}
 
     HandlerFlaw run() {
         if (length_ == 0 || length_ > handler_max_words) return HandlerFlaw::end;
@@ -123,8 +123,9 @@ class Verifier {
     unsigned fixed_access(unsigned at) const {
         const Instruction fetch = isa::decode(words_[at]);
         if (fetch.op != Op::lwz || fetch.ra() != record || fetch.rt() != 6 ||
-            !within(fetch.si(), place_.fixed, 4 * handler_fixed))
+            !within(fetch.si(), place_.fixed, 4 * (compiled_.fixed < handler_fixed ? compiled_.fixed : handler_fixed)))
             return 0;
+        const FixedAddress& address = compiled_.addresses[(fetch.si() - place_.fixed) / 4];
         unsigned last = at + 1;
         if (last < length_) {
             const Instruction value = isa::decode(words_[last]);
@@ -133,8 +134,12 @@ class Verifier {
         if (last >= length_) return 0;
         const std::uint32_t word = words_[last];
         const unsigned data = word >> 21 & 31;
-        for (const Op op : {Op::lbzx, Op::lhzx, Op::lhax, Op::lwzx, Op::stbx, Op::sthx, Op::stwx})
-            if ((word & ~(31U << 21)) == (isa::match_of(op) | 6U << 11) && data != record) return last + 1 - at;
+        for (const Op op : {Op::lbzx, Op::lhzx, Op::lhax, Op::lwzx, Op::stbx, Op::sthx, Op::stwx}) {
+            if ((word & ~(31U << 21)) != (isa::match_of(op) | 6U << 11) || data == record) continue;
+            const Access access = access_of(op);
+            const bool fits = access.store == address.store && (address.ea & ((1U << access.size_shift) - 1)) == 0;
+            return fits ? last + 1 - at : 0;
+        }
         return 0;
     }
 
@@ -209,6 +214,7 @@ class Verifier {
 
     const std::uint32_t* words_;
     unsigned length_;
+    const CompiledHandler& compiled_;
     const HandlerPlace& place_;
     HandlerFlaw flaw_ = HandlerFlaw::none;
     std::uint32_t begins_[handler_max_words / 32]{};
@@ -216,8 +222,8 @@ class Verifier {
 
 } // namespace
 
-HandlerFlaw verify_handler(const std::uint32_t* words, unsigned length, const HandlerPlace& place) {
-    return Verifier(words, length, place).run();
+HandlerFlaw verify_handler(const std::uint32_t* words, const CompiledHandler& compiled, const HandlerPlace& place) {
+    return Verifier(words, compiled, place).run();
 }
 
 const char* name(HandlerFlaw flaw) {
