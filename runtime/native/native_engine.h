@@ -161,6 +161,7 @@ class NativeEngine final : public Engine {
 
     // Maps ea by this guest TLB entry if there is memory behind it.
     bool map(std::uint32_t ea, unsigned guest_index, mmu::Access access);
+    bool map_again(std::uint32_t ea, unsigned guest_index, mmu::Access access);
     void select_context();
     void drop_process();
     void update_run_msr();

@@ -260,11 +260,30 @@ bool NativeEngine::tlb_miss(std::uint32_t ea, Access access) {
         case ForKernel::map: break;
         }
     }
+    if (entry.page_shift() > Memslot::page_shift && map_again(ea, static_cast<unsigned>(index), access)) {
+        count(fetch ? ExitReason::itlb_virt : ExitReason::dtlb_virt);
+        return true;
+    }
     // Devices are where the guest has no caches.
     const bool device = (entry.word2 & TlbEntry::attr_i) != 0;
     if (device && device_access_quickly(ea, entry, access)) return true;
     if (!map(ea, static_cast<unsigned>(index), access)) return !device && device_access_quickly(ea, entry, access);
     count(fetch ? ExitReason::itlb_virt : ExitReason::dtlb_virt);
+    return true;
+}
+
+// A page of the guest's kernel that was mapped before and is not any more: as the world switch does it.
+bool NativeEngine::map_again(std::uint32_t ea, unsigned guest_index, Access access) {
+    const bool fetch = access == Access::fetch;
+    if (!one_kernel() || (vcpu_.state.page.msr & (msr::is | msr::ds | msr::pr)) != 0) return false;
+    const ShadowTlb::Mapping* const known = retained_.find(ea, fetch);
+    const std::uint32_t wanted = access == Access::store ? TlbEntry::uw : TlbEntry::ur;
+    if (known == nullptr || (!fetch && (known->word2 & wanted) == 0)) return false;
+    ShadowTlb::Mapping mapping = *known;
+    mapping.pid = static_cast<std::uint8_t>(world_.shadow_pid);
+    mapping.guest_index = static_cast<std::uint8_t>(guest_index);
+    const unsigned used = contexts_.insert(mapping, world_.executed_slot);
+    if (fetch) world_.executed_slot = used;
     return true;
 }
 

@@ -31,6 +31,11 @@ class RetainedMappings {
         entries_[ea >> page_shift & (count - 1)] = {tag_of(ea, fetch), mapping};
         segments_ |= 0x80000000 >> (ea >> 28);
     }
+    // What ea was mapped by; nullptr: nothing that is known.
+    const ShadowTlb::Mapping* find(std::uint32_t ea, bool fetch) const {
+        const Entry& entry = entries_[ea >> page_shift & (count - 1)];
+        return entry.tag == tag_of(ea, fetch) ? &entry.mapping : nullptr;
+    }
     void clear() {
         if (segments_ == 0) return;
         segments_ = 0;
