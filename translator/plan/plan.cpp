@@ -47,8 +47,8 @@ Step field_step(StepKind kind, unsigned gpr, unsigned field, std::uint32_t value
     return {kind, static_cast<std::uint8_t>(gpr), static_cast<std::uint16_t>(field), value};
 }
 
-// Read without privilege under their user numbers, so a 440 host has to write the CPU's own: by a trap, until level 4 runs
-// whole handlers (Linux's TLB misses write three of them each). No host is to do better there than another.
+// Read without privilege under their user numbers, so a 440 host has to write the CPU's own: by a trap, until level 4
+// runs whole handlers (Linux's TLB misses write three of them each). No host is to do better there than another.
 constexpr bool is_read_by_users(unsigned number) { return number >= isa::spr::sprg4 && number <= isa::spr::sprg7; }
 
 // Level 1: one unprivileged word.
