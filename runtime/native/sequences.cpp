@@ -4,6 +4,8 @@
 // which costs more than an exit.
 #include "runtime/native/sequences.h"
 
+#include <bit>
+
 #include "runtime/byte_order.h"
 #include "runtime/native/native_engine.h"
 #include "translator/interp/interpreter.h"
@@ -26,17 +28,7 @@ std::uint32_t word_at(const std::uint8_t* code, unsigned number) {
 }
 
 // Some that neither look at CR and XER nor change them.
-bool leaves_cr_alone(Instruction insn) {
-    switch (insn.op) {
-    case Op::ori:
-    case Op::oris:
-    case Op::lwz: return true;
-    case Op::or_:
-    case Op::rlwinm:
-    case Op::rlwimi: return !insn.rc();
-    default: return false;
-    }
-}
+bool leaves_cr_alone(Instruction insn) { return insn.op == Op::lwz || (insn.op == Op::or_ && !insn.rc()); }
 
 Kind kind_of(Instruction insn) {
     if (plan::ends_sequence(insn)) return insn.op == Op::rfi ? Kind::last : Kind::stop;
@@ -55,6 +47,11 @@ Kind kind_of(Instruction insn) {
     case Op::cmpli: return Kind::compare;
     case Op::cmp:
     case Op::cmpl: return Kind::compare_registers;
+    case Op::rlwinm: return insn.rc() ? Kind::other : Kind::rotate;
+    case Op::rlwimi: return insn.rc() ? Kind::other : Kind::insert;
+    case Op::ori:
+    case Op::oris: return Kind::or_immediate;
+    case Op::mfcr: return Kind::read_cr;
     case Op::bc: return (insn.bo() & 4) != 0 ? Kind::branch : Kind::other;
     default: return leaves_cr_alone(insn) ? Kind::plain : Kind::other;
     }
@@ -76,6 +73,13 @@ Sequence::Step step_of(std::uint32_t word, unsigned number, bool loops) {
     case Op::cmpli: step.value = insn.ui(); break;
     case Op::cmp:
     case Op::cmpl: step.value = insn.rb(); break;
+    case Op::ori: step.value = insn.ui(); break;
+    case Op::oris: step.value = insn.ui() << 16; break;
+    case Op::rlwinm:
+    case Op::rlwimi:
+        step.value = isa::rotate_mask(insn.mb(), insn.me());
+        step.shift = static_cast<std::uint8_t>(insn.sh());
+        break;
     default: break;
     }
     step.is_signed = insn.op == Op::cmp || insn.op == Op::cmpi;
@@ -149,6 +153,18 @@ void NativeEngine::go_on(std::uint32_t site, const Settled& settled) {
             if (written == sequence->index) break; // what maps the code itself
         } else if (step.kind == Kind::add) {
             state.gpr[step.rt] = (step.ra != 0 ? state.gpr[step.ra] : 0) + step.value;
+            ++at;
+        } else if (step.kind == Kind::or_immediate) {
+            state.gpr[step.ra] = state.gpr[step.rt] | step.value;
+            ++at;
+        } else if (step.kind == Kind::rotate || step.kind == Kind::insert) {
+            const std::uint32_t rotated = std::rotl(state.gpr[step.rt], step.shift) & step.value;
+            std::uint32_t& to = state.gpr[step.ra];
+            to = step.kind == Kind::rotate ? rotated : rotated | (to & ~step.value);
+            ++at;
+        } else if (step.kind == Kind::read_cr) {
+            to_cpu();
+            state.gpr[step.rt] = world_.cr;
             ++at;
         } else if (step.kind == Kind::compare) {
             compare(step, step.value);

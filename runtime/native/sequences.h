@@ -17,7 +17,11 @@ struct Sequence {
         add,               // addi, addis: rt = ra + value, or value where ra is 0
         compare,           // cmpi, cmpli: ra with value
         compare_registers, // cmp, cmpl: ra with the register that is value
+        rotate,            // rlwinm: ra = rs rotated by shift, under value
+        insert,            // rlwimi: likewise, into ra
+        or_immediate,      // ori, oris: ra = rs | value
         branch,            // bc without CTR
+        read_cr,           // mfcr
         tlb_word,          // tlbwe
         privileged,        // what quick exits emulate
         last,              // rfi
@@ -27,8 +31,8 @@ struct Sequence {
     struct Step {
         std::uint32_t word = 0, value = 0;
         Kind kind = Kind::stop;
-        std::uint8_t rt = 0, ra = 0;
-        bool is_signed = false; // compare
+        std::uint8_t rt = 0, ra = 0, shift = 0; // rs where rt is
+        bool is_signed = false;                 // compare
     };
 
     static constexpr std::uint32_t none = 1; // no address of an instruction
@@ -44,10 +48,10 @@ struct Sequence {
 
 // By the low bits of the site's address.
 struct Sequences {
-    static constexpr unsigned count = 8;
+    static constexpr unsigned count = 32;
     std::array<Sequence, count> all{};
 
-    Sequence& at(std::uint32_t site) { return all[site >> 2 & (count - 1)]; }
+    Sequence& at(std::uint32_t site) { return all[(site >> 2 ^ site >> 7) & (count - 1)]; }
 };
 
 } // namespace untrap::runtime::native

@@ -200,18 +200,39 @@ TEST_CASE("nothing that ends a sequence is inside a loop") {
 
 TEST_CASE("a loop has to fit into the window") {
     const auto loop = [](unsigned length, unsigned known) {
-        std::vector<std::uint32_t> window(length, nop);
+        std::vector<std::uint32_t> window(length, mfspr(3, isa::spr::sprg1));
         window[0] = tlbwe(11, 13, 0);
         window[length - 1] = ble(1 - static_cast<std::int32_t>(length));
         return plan::make_patch(window.data(), known, level3);
     };
     CHECK(loop(plan::sequence_window, plan::sequence_window).loops);
     CHECK(loop(plan::sequence_window, plan::sequence_window).span == plan::sequence_window);
-    CHECK(loop(plan::sequence_window + 1, plan::sequence_window + 1).level == 0);
     CHECK_FALSE(loop(plan::sequence_window + 1, plan::sequence_window + 1).loops);
     // Its end may be in another page.
     CHECK(loop(6, 6).loops);
-    CHECK(loop(6, 5).level == 0);
+    CHECK_FALSE(loop(6, 5).loops);
+}
+
+TEST_CASE("a sequence reaches over a few instructions, and not over more") {
+    const auto with_gap = [](unsigned gap, std::uint32_t last) {
+        std::vector<std::uint32_t> window(1, tlbwe(11, 13, 0));
+        window.insert(window.end(), gap, nop);
+        window.push_back(last);
+        window.push_back(nop);
+        return plan::make_patch(window.data(), static_cast<unsigned>(window.size()), level3);
+    };
+    constexpr unsigned most = plan::sequence_gap;
+    CHECK(with_gap(most, rfi).span == most + 2);
+    CHECK(with_gap(most + 1, rfi).level == 0);
+    CHECK(with_gap(most, ble(-1 - static_cast<std::int32_t>(most))).loops);
+    CHECK(with_gap(most + 1, ble(-2 - static_cast<std::int32_t>(most))).level == 0);
+    // It counts from the last privileged one.
+    std::vector<std::uint32_t> window(1, tlbwe(11, 13, 0));
+    for (unsigned part = 0; part < 3; ++part) {
+        window.insert(window.end(), most, nop);
+        window.push_back(tlbwe(11, 13, 1));
+    }
+    CHECK(plan::make_patch(window.data(), static_cast<unsigned>(window.size()), level3).span == 3 * (most + 1) + 1);
 }
 
 TEST_CASE("no sequence holds a reservation or a device access") {

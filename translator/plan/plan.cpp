@@ -162,6 +162,7 @@ unsigned sequence_span(const std::uint32_t* window, unsigned length, unsigned le
         }
         const bool usable = ends_sequence(insn) || continues_sequence(insn);
         if (insn.privileged() && usable && !covered_below_sequence(insn, levels)) span = index + 1;
+        if (index + 1 - span > sequence_gap) break;
         if (!continues_sequence(insn)) break;
     }
     return span;

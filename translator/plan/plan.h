@@ -49,6 +49,8 @@ struct Patch {
 
 // Instructions a sequence may reach over.
 inline constexpr unsigned sequence_window = 24;
+// Unprivileged instructions between two privileged ones that it reaches over: to interpret more costs more than a trap.
+inline constexpr unsigned sequence_gap = 4;
 // Rounds of a loop within one exit: as many as a TLB has entries.
 inline constexpr unsigned sequence_rounds = 64;
 
