@@ -94,7 +94,7 @@ void NativeEngine::follow_spr(unsigned number) {
 
 // Whether something waits that the MSR to be written lets through.
 [[gnu::always_inline]] inline bool NativeEngine::interrupt_would_come(std::uint32_t new_msr) const {
-    return (vcpu_.state.page.pending & new_msr & (msr::ee | msr::ce | msr::de)) != 0;
+    return (vcpu_.state.page.pending & new_msr) != 0; // other bits the guest has written there itself
 }
 
 [[gnu::always_inline]] inline bool NativeEngine::write_msr(std::uint32_t value) {
