@@ -37,7 +37,7 @@ template <typename WriteTlb>
         if (flags != ppc::handler_exit::words) return false;
         const std::uint32_t word0 = writes.words[0], word1 = writes.words[1];
         const unsigned index = writes.index & (mmu::GuestTlb::entry_count - 1);
-        const std::uint32_t tid = writes.mmucr & 0xFF;
+        const std::uint32_t tid = page.mmucr & 0xFF;
         // A page of 4 KB in address space 0 for the address that missed, and no other for it. So is what follows: where
         // that address is not ours, the page is not.
         constexpr std::uint32_t page_mask = 0xFFFFF000;
@@ -57,7 +57,7 @@ template <typename WriteTlb>
         if (!contexts_.replace(mapping, world_.executed_slot, slot, write_tlb)) return false;
         // What is read anew need not be kept in registers meanwhile.
         asm volatile("" : : : "memory");
-        vcpu_.tlb.replace_small(index, writes.words, writes.mmucr & 0xFF);
+        vcpu_.tlb.replace_small(index, writes.words, tid);
         if (problem == 0 && tid != 0 && world_.kernel_pids == 0) [[unlikely]] { // as map() does
             contexts_.of_process.add(slot);
             world_.process_pid = state.live_pid = guest_pid;

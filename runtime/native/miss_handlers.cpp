@@ -246,7 +246,7 @@ void NativeEngine::write_noted_words(unsigned index, std::uint32_t flags) {
     if (contexts_.uses_guest_entry(index) || contexts_.watches(index)) tlb_entry_changed(index, vcpu_.tlb.entry(index));
     if ((flags & 1) != 0) retained_.entry_made(writes.words[0]);
     for (unsigned word = 0; word < 3; ++word)
-        if ((flags >> word & 1) != 0) vcpu_.tlb.write_word(index, word, writes.words[word], writes.mmucr);
+        if ((flags >> word & 1) != 0) vcpu_.tlb.write_word(index, word, writes.words[word], vcpu_.state.page.mmucr);
 }
 
 // The rest of handler_left(), with interrupts on.

@@ -48,6 +48,7 @@ struct World {
     std::uint32_t more[2] = {}, handler_code[2] = {};
     std::uint32_t handler_missed = 0, handler_flags = 0, handler_return = 0;
     ppc::TlbWrites handler_tlb;
+    std::uint32_t one_more = 0;
     std::uint32_t handler_window = 0;                    // the address that no window was found for
     std::uint32_t handler_leave = 0, handler_finish = 0; // the exits of such code
     std::uint32_t handler_back = 0;                      // where it goes on if its rfi is not taken
@@ -153,6 +154,7 @@ UNTRAP_PAGE_AT(srr1, WORLD_SRR1);
 UNTRAP_PAGE_AT(dear, WORLD_DEAR_PAGE);
 UNTRAP_PAGE_AT(esr, WORLD_ESR_PAGE);
 UNTRAP_PAGE_AT(pid, WORLD_PID);
+UNTRAP_PAGE_AT(mmucr, WORLD_MMUCR);
 UNTRAP_PAGE_AT(sprg, WORLD_SPRG4 - 16);
 UNTRAP_PAGE_AT(scratch, WORLD_ACCESS_SLOT(0) - 4 * ppc::access_slot);
 #undef UNTRAP_STATE_AT

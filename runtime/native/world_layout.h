@@ -102,6 +102,7 @@
 #define WORLD_DEAR_PAGE (WORLD_PAGE + 32)
 #define WORLD_ESR_PAGE (WORLD_PAGE + 36)
 #define WORLD_PID (WORLD_PAGE + 40)
+#define WORLD_MMUCR (WORLD_PAGE + 44)
 #define WORLD_LIVE_PID (WORLD_PAGE + 112)
 /* Registers that the stub of an access has saved, and where its context sees the first. */
 #define WORLD_ACCESS_SLOT(n) (WORLD_PAGE + 88 + 4 * (n))

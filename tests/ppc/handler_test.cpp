@@ -145,7 +145,7 @@ std::string listing(const HandlerModel& model) {
 void commit(HandlerModel& model, mmu::GuestTlb& tlb, const HandlerModel::Result& result) {
     for (unsigned word = 0; word < 3; ++word)
         if ((result.flags >> word & 1) != 0)
-            tlb.write_word(model.record.tlb.index, word, model.record.tlb.words[word], model.record.tlb.mmucr);
+            tlb.write_word(model.record.tlb.index, word, model.record.tlb.words[word], model.record.page.mmucr);
 }
 
 struct Counts {

@@ -48,7 +48,8 @@ Kind kind_of(Instruction insn, unsigned written) {
     case Op::mtcrf: return Kind::mtcrf;
     case Op::mfmsr: return Kind::mfmsr;
     case Op::mfspr: return readable(insn.spr()) ? Kind::mfspr : Kind::leave;
-    case Op::mtspr: return writable(insn.spr()) ? Kind::mtspr : Kind::leave;
+    case Op::mtspr:
+        return writable(insn.spr()) && (insn.spr() != spr::mmucr || written == 0) ? Kind::mtspr : Kind::leave;
     case Op::tlbwe: return insn.ws() < 3 ? Kind::tlbwe : Kind::leave;
     case Op::rfi: return Kind::rfi;
     case Op::tlbsync: return Kind::drop;
@@ -568,10 +569,6 @@ class Compiler {
                 put(encode::cmplw(field_, scratch_b, address));
                 leave_if(encode::bc(encode::if_clear, field_ * 4 + encode::eq, 0), at_, flags());
             }
-        }
-        if (insn.ws() == 0) {
-            load_record(scratch_b, page_at(offsetof(StatePage, mmucr)));
-            store_record(scratch_b, tlb_at(offsetof(TlbWrites, mmucr)));
         }
         store_record(read(insn.rs(), scratch_a), tlb_at(offsetof(TlbWrites, words)) + 4 * static_cast<int>(insn.ws()));
     }

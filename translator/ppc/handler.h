@@ -35,10 +35,10 @@ struct Windows {
     Window& store(std::uint32_t ea) { return stores[ea >> store_shift & (store_windows - 1)]; }
 };
 
-// What the handler wrote to the guest TLB. Which words: in r5 at the exit.
+// What the handler wrote to the guest TLB. Which words: in r5 at the exit. The TID of word 0 is still in MMUCR, which
+// nothing writes after the first of them.
 struct TlbWrites {
     std::uint32_t index = 0;
-    std::uint32_t mmucr = 0; // when word 0 was written
     std::uint32_t words[3] = {};
 };
 
