@@ -28,7 +28,7 @@ std::uint32_t word_at(const std::uint8_t* code, unsigned number) {
 }
 
 // Some that neither look at CR and XER nor change them.
-bool leaves_cr_alone(Instruction insn) { return insn.op == Op::lwz || (insn.op == Op::or_ && !insn.rc()); }
+bool leaves_cr_alone(Instruction insn) { return insn.op == Op::lwz; }
 
 Kind kind_of(Instruction insn) {
     if (plan::ends_sequence(insn)) return insn.op == Op::rfi ? Kind::last : Kind::stop;
@@ -47,11 +47,18 @@ Kind kind_of(Instruction insn) {
     case Op::cmpli: return Kind::compare;
     case Op::cmp:
     case Op::cmpl: return Kind::compare_registers;
-    case Op::rlwinm: return insn.rc() ? Kind::other : Kind::rotate;
-    case Op::rlwimi: return insn.rc() ? Kind::other : Kind::insert;
+    case Op::rlwinm: return Kind::rotate;
+    case Op::rlwimi: return Kind::insert;
+    case Op::or_: return Kind::or_registers;
+    case Op::and_: return Kind::and_registers;
+    case Op::andi_rc:
+    case Op::andis_rc: return Kind::and_immediate;
     case Op::ori:
     case Op::oris: return Kind::or_immediate;
     case Op::mfcr: return Kind::read_cr;
+    case Op::mtcrf: return Kind::write_cr;
+    case Op::mfspr:
+        return insn.spr() >= isa::spr::sprg4_user && insn.spr() <= isa::spr::sprg7_user ? Kind::read_sprg : Kind::other;
     case Op::bc: return (insn.bo() & 4) != 0 ? Kind::branch : Kind::other;
     default: return leaves_cr_alone(insn) ? Kind::plain : Kind::other;
     }
@@ -73,8 +80,17 @@ Sequence::Step step_of(std::uint32_t word, unsigned number, bool loops) {
     case Op::cmpli: step.value = insn.ui(); break;
     case Op::cmp:
     case Op::cmpl: step.value = insn.rb(); break;
-    case Op::ori: step.value = insn.ui(); break;
-    case Op::oris: step.value = insn.ui() << 16; break;
+    case Op::or_:
+    case Op::and_: step.value = insn.rb(); break;
+    case Op::mtcrf:
+        for (unsigned field = 0; field < 8; ++field)
+            if ((insn.fxm() >> (7 - field) & 1) != 0) step.value |= 0xF0000000 >> 4 * field;
+        break;
+    case Op::mfspr: step.value = insn.spr() - isa::spr::sprg4_user + 4; break;
+    case Op::ori:
+    case Op::andi_rc: step.value = insn.ui(); break;
+    case Op::oris:
+    case Op::andis_rc: step.value = insn.ui() << 16; break;
     case Op::rlwinm:
     case Op::rlwimi:
         step.value = isa::rotate_mask(insn.mb(), insn.me());
@@ -82,6 +98,7 @@ Sequence::Step step_of(std::uint32_t word, unsigned number, bool loops) {
         break;
     default: break;
     }
+    step.records = insn.records();
     step.is_signed = insn.op == Op::cmp || insn.op == Op::cmpi;
     return step;
 }
@@ -142,6 +159,14 @@ void NativeEngine::go_on(std::uint32_t site, const Settled& settled) {
         const unsigned shift = 28 - 4 * Instruction{.word = step.word}.bf();
         world_.cr = (world_.cr & ~(0xFU << shift)) | result << shift;
     };
+    const auto result = [&](const Sequence::Step& step, std::uint32_t value) {
+        state.gpr[step.ra] = value;
+        if (!step.records) return;
+        to_cpu();
+        const auto sign = static_cast<std::int32_t>(value);
+        const std::uint32_t field = (sign < 0 ? 8U : sign > 0 ? 4U : 2U) | world_.xer >> 31;
+        world_.cr = (world_.cr & 0x0FFFFFFF) | field << 28;
+    };
     unsigned at = 1;
     while (at < count) {
         const Sequence::Step& step = sequence->steps[at];
@@ -157,14 +182,29 @@ void NativeEngine::go_on(std::uint32_t site, const Settled& settled) {
         } else if (step.kind == Kind::or_immediate) {
             state.gpr[step.ra] = state.gpr[step.rt] | step.value;
             ++at;
+        } else if (step.kind == Kind::and_immediate) {
+            result(step, state.gpr[step.rt] & step.value);
+            ++at;
+        } else if (step.kind == Kind::and_registers) {
+            result(step, state.gpr[step.rt] & state.gpr[step.value]);
+            ++at;
+        } else if (step.kind == Kind::or_registers) {
+            result(step, state.gpr[step.rt] | state.gpr[step.value]);
+            ++at;
         } else if (step.kind == Kind::rotate || step.kind == Kind::insert) {
             const std::uint32_t rotated = std::rotl(state.gpr[step.rt], step.shift) & step.value;
-            std::uint32_t& to = state.gpr[step.ra];
-            to = step.kind == Kind::rotate ? rotated : rotated | (to & ~step.value);
+            result(step, step.kind == Kind::rotate ? rotated : rotated | (state.gpr[step.ra] & ~step.value));
             ++at;
         } else if (step.kind == Kind::read_cr) {
             to_cpu();
             state.gpr[step.rt] = world_.cr;
+            ++at;
+        } else if (step.kind == Kind::write_cr) {
+            to_cpu();
+            world_.cr = (world_.cr & ~step.value) | (state.gpr[step.rt] & step.value);
+            ++at;
+        } else if (step.kind == Kind::read_sprg) {
+            state.gpr[step.rt] = state.page.sprg[step.value];
             ++at;
         } else if (step.kind == Kind::compare) {
             compare(step, step.value);

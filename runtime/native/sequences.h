@@ -20,8 +20,13 @@ struct Sequence {
         rotate,            // rlwinm: ra = rs rotated by shift, under value
         insert,            // rlwimi: likewise, into ra
         or_immediate,      // ori, oris: ra = rs | value
+        and_immediate,     // andi., andis.: ra = rs & value
+        or_registers,      // or: ra = rs | the register that is value
+        and_registers,     // and: ra = rs & the register that is value
         branch,            // bc without CTR
         read_cr,           // mfcr
+        write_cr,          // mtcrf: those bits of value
+        read_sprg,         // mfspr of SPRG4-7 under their user numbers: that of number value
         tlb_word,          // tlbwe
         privileged,        // what quick exits emulate
         last,              // rfi
@@ -33,6 +38,7 @@ struct Sequence {
         Kind kind = Kind::stop;
         std::uint8_t rt = 0, ra = 0, shift = 0; // rs where rt is
         bool is_signed = false;                 // compare
+        bool records = false;                   // the result is compared with 0 in CR0
     };
 
     static constexpr std::uint32_t none = 1; // no address of an instruction
