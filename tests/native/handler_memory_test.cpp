@@ -203,3 +203,39 @@ TEST_CASE("a handler's entry is written before registers are put back, or by its
         }
     }
 }
+
+TEST_CASE("a handler does not go on with an address that is mapped otherwise", "[handler]") {
+    constexpr std::uint32_t ea = 0x70000000, change = Misses::program;
+    Handler guest(ea + 0xF00);
+    guest.put(change, {{li(7, 40), tlbwe(4, 7, 1), Misses::done}});
+    guest.guest().both([](native::Machine& machine) { machine.map(40, ea, 0x200000, 5, 0x3F); });
+    guest.warm_up();
+    // By the run loop first, and in quick exits.
+    for (const std::uint32_t real : {0x300000U, 0x200000U, 0x300000U}) {
+        guest.run(change, 1, Comparison::dcr_done, {.operand = real});
+        guest.run(Misses::origin, 5);
+        for (const std::uint32_t at : {0x200F00U, 0x300F00U})
+            CHECK(guest.native().word(at) == guest.guest().interpreted->word(at));
+        for (unsigned round = 0; round < 60; ++round) guest.run();
+        guest.expect_one_exit_a_miss();
+    }
+}
+
+// A refill that writes over an entry that a window for stores was made from: another one maps that page, too.
+TEST_CASE("a handler that writes over what it rests on is not used any more", "[handler]") {
+    Misses guest;
+    guest.warm_up();
+    for (unsigned again = 0; again < 2; ++again) {
+        guest.guest().both([](native::Machine& machine) {
+            machine.map(5, Misses::counter & ~0xFFFU, Misses::counter & ~0xFFFU, 1, 0x3F);
+            machine.engine().flush();
+        });
+        const std::uint32_t compiled = guest.engine().handlers().compiled;
+        const std::uint32_t dropped = guest.engine().handlers().dropped;
+        guest.run();
+        CHECK(guest.engine().handlers().compiled > compiled);
+        CHECK(guest.engine().handlers().dropped > dropped);
+        for (unsigned round = 0; round < 60; ++round) guest.run();
+        guest.expect_one_exit_a_miss();
+    }
+}

@@ -98,7 +98,10 @@ TEST_CASE("nor does one that was there before", "[retained]") {
 TEST_CASE("an entry that a compiled handler leaves with does not meet what was kept", "[retained]") {
     constexpr std::uint32_t counter = 0x300000;
     Kernel guest(Misses::refill(counter));
+    // Entries that nothing is made from: nobody looks after what goes.
+    guest.put(changes, {{li(7, 0), li(6, 0), tlbwe(6, 7, 0), addi(7, 7, 1), bdnz(-8), Misses::done}});
     for (unsigned round = 0; round < 4; ++round) {
+        guest.run(changes, 16);
         guest.keep(data);
         guest.push_out(data);
         // The page number of `inside` in place of the one that misses. What it maps is the same memory.
@@ -108,12 +111,12 @@ TEST_CASE("an entry that a compiled handler leaves with does not meet what was k
         });
         const std::uint64_t left = guest.guest().cpu.handlers_left;
         guest.run(Misses::origin, 1);
-        CHECK(guest.guest().cpu.handlers_left == left + 1);
+        CHECK(guest.guest().cpu.handlers_left > left);
         CHECK(guest.kept(data) == nullptr);
         guest.load(inside);
         guest.load(data);
         guest.load(inside);
-        // The table's first page as it was, and entries 0 to 15 written once more.
+        // The table's first page as it was.
         guest.guest().both([](native::Machine& machine) { machine.put(Misses::table, Misses::data_real); });
         guest.run();
     }

@@ -92,6 +92,39 @@ TEST_CASE("the page being executed is not what makes room for one that is mapped
     unsigned found = 0;
     REQUIRE(guest.find(loads, found) == 1);
     CHECK(guest.native().world().executed_slot == found);
+    // All entries in turn.
+    const std::uint64_t fetches = guest.native().exits(ExitReason::itlb_virt);
+    for (unsigned round = 0; round < 2 * native::ModelCpu::entry_count; ++round) guest.keep(data);
+    CHECK(guest.native().exits(ExitReason::itlb_virt) == fetches);
+}
+
+TEST_CASE("what nobody would notice a change of is not kept", "[retained]") {
+    constexpr std::uint32_t elsewhere = 0x60000000, change = Misses::program + 0x2000;
+    Kernel guest;
+    // A large entry that nothing compiled rests on.
+    guest.put(change, {{li(7, 30), tlbwe(4, 7, 1), Misses::done}});
+    guest.guest().both([](native::Machine& machine) {
+        machine.map(30, elsewhere, data, 3, 0x3F);
+        machine.put(data, 1);
+        machine.put(data + 0x10000, 2);
+    });
+    for (unsigned round = 0; round < 4; ++round) {
+        guest.load(elsewhere);
+        CHECK(guest.kept(elsewhere) == nullptr);
+        CHECK(guest.native().state().gpr[3] == 1 + round % 2);
+        guest.push_out(elsewhere);
+        guest.run(change, 1, done, {.operand = data + (round % 2 == 0 ? 0x10000 : 0)});
+    }
+    // Memory with a dirty log.
+    guest.keep(data);
+    guest.guest().both([](native::Machine& machine) { machine.log_slot(Comparison::slot, true); });
+    for (unsigned round = 0; round < 30; ++round) guest.run();
+    guest.push_out(data);
+    guest.load(data);
+    CHECK(guest.kept(data) == nullptr);
+    guest.run(stores, 1, done, {.operand = data});
+    CHECK(guest.kept(data) == nullptr);
+    CHECK(guest.kept(stores, true) != nullptr); // code is a copy, which has none
 }
 
 TEST_CASE("mappings for fetches and for data are kept apart", "[retained]") {

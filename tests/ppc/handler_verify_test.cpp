@@ -33,10 +33,11 @@ class Code {
     HandlerFlaw check(const ppc::CompiledHandler& compiled) const {
         return ppc::verify_handler(model_.code.data(), compiled, place_of(model_));
     }
-    HandlerFlaw with(unsigned at, std::uint32_t word) {
+    HandlerFlaw with(unsigned at, std::uint32_t word) { return with(at, word, model_.compiled); }
+    HandlerFlaw with(unsigned at, std::uint32_t word, const ppc::CompiledHandler& compiled) {
         const std::uint32_t before = model_.code[at];
         model_.code[at] = word;
-        const HandlerFlaw flaw = check();
+        const HandlerFlaw flaw = check(compiled);
         model_.code[at] = before;
         return flaw;
     }
@@ -124,13 +125,12 @@ TEST_CASE("a fixed address is used as it was made, or the code is refused") {
     for (const unsigned number : {4U, 5U, 100U}) CHECK(code.with(first, code.fixed_word(number)) != HandlerFlaw::none);
     CHECK(code.with(first, code.fixed_word(0) + 2) != HandlerFlaw::none);
     CHECK(code.with(first, code.fixed_word(0) - 4) != HandlerFlaw::none);
-    {
-        // However many there are said to be.
+    // However many there are said to be.
+    for (const unsigned fixed : {5U, 1000U}) {
         ppc::CompiledHandler compiled = code.compiled();
-        compiled.fixed = 1000;
+        compiled.fixed = fixed;
         CHECK(code.check(compiled) == HandlerFlaw::none);
-        Code changed(counter());
-        CHECK(changed.with(first, code.fixed_word(4)) == HandlerFlaw::storage);
+        CHECK(code.with(first, code.fixed_word(4), compiled) == HandlerFlaw::storage);
     }
     // One for loads is none for stores, nor the other way round.
     for (unsigned number = 0; number < 4; ++number)
@@ -207,10 +207,24 @@ TEST_CASE("where there is no early exit, code does not use it") {
         REQUIRE(ppc::verify_handler(words.data(), code.compiled(), place) == HandlerFlaw::none);
         place.commit = 0;
         CHECK(ppc::verify_handler(words.data(), code.compiled(), place) != HandlerFlaw::none);
-        // Nor is one called that is at address 0 then.
-        Code late(pair_and_entry(), near, false);
-        CHECK(late.length() < code.length());
+        CHECK(Code(pair_and_entry(), near, false).length() < code.length());
     }
+    // Nor the address 0, which stands for that there is none.
+    Code code(pair_and_entry(), true, false);
+    ppc::HandlerPlace place = code.place();
+    REQUIRE(place.commit == 0);
+    constexpr std::uint32_t distance = HandlerModel::code_ea - 0x01000000; // a place that branches reach 0 from
+    place.code -= distance;
+    place.finish -= distance;
+    const unsigned finish = code.branch_to(HandlerModel::finish_ea, true);
+    std::vector<std::uint32_t> words;
+    for (unsigned at = 0; at < code.length(); ++at) words.push_back(code.word(at));
+    REQUIRE(ppc::verify_handler(words.data(), code.compiled(), place) == HandlerFlaw::none);
+    const auto nowhere = 0U - (place.code + 4 * finish);
+    words[finish] = encode::bl(nowhere);
+    CHECK(ppc::verify_handler(words.data(), code.compiled(), place) == HandlerFlaw::branch);
+    words[finish] = encode::b(nowhere);
+    CHECK(ppc::verify_handler(words.data(), code.compiled(), place) == HandlerFlaw::branch);
 }
 
 } // namespace untrap::tests::ppc440
