@@ -381,8 +381,7 @@ bool NativeEngine::map(std::uint32_t ea, unsigned guest_index, Access access) {
         open_block(entry.word1);
     const bool fetch = access == Access::fetch;
     const bool kernel = (context.msr & (msr::is | msr::pr)) == 0 && one_kernel();
-    // Own pages that are executed may be copied again: choose_memory() counts. Where another entry of the guest's has a
-    // part, for any PID, two of the hardware's would meet once that one's is mapped: it is looked for here alone.
+    // Own pages that are executed may be copied again (choose_memory() counts). Who else is there is asked here alone.
     if (kernel && (fetch ? view.copied : slot->dirty == nullptr) && entry.page_shift() > Memslot::page_shift &&
         contexts_.watches(guest_index) && vcpu_.tlb.is_alone_in_page(guest_index, ea, shift, 0))
         retained_.keep(ea, fetch, mapping);
