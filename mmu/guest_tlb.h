@@ -131,6 +131,23 @@ class GuestTlb {
         }
     }
 
+    // Whether no entry but `index` translates any of that page, for whatever PID.
+    bool is_alone_in_page(unsigned index, std::uint32_t ea, unsigned shift, unsigned space) const {
+        const std::uint32_t key = key_of(ea, space, 0);
+        const std::uint32_t compared = (context_bits & ~0xFFU) | (page_bits & (0 - (std::uint32_t{1} << shift)));
+        for (unsigned word = 0; word < entry_count / 32; ++word) {
+            std::uint32_t candidates = in_segment_[ea >> 28][word];
+            if (index / 32 == word) candidates &= ~(0x80000000 >> (index & 31));
+            while (candidates != 0) {
+                const auto leading = static_cast<unsigned>(std::countl_zero(candidates));
+                candidates &= ~(0x80000000 >> leading);
+                const Match& match = slots_[word * 32 + leading].match;
+                if (((key ^ match.key) & match.mask & compared) == 0) return false;
+            }
+        }
+        return true;
+    }
+
     Translation translate(std::uint32_t ea, unsigned space, unsigned pid, bool problem_state, Access access) const;
     // What translate() says of an address that entry `index` matches.
     [[gnu::always_inline]] Translation through(unsigned index, std::uint32_t ea, bool problem_state,

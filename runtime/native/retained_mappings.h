@@ -13,9 +13,10 @@ namespace untrap::runtime::native {
 // taken their place in the CPU's TLB. By page, and apart for fetches and data, because code copies make them different
 // memory.
 //
-// Only mappings in the kernel's one context are here that come from large guest TLB entries which are watched, and lie
-// in memory that has no dirty log. They are forgotten, all of them, when such an entry changes, when another one comes
-// to lie in their 256 MB of address space, or when memory is to be mapped otherwise.
+// Only mappings in the kernel's one context are here that come from large guest TLB entries which are watched, lie in
+// memory that has no dirty log, and are where no other guest TLB entry is, whosever. They are forgotten, all of them,
+// when such an entry changes, when another one comes to lie in their 256 MB of address space, or when memory is to be
+// mapped otherwise.
 class RetainedMappings {
   public:
     static constexpr unsigned count = RETAINED_COUNT, page_shift = 12;

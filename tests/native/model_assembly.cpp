@@ -199,8 +199,9 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
             const auto write = [&](const runtime::native::ShadowTlb::Mapping& mapping, unsigned slot) {
                 write_tlb_in_switch(machine, world, mapping, slot);
             };
-            const bool done =
-                (page.srr1 & msr::pr) != 0 && machine.native().return_from_handler(ppc::handler_exit::words, write);
+            const bool done = (page.srr1 & msr::pr) != 0 && (decline_percent == 0 || !random.chance(decline_percent)) &&
+                              machine.native().return_from_handler(ppc::handler_exit::words, write);
+            ++(done ? commits : commits_declined);
             for (const unsigned number : {3, 5, 6, 7, 10, 11, 12}) cpu.gpr[number] = random.word();
             cpu.set_cr((random.word() & ~0x20000000U) | (done ? 0x20000000U : 0));
             cpu.pc = cpu.lr;

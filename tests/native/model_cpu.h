@@ -91,6 +91,10 @@ class ModelCpu {
                                    handler_commit_ea = 0x7FFF0200, handler_end_ea = 0x7FFF0300;
     // Exits of them: those that came to their rfi, those that did not.
     std::uint64_t handlers_finished = 0, handlers_left = 0;
+    // Entries that they wrote before their last instructions, and those that were refused then: besides the kernel's,
+    // so many percent.
+    std::uint64_t commits = 0, commits_declined = 0;
+    unsigned decline_percent = 0;
 
     // Statistics of all machines.
     std::uint64_t instructions = 0, exits = 0, host_interrupts = 0, writes = 0, assembly_exits = 0,

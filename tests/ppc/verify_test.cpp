@@ -232,4 +232,33 @@ TEST_CASE("the verifier says what is wrong") {
     CHECK(names.size() == static_cast<unsigned>(Flaw::lost_register) + 1);
 }
 
+// A trap instruction of a stub stands for the site's instruction: as long as that has not been done, and where the word
+// that tells what it is lies behind the line.
+TEST_CASE("a stub traps before its commit, with the original behind the line") {
+    for (const std::uint32_t word : {wrteei(true), wrtee(9), mtmsr(31), mtspr(spr::pid, 4), mtspr(spr::srr0, 1)}) {
+        const ppc::Stub good = make(word);
+        CAPTURE(word);
+        bool traps = false;
+        for (unsigned index = 0; index < good.restart.line; ++index)
+            traps = traps || isa::decode(good.words[index]).op == Op::twi;
+        CHECK((!traps || good.restart.has_original()));
+        for (unsigned index = 0; index < good.restart.line - 1U; ++index) {
+            ppc::Stub stub = good;
+            stub.words[index] = encode::twnei(0, 0);
+            if (index >= good.restart.commit) CHECK(check(stub, word) == Flaw::commit);
+            // Room for the original, so that nothing but its lack can be wrong.
+            stub.restart.length = stub.restart.line;
+            CHECK(check(stub, word) != Flaw::none);
+            if (isa::decode(good.words[index]).op == Op::twi) CHECK(check(stub, word) == Flaw::commit);
+        }
+        // One that is added, the original with it: a trap in a slot of the code that does nothing else is no flaw.
+        ppc::Stub stub = good;
+        stub.restart.length = static_cast<std::uint8_t>(stub.restart.line + 1);
+        stub.words[stub.restart.line] = word;
+        CHECK(check(stub, word) == Flaw::none);
+        stub.words[stub.restart.line] = word ^ field_rt(1);
+        CHECK(check(stub, word) == Flaw::original);
+    }
+}
+
 } // namespace untrap::tests::ppc440
