@@ -133,15 +133,6 @@ class ShadowTlb {
         next_ = next + 1 < slots_ ? next + 1 : 0;
         return next;
     }
-    // The same for a guest TLB entry that has none: the entry of the same number, unless that maps something for
-    // `kernel`. A guest that goes round its TLB then finds each one's mapping still there to write over, though the
-    // hardware has a few entries less for it, and what its kernel needs all the time stays.
-    [[gnu::always_inline]] unsigned choose_for(unsigned guest_index, unsigned spare, std::uint8_t kernel) {
-        if (guest_index >= slots_ || guest_index == spare || entries_[guest_index].mapping.pid == kernel)
-            return choose(spare);
-        free_.remove(guest_index);
-        return guest_index;
-    }
     void forget(unsigned slot);
 
     static_assert(offsetof(Entry, mapping) == SHADOW_SLOT_MAPPING || sizeof(void*) != 4);
@@ -224,7 +215,7 @@ class ShadowContexts {
                                         Write&& write) {
         SlotSet& from_entry = slots_[mapping.guest_index];
         if (from_entry.empty()) {
-            slot = tlb_.choose_for(mapping.guest_index, spare, pids_[key(0, false, false)]);
+            slot = tlb_.choose(spare);
             tlb_.forget(slot);
             tlb_.entries_[slot].owner = this;
             from_entry.add(slot);

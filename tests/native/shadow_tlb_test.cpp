@@ -96,11 +96,6 @@ struct Model {
                    return entry.second.owner == owner && entry.second.mapping.guest_index == index;
                }) > 1;
     }
-    // Whether a guest entry without mappings goes where the hardware has the same number: not over what a kernel has.
-    bool goes_to_own_number(unsigned owner, unsigned index, unsigned spare) const {
-        return index < tlb.slots() && index != spare &&
-               tlb.mapping(index).pid != owners[owner]->known_pid(ShadowContexts::key(0, false, false));
-    }
     static void writes(const ShadowTlb::Mapping& mapping, unsigned slot) {
         runtime::native::hardware::write_tlb(slot, mapping.word0, mapping.word1, mapping.word2, mapping.pid);
     }
@@ -206,14 +201,12 @@ TEST_CASE("the shadow TLB holds what was put in and nothing that was taken out",
                     slot = model.owners[owner]->insert(mapping, spare);
                 } else {
                     in_place = model.owners[owner]->uses_guest_entry(mapping.guest_index);
-                    const bool own_number = !in_place && model.goes_to_own_number(owner, mapping.guest_index, spare);
                     if (!model.owners[owner]->replace(mapping, spare, slot, model.writes)) {
                         CHECK(model.several(owner, mapping.guest_index));
                         used.erase(page);
                         break;
                     }
                     CHECK(!model.several(owner, mapping.guest_index));
-                    if (own_number) CHECK(slot == mapping.guest_index);
                 }
                 REQUIRE(slot < model.tlb.slots());
                 if (!in_place) REQUIRE(slot != spare);
@@ -277,36 +270,33 @@ TEST_CASE("a PID goes round before it means something else", "[shadow]") {
     CHECK(model.owners[0]->pid(0) != first);
 }
 
-TEST_CASE("a guest entry takes the hardware's entry of its number, unless a kernel needs that", "[shadow]") {
+TEST_CASE("a guest entry's only mapping is replaced in place, and gone with its entry", "[shadow]") {
     Random random = seeded_random(4);
     Model model(20, random);
     ShadowContexts& owner = *model.owners[0];
     const unsigned kernel = owner.pid(ShadowContexts::key(0, false, false)),
                    process = owner.pid(ShadowContexts::key(1, false, true));
     unsigned slot = 0, page = 0;
-    const auto replace = [&](unsigned index, unsigned pid, unsigned spare) {
-        REQUIRE(owner.replace(model.mapping(pid, ++page, index), spare, slot, model.writes));
+    const auto replace = [&](unsigned index, unsigned pid) {
+        REQUIRE(owner.replace(model.mapping(pid, ++page, index), ShadowTlb::slot_count, slot, model.writes));
         return slot;
     };
-    // All are in use, the first four by the kernel.
     for (unsigned index = 0; index < 20; ++index)
         owner.insert(model.mapping(index < 4 ? kernel : process, ++page, 40 + index), ShadowTlb::slot_count);
-    CHECK(replace(7, process, ShadowTlb::slot_count) == 7);
-    CHECK(!owner.uses_guest_entry(47));
-    CHECK(replace(7, kernel, ShadowTlb::slot_count) == 7);  // in place
-    CHECK(replace(2, process, ShadowTlb::slot_count) == 0); // in turn
+    CHECK(replace(47, process) == 7);
+    CHECK(replace(47, kernel) == 7);
+    CHECK(replace(2, process) == 0); // in turn
+    CHECK(!owner.uses_guest_entry(40));
     CHECK(owner.uses_guest_entry(42));
-    CHECK(replace(9, process, 9) != 9);
-    CHECK(replace(30, process, ShadowTlb::slot_count) < 20);
     // One that was free is not any more.
     owner.drop_guest_entry(52);
-    CHECK(replace(12, process, ShadowTlb::slot_count) == 12);
+    CHECK(replace(12, process) == 12);
     CHECK(owner.insert(model.mapping(process, ++page, 60), ShadowTlb::slot_count) != 12);
     CHECK(owner.uses_guest_entry(12));
     // What is gone by its only mapping is no mapping of the process any more.
     owner.of_process.add(12);
     owner.drop_guest_entry(12);
-    CHECK(replace(12, kernel, ShadowTlb::slot_count) == 12);
+    CHECK(replace(12, kernel) == 12);
     owner.drop_process();
     CHECK(owner.uses_guest_entry(12));
     CHECK(model.in_hardware(12, model.tlb.mapping(12)));
