@@ -3,11 +3,26 @@
 
 namespace untrap::mmu {
 
+// An entry has gone from one of these sets to the other.
+void GuestTlb::large_changed(unsigned before, unsigned set) {
+    for (const unsigned changed : {before, set}) {
+        if (changed < page_sets || changed == set_of_nothing) continue;
+        const std::uint32_t bit = 0x80000000 >> (changed - page_sets);
+        large_ = (sets_[changed][0] | sets_[changed][1]) != 0 ? large_ | bit : large_ & ~bit;
+        large_ |= last_segment;
+    }
+}
+
 // Word 0 or the TID of an entry changed.
 void GuestTlb::changed(unsigned index) {
     Slot& slot = slots_[index];
     const TlbEntry& entry = slot.entry;
-    if (is_small(entry.word0)) return small_changed(index);
+    const unsigned before = slot.set;
+    if (is_small(entry.word0)) {
+        small_changed(index);
+        if (before >= page_sets) large_changed(before, set_of_nothing);
+        return;
+    }
     const unsigned shift = entry.valid() ? entry.page_shift() : 0;
     const std::uint32_t page = page_bits & (0 - (std::uint32_t{1} << shift));
     const unsigned set = shift == 0 ? set_of_nothing : shift <= 12 ? page_set(entry.word0) : segment_set(entry.word0);
@@ -16,6 +31,7 @@ void GuestTlb::changed(unsigned index) {
     slot.match = {key_of(entry.word0 & page, entry.ts(), entry.tid),
                   page | (entry.tid == 0 ? context_bits & ~0xFFU : context_bits)};
     move(index, slot, set, shift == 0 ? no_segment : entry.word0 >> 28);
+    large_changed(before, set);
 }
 
 void GuestTlb::set(unsigned index, const TlbEntry& value) {

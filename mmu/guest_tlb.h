@@ -71,7 +71,7 @@ class GuestTlb {
         sets_[before][index / 32] &= others;
         in_segment_[slot.segment][index / 32] &= others;
         if (before >= page_sets) [[unlikely]]
-            large_changed(before);
+            large_changed(before, set_of_nothing);
         slot.set = set_of_nothing;
         slot.segment = no_segment;
         slot.page_shift = 0;
@@ -205,13 +205,8 @@ class GuestTlb {
     [[gnu::always_inline]] void move(unsigned index, Slot& slot, unsigned set, unsigned segment) {
         const unsigned word = index / 32;
         const std::uint32_t bit = 0x80000000 >> (index & 31);
-        const unsigned before = slot.set;
-        sets_[before][word] &= ~bit;
+        sets_[slot.set][word] &= ~bit;
         sets_[set][word] |= bit;
-        if ((before | set) >= page_sets) {
-            large_changed(before);
-            large_changed(set);
-        }
         slot.set = static_cast<std::uint8_t>(set);
         if (slot.segment == segment) return;
         in_segment_[slot.segment][word] &= ~bit;
@@ -219,12 +214,7 @@ class GuestTlb {
         slot.segment = static_cast<std::uint8_t>(segment);
     }
 
-    void large_changed(unsigned set) {
-        if (set < page_sets || set == set_of_nothing) return;
-        const std::uint32_t bit = 0x80000000 >> (set - page_sets);
-        large_ = (sets_[set][0] | sets_[set][1]) != 0 ? large_ | bit : large_ & ~bit;
-        large_ |= last_segment;
-    }
+    [[gnu::cold]] void large_changed(unsigned before, unsigned set);
     void changed(unsigned index);
     // The same for one that is_small().
     [[gnu::always_inline]] void small_changed(unsigned index) {
@@ -250,8 +240,9 @@ class GuestTlb {
     std::array<EntrySet, set_of_nothing + 1> sets_{};
     std::array<EntrySet, no_segment + 1> in_segment_{};
     std::uint32_t version_ = 0;
-    // A bit for each 256 MB that entries of more than 4 KB lie in, the first in the most significant. The last are
-    // never told to have none, so that whoever relies on that need not look for the state page that a host has there.
+    // A bit for each 256 MB that entries of more than 4 KB lie in, the first in the most significant; and perhaps for
+    // others, since replace_small() does not look what it replaces. The last are never told to have none, so that
+    // whoever relies on that need not look for the state page that a host has there.
     static constexpr std::uint32_t last_segment = 0x80000000 >> (segment_sets - 1);
     std::uint32_t large_ = last_segment;
     bool had_tiny_ = false;

@@ -36,11 +36,11 @@ bool shares(const TlbEntry& entry, std::uint32_t ea, unsigned shift, unsigned sp
     return (entry.word0 & 0xFFFFFC00) >> larger == ea >> larger;
 }
 
-void write_somehow(GuestTlb& tlb) {
+void write_somehow(GuestTlb& tlb, bool replace = true) {
     const unsigned index = below(64), size = below(3) != 0 ? below(2) : below(16);
     const std::uint32_t word0 = (address() & 0xFFFFFC00) | (below(4) == 0 ? TlbEntry::ts_bit : 0) | size << 4;
     const auto tid = static_cast<std::uint8_t>(below(3));
-    switch (below(5)) {
+    switch (below(replace ? 5 : 4)) {
     case 0:
     case 1: tlb.write_word(index, 0, word0 | (below(8) != 0 ? TlbEntry::valid_bit : 0), tid); break;
     case 2: tlb.set(index, {word0 | TlbEntry::valid_bit, 0x1000 * index, 0x3F, tid}); break;
@@ -60,8 +60,9 @@ void write_somehow(GuestTlb& tlb) {
 TEST_CASE("an entry is in the sets of its page or of its 256 MB, and in no other") {
     GuestTlb tlb;
     for (unsigned round = 0; round < 8'000; ++round) {
-        if (round % 1000 == 999) tlb.clear();
-        write_somehow(tlb);
+        if (round % 1000 == 0) tlb.clear();
+        const bool exact = round % 1000 < 500; // replace_small() does not look what it replaces
+        write_somehow(tlb, !exact);
         std::uint32_t large = 0x80000000 >> 15; // the last 256 MB always
         for (unsigned index = 0; index < 64; ++index) {
             const TlbEntry& entry = tlb.entry(index);
@@ -75,7 +76,8 @@ TEST_CASE("an entry is in the sets of its page or of its 256 MB, and in no other
             for (unsigned set = 0; set < GuestTlb::page_sets; ++set)
                 if (has(tlb, set * 8, index) != (usable(entry) && !is_large && set == page)) REQUIRE(false);
         }
-        REQUIRE(word_at(tlb, GuestTlb::large_offset()) == large);
+        const std::uint32_t told = word_at(tlb, GuestTlb::large_offset());
+        REQUIRE((exact ? told : told & large) == large);
         REQUIRE(word_at(tlb, GuestTlb::version_offset()) == tlb.version());
     }
 }
