@@ -322,6 +322,25 @@ TEST_CASE("a page-table walk is compiled to its rfi") {
     }
 }
 
+TEST_CASE("the number of an entry in two registers is compared without a trace in CR") {
+    using namespace code;
+    HandlerModel model;
+    Random random = seeded_random(0x4A4D23);
+    for (unsigned round = 0; round < 40; ++round) {
+        model.start(random, {tlbwe(20, 14, 0), tlbwe(19, 15, 1), match(Op::mfcr) | field_rt(8), rfi, nop});
+        model.guest.gpr[14] = model.guest.gpr[15] = round;
+        model.guest.set_cr(random.word());
+        model.reference.vcpu.state = model.guest;
+        REQUIRE(model.compile(5));
+        const HandlerModel::Result result = model.run(random, false);
+        REQUIRE(result.finished);
+        REQUIRE(model.refer(result, 10));
+        CpuState state = model.leave(result);
+        state.pc = model.reference.vcpu.state.pc;
+        REQUIRE(difference(state, model.reference.vcpu.state) == "");
+    }
+}
+
 TEST_CASE("what cannot be compiled is refused") {
     HandlerModel model;
     Random random = seeded_random(0x4A4D21);

@@ -125,7 +125,7 @@ class Compiler {
                     index = static_cast<std::uint8_t>(insn.ra());
                 else if (index != HandlerWork::no_number && (gprs_written_at(at) >> index & 1) != 0)
                     index = HandlerWork::no_number;
-                const bool dirty = dirty_after(insn, kind, work_.dirty[mask][at]);
+                const bool dirty = dirty_after(insn, kind, mask, at);
                 if (kind == Kind::branch || kind == Kind::jump) flow(at, target(at, insn), mask, index, dirty);
                 if (goes_on(kind)) flow(at, at + (pair ? 2 : 1), mask_after(insn, kind, mask), index, dirty);
             }
@@ -140,10 +140,16 @@ class Compiler {
         return kind == Kind::tlbwe ? mask | 1U << insn.ws() : mask;
     }
 
-    // Checks of addresses use the spare CR field. The whole of CR written at once makes it the guest's again.
-    static bool dirty_after(Instruction insn, Kind kind, bool dirty) {
+    // Whether the tlbwe there has another register for the entry's number than the one before it, to be compared.
+    bool compares_numbers(Instruction insn, unsigned mask, unsigned at) const {
+        return mask != 0 && work_.index[mask][at] != insn.ra();
+    }
+    // Checks of addresses and of entries' numbers use the spare CR field. The whole of CR written at once makes it the
+    // guest's again.
+    bool dirty_after(Instruction insn, Kind kind, unsigned mask, unsigned at) const {
         if (kind == Kind::mtcrf) return insn.fxm() != 0xFF;
-        return dirty || kind == Kind::load || kind == Kind::store;
+        return work_.dirty[mask][at] || kind == Kind::load || kind == Kind::store ||
+               (kind == Kind::tlbwe && compares_numbers(insn, mask, at));
     }
 
     // Two words, one behind the other, loaded by two instructions: a page-table entry.
@@ -562,7 +568,7 @@ class Compiler {
         if (work_.index[mask_][at_] != insn.ra()) {
             const unsigned entry = read(insn.ra(), scratch_b);
             put(encode::rlwinm(address, entry, 0, 26, 31));
-            if (mask_ == 0) {
+            if (!compares_numbers(insn, mask_, at_)) {
                 store_record(address, tlb_at(offsetof(TlbWrites, index)));
             } else {
                 load_record(scratch_b, tlb_at(offsetof(TlbWrites, index)));
