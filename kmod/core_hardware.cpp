@@ -45,9 +45,8 @@ void invalidate_tlb(unsigned index) {
 }
 
 bool invalidate_tlb_if(unsigned index, std::uint32_t word0, unsigned pid) {
-    std::uint32_t found, control;
-    asm volatile("tlbre %0,%2,0\n\tmfspr %1,%3" : "=&r"(found), "=r"(control) : "r"(index), "i"(sprn_mmucr) : "memory");
-    if ((found & mmu::TlbEntry::word0_mask) != word0 || (control & 0xFF) != pid) return false;
+    unsigned found_pid = 0;
+    if (read_tlb(index, found_pid) != word0 || found_pid != pid) return false;
     // MMUCR's TID is of no account in an entry that is not valid.
     asm volatile("tlbwe %0,%1,0" : : "r"(0), "r"(index) : "memory");
     return true;

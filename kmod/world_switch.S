@@ -121,11 +121,19 @@ enter_guest:
 
 /* What every path here begins with: registers to work with, CR in r5, and whether it may be taken in CR0. */
 	.macro	begin
+	save_r5_to_r7
+	may_be_taken
+	.endm
+
+	.macro	save_r5_to_r7
 	stw	r5,WORLD_GPR(5)(r4)
 	stw	r6,WORLD_GPR(6)(r4)
-	lwz	r6,WORLD_QUICK(r4)
-	stw	r7,WORLD_GPR(7)(r4)
 	mfcr	r5
+	stw	r7,WORLD_GPR(7)(r4)
+	.endm
+
+	.macro	may_be_taken
+	lwz	r6,WORLD_QUICK(r4)
 	cmpwi	r6,0
 	.endm
 

@@ -115,37 +115,22 @@ class GuestTlb {
     template <typename Action>
     void for_others_in_page(unsigned index, std::uint32_t ea, unsigned shift, unsigned space, unsigned pid,
                             Action&& action) const {
-        const std::uint32_t key = key_of(ea, space, pid);
-        const std::uint32_t compared = context_bits | (page_bits & (0 - (std::uint32_t{1} << shift)));
-        for (unsigned word = 0; word < entry_count / 32; ++word) {
-            std::uint32_t candidates =
-                shift <= 12 ? sets_[page_set(ea)][word] | sets_[segment_set(ea)][word] : in_segment_[ea >> 28][word];
-            if (index / 32 == word) candidates &= ~(0x80000000 >> (index & 31));
-            while (candidates != 0) {
-                const auto leading = static_cast<unsigned>(std::countl_zero(candidates));
-                candidates &= ~(0x80000000 >> leading);
-                const unsigned other = word * 32 + leading;
-                const Match& match = slots_[other].match;
-                if (((key ^ match.key) & match.mask & compared) == 0 && slots_[other].page_shift != 0) action(other);
-            }
-        }
+        const bool small = shift <= 12;
+        for_others(
+            index, key_of(ea, space, pid), context_bits, shift,
+            [&](unsigned word) {
+                return small ? sets_[page_set(ea)][word] | sets_[segment_set(ea)][word] : in_segment_[ea >> 28][word];
+            },
+            action);
     }
 
     // Whether no entry but `index` translates any of that page, for whatever PID.
     bool is_alone_in_page(unsigned index, std::uint32_t ea, unsigned shift, unsigned space) const {
-        const std::uint32_t key = key_of(ea, space, 0);
-        const std::uint32_t compared = (context_bits & ~0xFFU) | (page_bits & (0 - (std::uint32_t{1} << shift)));
-        for (unsigned word = 0; word < entry_count / 32; ++word) {
-            std::uint32_t candidates = in_segment_[ea >> 28][word];
-            if (index / 32 == word) candidates &= ~(0x80000000 >> (index & 31));
-            while (candidates != 0) {
-                const auto leading = static_cast<unsigned>(std::countl_zero(candidates));
-                candidates &= ~(0x80000000 >> leading);
-                const Match& match = slots_[word * 32 + leading].match;
-                if (((key ^ match.key) & match.mask & compared) == 0) return false;
-            }
-        }
-        return true;
+        bool alone = true;
+        for_others(
+            index, key_of(ea, space, 0), context_bits & ~0xFFU, shift,
+            [&](unsigned word) { return in_segment_[ea >> 28][word]; }, [&](unsigned) { alone = false; });
+        return alone;
     }
 
     Translation translate(std::uint32_t ea, unsigned space, unsigned pid, bool problem_state, Access access) const;
@@ -215,6 +200,24 @@ class GuestTlb {
     }
 
     [[gnu::cold]] void large_changed(unsigned before, unsigned set);
+    // Calls action(entry) for the candidates but `index` that agree with key in these bits of its context and in the
+    // number of a page of 2^shift bytes. candidates(word): of the entries from 32 * word on.
+    template <typename Candidates, typename Action>
+    void for_others(unsigned index, std::uint32_t key, std::uint32_t context, unsigned shift, Candidates&& candidates,
+                    Action&& action) const {
+        const std::uint32_t compared = context | (page_bits & (0 - (std::uint32_t{1} << shift)));
+        for (unsigned word = 0; word < entry_count / 32; ++word) {
+            std::uint32_t left = candidates(word);
+            if (index / 32 == word) left &= ~(0x80000000 >> (index & 31));
+            while (left != 0) {
+                const auto leading = static_cast<unsigned>(std::countl_zero(left));
+                left &= ~(0x80000000 >> leading);
+                const unsigned other = word * 32 + leading;
+                const Match& match = slots_[other].match;
+                if (((key ^ match.key) & match.mask & compared) == 0 && slots_[other].page_shift != 0) action(other);
+            }
+        }
+    }
     void changed(unsigned index);
     // The same for one that is_small().
     [[gnu::always_inline]] void small_changed(unsigned index) {

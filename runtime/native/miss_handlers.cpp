@@ -15,7 +15,7 @@ using Use = CodeCopies::Use;
 
 namespace {
 
-constexpr std::uint32_t none = 1; // no address of an instruction
+constexpr std::uint32_t none = MissHandlers::none;
 constexpr unsigned level = 4;
 // Misses before a handler is compiled, and before it is tried again, as multiples of the threshold for sites; each
 // failure doubles the latter.

@@ -28,9 +28,10 @@ struct MissHandlers {
     static constexpr std::uint32_t tag_mask = 0xFFF0000F;
     Block& block(std::uint32_t word1) { return blocks[word1 >> block_shift & (block_count - 1)]; }
 
+    static constexpr std::uint32_t none = 1; // no address of an instruction
     struct Program {
-        std::uint32_t entry = 1; // of the guest's handler; 1: there is no code
-        std::uint64_t real = 0;  // what it was made from
+        std::uint32_t entry = none; // of the guest's handler; none: there is no code
+        std::uint64_t real = 0;     // what it was made from
         std::uint32_t bytes = 0;
         std::uint64_t not_before = 0; // misses, before it is tried again
         std::uint32_t tries = 0;

@@ -283,7 +283,6 @@ void NativeEngine::flush() {
     settled_ = {};
     const std::uint32_t saved = hardware::irq_save();
     drop_handlers();
-    retained_.clear();
     contexts_.clear();
     hardware::irq_restore(saved);
     interpreter_.flush();

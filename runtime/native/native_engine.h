@@ -228,7 +228,9 @@ class NativeEngine final : public Engine {
     // miss_handlers.cpp
     ppc::HandlerPlace handler_place(unsigned which) const;
     void start_handler(unsigned which);
-    bool handlers_in_use() const { return handlers_.programs[0].entry != 1 || handlers_.programs[1].entry != 1; }
+    bool handlers_in_use() const {
+        return handlers_.programs[0].entry != MissHandlers::none || handlers_.programs[1].entry != MissHandlers::none;
+    }
     void consider_handlers();
     void guard_code(std::uint32_t ea);
     unsigned read_handler(std::uint32_t entry, unsigned& index, std::uint64_t& real);

@@ -27,9 +27,6 @@ std::uint32_t word_at(const std::uint8_t* code, unsigned number) {
     return static_cast<std::uint32_t>(load_big_endian(code + 4 * number, 4));
 }
 
-// Some that neither look at CR and XER nor change them.
-bool leaves_cr_alone(Instruction insn) { return insn.op == Op::lwz; }
-
 Kind kind_of(Instruction insn) {
     if (plan::ends_sequence(insn)) return insn.op == Op::rfi ? Kind::last : Kind::stop;
     if (insn.op == Op::tlbwe) return Kind::tlb_word;
@@ -60,7 +57,8 @@ Kind kind_of(Instruction insn) {
     case Op::mfspr:
         return insn.spr() >= isa::spr::sprg4_user && insn.spr() <= isa::spr::sprg7_user ? Kind::read_sprg : Kind::other;
     case Op::bc: return (insn.bo() & 4) != 0 ? Kind::branch : Kind::other;
-    default: return leaves_cr_alone(insn) ? Kind::plain : Kind::other;
+    case Op::lwz: return Kind::plain;
+    default: return Kind::other;
     }
 }
 
@@ -152,20 +150,21 @@ void NativeEngine::go_on(std::uint32_t site, const Settled& settled) {
         if (in_core) from_core();
         in_core = false;
     };
-    const auto compare = [&](const Sequence::Step& step, std::uint32_t with) {
+    const auto set_field = [&](unsigned field, bool is_signed, std::uint32_t a, std::uint32_t b) {
         to_cpu();
-        const std::uint32_t flip = step.is_signed ? 0x80000000 : 0, a = state.gpr[step.ra] ^ flip, b = with ^ flip;
+        const std::uint32_t flip = is_signed ? 0x80000000 : 0;
+        a ^= flip;
+        b ^= flip;
         const std::uint32_t result = (a < b ? 8U : a > b ? 4U : 2U) | world_.xer >> 31;
-        const unsigned shift = 28 - 4 * Instruction{.word = step.word}.bf();
+        const unsigned shift = 28 - 4 * field;
         world_.cr = (world_.cr & ~(0xFU << shift)) | result << shift;
+    };
+    const auto compare = [&](const Sequence::Step& step, std::uint32_t with) {
+        set_field(Instruction{.word = step.word}.bf(), step.is_signed, state.gpr[step.ra], with);
     };
     const auto result = [&](const Sequence::Step& step, std::uint32_t value) {
         state.gpr[step.ra] = value;
-        if (!step.records) return;
-        to_cpu();
-        const auto sign = static_cast<std::int32_t>(value);
-        const std::uint32_t field = (sign < 0 ? 8U : sign > 0 ? 4U : 2U) | world_.xer >> 31;
-        world_.cr = (world_.cr & 0x0FFFFFFF) | field << 28;
+        if (step.records) set_field(0, true, value, 0);
     };
     unsigned at = 1;
     while (at < count) {
