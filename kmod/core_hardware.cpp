@@ -32,11 +32,14 @@ void write_tlb(unsigned index, std::uint32_t word0, std::uint32_t word1, std::ui
                  : "memory");
 }
 
-std::uint32_t read_tlb(unsigned index, unsigned& pid) {
-    std::uint32_t word0, control;
-    asm volatile("tlbre %0,%2,0\n\tmfspr %1,%3" : "=&r"(word0), "=r"(control) : "r"(index), "i"(sprn_mmucr) : "memory");
-    pid = control & 0xFF;
-    return word0 & mmu::TlbEntry::word0_mask;
+mmu::TlbEntry read_tlb(unsigned index) {
+    std::uint32_t word0, word1, control;
+    asm volatile("tlbre %0,%3,0\n\tmfspr %1,%4\n\ttlbre %2,%3,1"
+                 : "=&r"(word0), "=&r"(control), "=r"(word1)
+                 : "r"(index), "i"(sprn_mmucr)
+                 : "memory");
+    return {word0 & mmu::TlbEntry::word0_mask, word1 & mmu::TlbEntry::word1_mask, 0,
+            static_cast<std::uint8_t>(control)};
 }
 
 void invalidate_tlb(unsigned index) {
@@ -44,9 +47,11 @@ void invalidate_tlb(unsigned index) {
     asm volatile("tlbwe %0,%1,0\n\tisync" : : "r"(0), "r"(index) : "memory");
 }
 
-bool invalidate_tlb_if(unsigned index, std::uint32_t word0, unsigned pid) {
-    unsigned found_pid = 0;
-    if (read_tlb(index, found_pid) != word0 || found_pid != pid) return false;
+bool invalidate_guest_tlb(unsigned index) {
+    constexpr std::uint32_t guests = mmu::TlbEntry::valid_bit | mmu::TlbEntry::ts_bit;
+    std::uint32_t word0;
+    asm volatile("tlbre %0,%1,0" : "=r"(word0) : "r"(index) : "memory");
+    if ((word0 & guests) != guests) return false;
     // MMUCR's TID is of no account in an entry that is not valid.
     asm volatile("tlbwe %0,%1,0" : : "r"(0), "r"(index) : "memory");
     return true;

@@ -94,9 +94,7 @@ unsigned first_pinned_entry(std::uint32_t vectors) {
     unsigned first = ShadowTlb::slot_count;
     bool covered = false;
     for (unsigned index = 0; index < ShadowTlb::slot_count; ++index) {
-        unsigned pid = 0;
-        mmu::TlbEntry entry;
-        entry.word0 = hardware::read_tlb(index, pid);
+        const mmu::TlbEntry entry = hardware::read_tlb(index);
         if (!entry.valid() || entry.ts() != 0 || entry.page_shift() != 28) continue;
         if (first == ShadowTlb::slot_count) first = index;
         if (entry.epn() <= vectors && vectors - entry.epn() <= 0x0FFFFFFF - (VECTORS_BYTES - 1)) covered = true;
@@ -109,10 +107,8 @@ void note_linear_mapping(LoadedWorld& facts) {
     const std::uint32_t saved = hardware::irq_save();
     facts.linear = 0xFFFFFFFF;
     for (unsigned pass = 0; pass < 2 * ShadowTlb::slot_count; ++pass) {
-        unsigned pid = 0;
-        mmu::TlbEntry entry;
-        entry.word0 = hardware::read_tlb(pass % ShadowTlb::slot_count, pid);
-        if (!entry.valid() || entry.ts() != 0 || pid != 0 || entry.page_shift() != 28) continue;
+        const mmu::TlbEntry entry = hardware::read_tlb(pass % ShadowTlb::slot_count);
+        if (!entry.valid() || entry.ts() != 0 || entry.tid != 0 || entry.page_shift() != 28) continue;
         if (pass < ShadowTlb::slot_count) {
             if (entry.epn() < facts.linear) facts.linear = entry.epn();
         } else if (entry.epn() == facts.linear + facts.linear_bytes) {
@@ -211,9 +207,7 @@ int untrap_core_load(void* vectors, const untrap_core_text* text) {
 void untrap_core_unload(void) {
     const std::uint32_t saved = hardware::irq_save();
     for (unsigned index = 0; index < shadow_tlb().slots(); ++index) {
-        unsigned pid = 0;
-        untrap::mmu::TlbEntry entry;
-        entry.word0 = hardware::read_tlb(index, pid);
+        const untrap::mmu::TlbEntry entry = hardware::read_tlb(index);
         if (entry.valid() && entry.ts() != 0) hardware::invalidate_tlb(index);
     }
     hardware::invalidate_instruction_cache();

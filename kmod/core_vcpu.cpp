@@ -80,7 +80,7 @@ untrap_core_vcpu* untrap_core_vcpu_create(void* memory, untrap_core_vm* vm, void
         static_cast<u32>(reinterpret_cast<std::uintptr_t>(untrap::runtime::native::in_copy(&untrap_world_exit)));
     vcpu->world.tlb_sets = static_cast<u32>(reinterpret_cast<std::uintptr_t>(vcpu->core.tlb.candidate_sets()));
     vcpu->world.handler_blocks = vcpu->engine.handler_blocks();
-    vcpu->world.shadow_slots = untrap::runtime::native::shadow_tlb().mappings();
+    vcpu->world.shadow_slots = untrap::runtime::native::shadow_tlb().entries();
     vcpu->world.tlb_slots = static_cast<u32>(reinterpret_cast<std::uintptr_t>(vcpu->core.tlb.slots()));
     vm->vcpu = vcpu;
     return vcpu;

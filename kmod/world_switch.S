@@ -27,6 +27,7 @@
 #define RFI_LOW 0x0064
 #define MSR_CE_BIT 14
 #define TLB_VALID_4K 0x210
+#define TLB_VALID 0x200
 #define TLB_TS 0x100
 #define TLB_SR 0x01
 #define TLB_UR 0x08

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "mmu/tlb_entry.h"
+
 // The host CPU's privileged resources, in the few operations that the 440 engine needs. Defined by the module
 // (kmod/core_hardware.cpp), and by the tests as a model. Called with interrupts off, except irq_save.
 namespace untrap::runtime::native::hardware {
@@ -10,11 +12,11 @@ namespace untrap::runtime::native::hardware {
 // Writes a TLB entry, word 0 first: from then on the old entry is gone, and the new one is in address space 1, which
 // nothing uses before the next return to the guest.
 void write_tlb(unsigned index, std::uint32_t word0, std::uint32_t word1, std::uint32_t word2, unsigned pid);
-// Words 0 and the TID of an entry.
-std::uint32_t read_tlb(unsigned index, unsigned& pid);
+// An entry, but for its word 2.
+mmu::TlbEntry read_tlb(unsigned index);
 void invalidate_tlb(unsigned index);
-// Invalidates an entry if it is what these are of. Whether it was.
-bool invalidate_tlb_if(unsigned index, std::uint32_t word0, unsigned pid);
+// Invalidates an entry if it is valid and a guest's, in address space 1. Whether it was.
+bool invalidate_guest_tlb(unsigned index);
 // The 440's instruction cache is tagged with effective address, address space and PID: it must be emptied when a
 // shadow PID gets a new meaning (iccci).
 void invalidate_instruction_cache();

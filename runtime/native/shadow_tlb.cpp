@@ -12,6 +12,8 @@ namespace {
 constexpr std::uint32_t small_page = 0x10; // SIZE of 4 KB
 constexpr std::uint32_t size_field = 0xF0;
 
+constexpr bool is_of_guest(const TlbEntry& words) { return words.valid() && words.ts() != 0; }
+
 } // namespace
 
 void ShadowTlb::start(unsigned slots) {
@@ -27,7 +29,7 @@ unsigned ShadowTlb::insert(ShadowContexts& owner, const Mapping& mapping, unsign
     const unsigned slot = choose(spare);
     forget(slot);
     hardware::write_tlb(slot, mapping.word0, mapping.word1, mapping.word2, mapping.pid);
-    entries_[slot] = {&owner, mapping};
+    entries_[slot] = {&owner, mapping.guest_index};
     ++inserted;
     if ((mapping.word0 & size_field) > small_page) ++large;
     return slot;
@@ -37,7 +39,7 @@ void ShadowTlb::drop(ShadowContexts& owner, unsigned slot) {
     Entry& entry = entries_[slot];
     if (entry.owner != &owner) return;
     // Otherwise the host has taken the slot, and keeps it.
-    if (hardware::invalidate_tlb_if(slot, entry.mapping.word0, entry.mapping.pid)) free_.add(slot);
+    if (hardware::invalidate_guest_tlb(slot)) free_.add(slot);
     forget(slot);
     ++dropped;
 }
@@ -55,12 +57,16 @@ std::uint8_t ShadowTlb::allocate_pid(ShadowContexts& owner, std::uint16_t key) {
     return static_cast<std::uint8_t>(pid);
 }
 
-// Its mappings go, and the instructions cached under it.
+// Its mappings go, and the instructions cached under it. So does what is noted of slots that the host has taken: when
+// an owner has lost its last PID, nothing must be noted of it.
 void ShadowTlb::release_pid(std::uint8_t pid) {
     Pid& use = pids_[pid];
     if (use.owner == nullptr) return;
-    for (unsigned slot = 0; slot < slots_; ++slot)
-        if (entries_[slot].owner == use.owner && entries_[slot].mapping.pid == pid) drop(*use.owner, slot);
+    for (unsigned slot = 0; slot < slots_; ++slot) {
+        if (entries_[slot].owner != use.owner) continue;
+        const TlbEntry words = hardware::read_tlb(slot);
+        if (!is_of_guest(words) || words.tid == pid) drop(*use.owner, slot);
+    }
     use.owner->pids_[use.key] = 0;
     use.owner = nullptr;
     hardware::invalidate_instruction_cache();
@@ -68,11 +74,10 @@ void ShadowTlb::release_pid(std::uint8_t pid) {
 
 void ShadowTlb::drop_real(ShadowContexts& owner, std::uint64_t real, std::uint64_t bytes) {
     for (unsigned slot = 0; slot < slots_; ++slot) {
-        const Entry& entry = entries_[slot];
-        if (entry.owner != &owner) continue;
-        const TlbEntry words{entry.mapping.word0, entry.mapping.word1, entry.mapping.word2};
+        if (entries_[slot].owner != &owner) continue;
+        const TlbEntry words = hardware::read_tlb(slot);
         const std::uint64_t first = words.rpn(), size = std::uint64_t{1} << words.page_shift();
-        if (first < real + bytes && real < first + size) drop(owner, slot);
+        if (is_of_guest(words) && first < real + bytes && real < first + size) drop(owner, slot);
     }
 }
 
@@ -88,6 +93,12 @@ unsigned ShadowContexts::insert(const ShadowTlb::Mapping& mapping, unsigned spar
     return slot;
 }
 
+bool ShadowContexts::maps_at(unsigned slot, std::uint32_t ea) const {
+    if (!tlb_.owned(*this, slot)) return false;
+    const TlbEntry words = hardware::read_tlb(slot);
+    return is_of_guest(words) && ((words.word0 ^ ea) & 0xFFFFFC00) == 0;
+}
+
 void ShadowContexts::drop_process() {
     of_process.drain([&](unsigned slot) { tlb_.drop(*this, slot); });
 }
@@ -95,7 +106,7 @@ void ShadowContexts::drop_process() {
 // drop_slots(), for what the links say is the entry's only mapping: one of the guest's own entries.
 void ShadowContexts::drop_only(unsigned index, unsigned slot) {
     ShadowTlb::Entry& entry = tlb_.entries_[slot];
-    if (hardware::invalidate_tlb_if(slot, entry.mapping.word0, entry.mapping.pid)) tlb_.free_.add(slot);
+    if (hardware::invalidate_guest_tlb(slot)) tlb_.free_.add(slot);
     entry.owner = nullptr;
     slots_[index] = {};
     links_[index] = no_link;

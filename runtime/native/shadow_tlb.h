@@ -70,7 +70,7 @@ class SlotSet {
 // The hardware TLB as far as guests use it, one for the machine (the 440 is a uniprocessor). Guest mappings are in
 // address space 1, so that they live beside the host's, which are in space 0. The host replaces any entry below its
 // pinned ones when it likes, as this class does: what is noted here may be gone from the TLB, but nothing of a guest is
-// in the TLB that is not noted here. Called with interrupts off.
+// in the TLB that is not noted here. What the mappings are nobody keeps but the TLB itself. Called with interrupts off.
 class ShadowTlb {
   public:
     static constexpr unsigned slot_count = 64;
@@ -104,19 +104,18 @@ class ShadowTlb {
     std::uint16_t key_of(std::uint32_t pid) const { return pids_[pid & (pid_count - 1)].key; }
 
     bool owned(const ShadowContexts& owner, unsigned slot) const { return entries_[slot].owner == &owner; }
-    const Mapping& mapping(unsigned slot) const { return entries_[slot].mapping; }
-    // Address of the mapping of slot 0, for the world switch.
-    std::uint32_t mappings() const {
-        return static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&entries_[0].mapping));
+    // Address of what is noted of slot 0, for the world switch.
+    std::uint32_t entries() const {
+        return static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(entries_.data()));
     }
 
     std::uint64_t inserted = 0, dropped = 0, large = 0, recycled = 0;
 
   private:
     friend class ShadowContexts;
-    struct alignas(1U << SHADOW_SLOT_SHIFT) Entry { // so that its place is a shift away
+    struct alignas(8) Entry {
         ShadowContexts* owner = nullptr;
-        Mapping mapping{};
+        std::uint8_t guest_index = 0; // as in Mapping
     };
     struct Pid {
         ShadowContexts* owner = nullptr;
@@ -135,10 +134,8 @@ class ShadowTlb {
     }
     void forget(unsigned slot);
 
-    static_assert(offsetof(Entry, mapping) == SHADOW_SLOT_MAPPING || sizeof(void*) != 4);
-    static_assert(offsetof(Mapping, guest_index) == 13);
-    static_assert(offsetof(Mapping, word0) == 0 && offsetof(Mapping, word1) == 4 && offsetof(Mapping, word2) == 8 &&
-                  offsetof(Mapping, pid) == 12);
+    static_assert(offsetof(Entry, guest_index) == SHADOW_SLOT_INDEX || sizeof(void*) != 4);
+    static_assert(sizeof(Entry) == 1U << SHADOW_SLOT_SHIFT || sizeof(void*) != 4);
 
     std::array<Entry, slot_count> entries_{};
     std::array<Pid, pid_count> pids_{};
@@ -152,7 +149,7 @@ class ShadowTlb {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Winvalid-offsetof" // no bases here: GCC knows the offsets
 constexpr bool ShadowTlb::is_laid_out() {
-    constexpr std::size_t first = offsetof(ShadowTlb, entries_) + offsetof(Entry, mapping);
+    constexpr std::size_t first = offsetof(ShadowTlb, entries_);
     return offsetof(ShadowTlb, free_) - first == SHADOW_FREE && offsetof(ShadowTlb, slots_) - first == SHADOW_LIMIT &&
            offsetof(ShadowTlb, next_) - first == SHADOW_NEXT;
 }
@@ -226,7 +223,7 @@ class ShadowContexts {
             if (slot == SlotSet::slot_limit) return false;
         }
         write(mapping, slot);
-        tlb_.entries_[slot].mapping = mapping;
+        tlb_.entries_[slot].guest_index = mapping.guest_index;
         ++tlb_.inserted;
         return true;
     }
@@ -244,9 +241,7 @@ class ShadowContexts {
     void drop_process();
     bool uses_guest_entry(unsigned index) const { return !slots_[index].empty(); }
     // Whether ea is still mapped there.
-    bool maps_at(unsigned slot, std::uint32_t ea) const {
-        return tlb_.owned(*this, slot) && ((tlb_.mapping(slot).word0 ^ ea) & 0xFFFFFC00) == 0;
-    }
+    bool maps_at(unsigned slot, std::uint32_t ea) const;
     void drop(unsigned slot) { tlb_.drop(*this, slot); }
     void drop_real(std::uint64_t real, std::uint64_t bytes) { tlb_.drop_real(*this, real, bytes); }
     // Mappings that the world switch has written and dropped.
@@ -285,8 +280,8 @@ class ShadowContexts {
 [[gnu::always_inline]] inline void ShadowTlb::forget(unsigned slot) {
     Entry& entry = entries_[slot];
     if (entry.owner == nullptr) return;
-    entry.owner->slots_[entry.mapping.guest_index].remove(slot);
-    entry.owner->link(entry.mapping.guest_index);
+    entry.owner->slots_[entry.guest_index].remove(slot);
+    entry.owner->link(entry.guest_index);
     entry.owner->of_process.remove(slot);
     entry.owner = nullptr;
 }

@@ -138,7 +138,7 @@ void NativeEngine::close_window(unsigned number) {
 }
 
 // Another group, where what `group` has for this tag is in use for another one: one that has the page already, or has
-// room.
+// room. With interrupts off.
 bool NativeEngine::better_group(std::uint32_t tag, unsigned& group) const {
     const auto window_in = [&](unsigned of) { return ppc::window_of(tag, of); };
     if (!window_is_used(window_in(group))) return false;
@@ -229,7 +229,9 @@ void NativeEngine::change_access() {
         ++site.moves;
         back_out_access(at.real);
     }
+    const std::uint32_t saved = hardware::irq_save();
     better_group(tag_of(world_.dear), group);
+    hardware::irq_restore(saved);
     window_group_ = static_cast<std::uint8_t>(group);
     const std::uint32_t original = original_word(at);
     if (!ppc::has_access_stub(original) || vcpu_.patches.left_alone(at.real) ||

@@ -53,7 +53,7 @@ struct World {
     std::uint32_t handler_leave = 0, handler_finish = 0; // the exits of such code
     std::uint32_t handler_back = 0;                      // where it goes on if its rfi is not taken
     std::uint32_t handler_blocks = 0;                    // address of MissHandlers::blocks
-    std::uint32_t shadow_slots = 0;                      // of the mapping of slot 0
+    std::uint32_t shadow_slots = 0;                      // of what ShadowTlb notes of slot 0
     ShadowContexts::Links links{};
     std::uint32_t replaced = 0;                   // mappings that a handler's rfi wrote, not yet in ShadowTlb::inserted
     std::uint32_t contexts = 0, context_sets = 0; // addresses of ShadowContexts and of its sets

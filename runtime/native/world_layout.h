@@ -141,14 +141,14 @@
 #define TLB_SEGMENTS (8 * 145)
 #define TLB_VERSION (TLB_SEGMENTS + 8 * 17)
 #define TLB_LARGE 1300
-/* ShadowTlb::Entry: log2 of the bytes, and the mapping in it. */
+/* ShadowTlb::Entry: log2 of the bytes, and where behind its owner the number of the guest's entry is. */
 #define SHADOW_SLOTS 64
-#define SHADOW_SLOT_SHIFT 5
-#define SHADOW_SLOT_MAPPING 4
-/* In ShadowTlb, from the mapping of slot 0 on: what is free, how many slots guests have, which one is next. */
-#define SHADOW_FREE 4092
-#define SHADOW_LIMIT 4100
-#define SHADOW_NEXT 4104
+#define SHADOW_SLOT_SHIFT 3
+#define SHADOW_SLOT_INDEX 4
+/* In ShadowTlb, from slot 0 on: what is free, how many slots guests have, which one is next. */
+#define SHADOW_FREE 2560
+#define SHADOW_LIMIT 2568
+#define SHADOW_NEXT 2572
 /* ShadowContexts::Links of what has no mapping, and of what is not for the world switch. */
 #define NO_LINK 64
 #define OTHER_LINK 65

@@ -189,11 +189,12 @@ void ModelCpu::write_tlb_in_switch(Machine& machine, World& world, const runtime
     world.shadow_pid = before;
 }
 
-std::uint32_t ModelCpu::read_tlb(unsigned index, unsigned& pid) {
+mmu::TlbEntry ModelCpu::read_tlb(unsigned index) {
     expect_interrupts(false, "reading the TLB");
     if (index >= entry_count) violation("a TLB entry that is none was read");
-    pid = tlb_[index].words.tid;
-    return tlb_[index].words.word0;
+    mmu::TlbEntry words = tlb_[index].words;
+    words.word2 = 0;
+    return words;
 }
 
 void ModelCpu::invalidate_tlb(unsigned index) {

@@ -38,7 +38,7 @@ class ModelCpu {
 
     // What the engine calls.
     void write_tlb(unsigned index, std::uint32_t word0, std::uint32_t word1, std::uint32_t word2, unsigned pid);
-    std::uint32_t read_tlb(unsigned index, unsigned& pid);
+    mmu::TlbEntry read_tlb(unsigned index);
     void invalidate_tlb(unsigned index);
     void invalidate_instruction_cache();
     std::uint64_t timebase() { return ++ticks_; }

@@ -15,11 +15,11 @@ tests::native::ModelCpu& cpu() { return tests::native::ModelCpu::current(); }
 void write_tlb(unsigned index, std::uint32_t word0, std::uint32_t word1, std::uint32_t word2, unsigned pid) {
     cpu().write_tlb(index, word0, word1, word2, pid);
 }
-std::uint32_t read_tlb(unsigned index, unsigned& pid) { return cpu().read_tlb(index, pid); }
+mmu::TlbEntry read_tlb(unsigned index) { return cpu().read_tlb(index); }
 void invalidate_tlb(unsigned index) { cpu().invalidate_tlb(index); }
-bool invalidate_tlb_if(unsigned index, std::uint32_t word0, unsigned pid) {
-    unsigned has = 0;
-    if (cpu().read_tlb(index, has) != word0 || has != pid) return false;
+bool invalidate_guest_tlb(unsigned index) {
+    const mmu::TlbEntry entry = cpu().read_tlb(index);
+    if (!entry.valid() || entry.ts() == 0) return false;
     cpu().invalidate_tlb(index);
     return true;
 }
