@@ -16,7 +16,7 @@ extern const std::uint32_t untrap_world_left[], untrap_world_program[], untrap_w
 extern const std::uint32_t untrap_world_data_storage[], untrap_world_data_tlb_error[],
     untrap_world_instruction_tlb_error[];
 extern const std::uint32_t untrap_world_handler_leave[], untrap_world_handler_finish[];
-extern const std::uint32_t untrap_world_handler_commit[], untrap_world_handler_end[];
+extern const std::uint32_t untrap_world_data_commit[], untrap_world_instruction_commit[], untrap_world_handler_end[];
 extern const std::uint32_t untrap_handler_return_begin[], untrap_handler_return_end[];
 std::uint32_t untrap_core_trace;
 }
@@ -194,7 +194,8 @@ int untrap_core_load(void* vectors, const untrap_core_text* text) {
     };
     world_facts.handler_leave = address(untrap_world_handler_leave);
     world_facts.handler_finish = address(untrap_world_handler_finish);
-    world_facts.handler_commit = address(untrap_world_handler_commit);
+    world_facts.handler_commit[0] = address(untrap_world_data_commit);
+    world_facts.handler_commit[1] = address(untrap_world_instruction_commit);
     world_facts.handler_end = address(untrap_world_handler_end);
     world_facts.handler_return = static_cast<std::uint32_t>(base + VECTORS_RETURN);
     note_linear_mapping(world_facts);

@@ -73,7 +73,8 @@ untrap_core_vcpu* untrap_core_vcpu_create(void* memory, untrap_core_vm* vm, void
     vcpu->world.guest_ivpr = facts.guest_ivpr;
     vcpu->world.handler_leave = facts.handler_leave;
     vcpu->world.handler_finish = facts.handler_finish;
-    vcpu->world.handler_commit = facts.handler_commit;
+    vcpu->world.handler_commit[0] = facts.handler_commit[0];
+    vcpu->world.handler_commit[1] = facts.handler_commit[1];
     vcpu->world.handler_end = facts.handler_end;
     vcpu->world.handler_return = facts.handler_return;
     vcpu->world.exit =

@@ -3,13 +3,19 @@
 
 namespace untrap::mmu {
 
-// An entry has gone from one of these sets to the other.
-void GuestTlb::large_changed(unsigned before, unsigned set) {
-    for (const unsigned changed : {before, set}) {
-        if (changed < page_sets || changed == set_of_nothing) continue;
-        const std::uint32_t bit = 0x80000000 >> (changed - page_sets);
-        large_ = (sets_[changed][0] | sets_[changed][1]) != 0 ? large_ | bit : large_ & ~bit;
-        large_ |= last_segment;
+void GuestTlb::look_for_large(std::uint32_t key) {
+    constexpr unsigned pieces = 1U << (28 - large_shift);
+    std::uint8_t* const first = &large_[(key >> 28) * pieces];
+    for (unsigned piece = 0; piece < pieces; ++piece)
+        first[piece] = static_cast<std::uint8_t>(first[piece] & ~has_large);
+    const EntrySet& set = sets_[segment_set(key)];
+    for (unsigned index = 0; index < entry_count; ++index) {
+        const Slot& slot = slots_[index];
+        if ((set[index / 32] & slot.bit) == 0) continue;
+        const unsigned begin = slot.match.key >> large_shift & (pieces - 1);
+        const unsigned count = slot.page_shift > large_shift ? 1U << (slot.page_shift - large_shift) : 1;
+        for (unsigned piece = begin; piece < begin + count && piece < pieces; ++piece)
+            first[piece] = static_cast<std::uint8_t>(first[piece] | has_large);
     }
 }
 
@@ -17,21 +23,26 @@ void GuestTlb::large_changed(unsigned before, unsigned set) {
 void GuestTlb::changed(unsigned index) {
     Slot& slot = slots_[index];
     const TlbEntry& entry = slot.entry;
-    const unsigned before = slot.set;
+    const std::uint32_t key_before = slot.match.key;
+    const bool was_large = slot.page_shift > 12;
+    take_out(index, slot);
     if (is_small(entry.word0)) {
-        small_changed(index);
-        if (before >= page_sets) large_changed(before, set_of_nothing);
-        return;
+        put_in_small(index, slot);
+    } else {
+        const unsigned shift = entry.valid() ? entry.page_shift() : 0;
+        const std::uint32_t page = page_bits & (0 - (std::uint32_t{1} << shift));
+        if (shift == 10) had_tiny_ = true;
+        slot.page_shift = static_cast<std::uint8_t>(shift);
+        slot.usual = 0;
+        slot.match = {key_of(entry.word0 & page, entry.ts(), entry.tid),
+                      page | (entry.tid == 0 ? context_bits & ~0xFFU : context_bits)};
+        if (shift != 0) {
+            sets_[shift <= 12 ? page_set(entry.word0) : segment_set(entry.word0)][index / 32] |= slot.bit;
+            in_segment_[entry.word0 >> 28][index / 32] |= slot.bit;
+        }
+        if (shift > 12) look_for_large(slot.match.key);
     }
-    const unsigned shift = entry.valid() ? entry.page_shift() : 0;
-    const std::uint32_t page = page_bits & (0 - (std::uint32_t{1} << shift));
-    const unsigned set = shift == 0 ? set_of_nothing : shift <= 12 ? page_set(entry.word0) : segment_set(entry.word0);
-    if (shift == 10) had_tiny_ = true;
-    slot.page_shift = static_cast<std::uint8_t>(shift);
-    slot.match = {key_of(entry.word0 & page, entry.ts(), entry.tid),
-                  page | (entry.tid == 0 ? context_bits & ~0xFFU : context_bits)};
-    move(index, slot, set, shift == 0 ? no_segment : entry.word0 >> 28);
-    large_changed(before, set);
+    if (was_large) look_for_large(key_before);
 }
 
 void GuestTlb::set(unsigned index, const TlbEntry& value) {
@@ -42,10 +53,14 @@ void GuestTlb::set(unsigned index, const TlbEntry& value) {
 }
 
 void GuestTlb::clear() {
-    slots_ = {};
+    for (unsigned index = 0; index < entry_count; ++index) {
+        slots_[index] = {};
+        slots_[index].word = static_cast<std::uint16_t>(index / 32 * sizeof(std::uint32_t));
+        slots_[index].bit = 0x80000000 >> (index & 31);
+    }
     sets_ = {};
     in_segment_ = {};
-    large_ = last_segment;
+    for (std::uint8_t& piece : large_) piece = static_cast<std::uint8_t>(piece & is_reserved);
     had_tiny_ = false;
     ++version_;
 }

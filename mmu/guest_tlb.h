@@ -27,6 +27,8 @@ class GuestTlb {
   public:
     static constexpr unsigned entry_count = 64;
 
+    GuestTlb() { clear(); }
+
     // A set of entries, entry 0 in the most significant bit: the first of the zeros before a one is the lowest index.
     using EntrySet = std::array<std::uint32_t, entry_count / 32>;
     static constexpr unsigned page_sets = 128;
@@ -55,7 +57,8 @@ class GuestTlb {
         slot.entry.word1 = words[1] & TlbEntry::word1_mask;
         slot.entry.word2 = words[2] & TlbEntry::word2_mask;
         slot.entry.tid = static_cast<std::uint8_t>(tid);
-        small_changed(index);
+        take_out(index, slot);
+        put_in_small(index, slot);
         version_ += 3;
     }
     // The tlbwe of a word 0 without the valid bit, in line: what a kernel that empties its TLB does all the time.
@@ -65,16 +68,13 @@ class GuestTlb {
         slot.entry.word0 = word0 & TlbEntry::word0_mask;
         slot.entry.tid = static_cast<std::uint8_t>(tid);
         ++version_;
-        if (slot.set == set_of_nothing) return;
-        const std::uint32_t others = ~(0x80000000 >> (index & 31));
-        const unsigned before = slot.set;
-        sets_[before][index / 32] &= others;
-        in_segment_[slot.segment][index / 32] &= others;
-        if (before >= page_sets) [[unlikely]]
-            large_changed(before, set_of_nothing);
-        slot.set = set_of_nothing;
-        slot.segment = no_segment;
+        if (slot.page_shift == 0) return;
+        take_out(index, slot);
+        const bool large = slot.page_shift > 12;
         slot.page_shift = 0;
+        slot.usual = 0;
+        if (large) [[unlikely]]
+            look_for_large(slot.match.key);
     }
     // Whether an entry of 1 KB was there since the last clear(): several of them may share what is one page to others.
     bool had_tiny() const { return had_tiny_; }
@@ -91,11 +91,23 @@ class GuestTlb {
     const EntrySet* candidate_sets() const { return sets_.data(); }
     // And what decides about a candidate: key and mask, at match_offset of 2^slot_shift bytes per entry.
     const void* slots() const { return slots_.data(); }
-    static constexpr unsigned slot_shift = 5, match_offset = 16, place_offset = 24;
-    // From candidate_sets(): the sets by 256 MB, and what version() returns.
+    static constexpr unsigned slot_shift = 5, match_offset = 16;
+    // In them, too: a byte log2 of the page's size, 0 if the entry is of no use, and one that is 1 for what is usual, a
+    // page of 4 KB of one process in address space 0; the entry's word in a set, in bytes, and its bit there.
+    static constexpr unsigned shift_offset = 24, word_offset = 26, bit_offset = 28;
+    // From candidate_sets(): the sets by 256 MB.
     static constexpr std::size_t segments_offset();
-    static constexpr std::size_t version_offset();
-    static constexpr std::size_t large_offset(); // a word with a bit for each of those 256 MB
+    // From there, too: a byte for each 16 MB of address space. 0: no entry of more than 4 KB lies there, nor anything
+    // that was reserved.
+    static constexpr std::size_t large_offset();
+    static constexpr unsigned large_shift = 24;
+    // Has the 16 MB of ea count as if a large entry were there, until told otherwise.
+    void reserve(std::uint32_t ea, bool on = true) {
+        std::uint8_t& piece = large_[ea >> large_shift];
+        piece = static_cast<std::uint8_t>(on ? piece | is_reserved : piece & ~is_reserved);
+    }
+    // Changes that others have made, for version().
+    void count_changes(std::uint32_t changes) { version_ += changes; }
 
     // The first entry that translates ea, or -1. Several matches are a programming error of the guest (the manual
     // leaves the result open); the lowest index wins here.
@@ -169,37 +181,42 @@ class GuestTlb {
     static_assert((context_bits & page_bits) == 0);
 
     // The sets that entries are in: those of up to 4 KB by the number of their 4 KB page, larger ones by the 256 MB of
-    // address space that they lie in; the unusable in one that is never looked at. So a search looks at two sets.
+    // address space that they lie in; the unusable in none. So a search looks at two sets.
     static constexpr unsigned segment_sets = 16;
-    static constexpr unsigned set_of_nothing = page_sets + segment_sets;
     static constexpr unsigned page_set(std::uint32_t ea) { return ea >> 12 & (page_sets - 1); }
     static constexpr unsigned segment_set(std::uint32_t ea) { return page_sets + (ea >> 28); }
-
-    // Whatever its size, an entry also lies in one of the segments, or is of no use.
-    static constexpr unsigned no_segment = segment_sets;
 
     struct alignas(32) Slot {
         TlbEntry entry;
         Match match;
-        std::uint8_t set = set_of_nothing, segment = no_segment; // the sets that it is in
-        std::uint8_t page_shift = 0;                             // 0: it is of no use
+        std::uint8_t page_shift = 0; // 0: it is of no use
+        std::uint8_t usual = 0;
+        std::uint16_t word = 0; // where it is in a set
+        std::uint32_t bit = 0;
     };
-    static_assert(offsetof(Slot, set) == place_offset && offsetof(Slot, page_shift) == place_offset + 2);
-    static_assert(sizeof(Slot) == 1U << slot_shift && sizeof(TlbEntry) == match_offset && set_of_nothing <= 0xFF);
+    static_assert(offsetof(Slot, page_shift) == shift_offset && offsetof(Slot, usual) == shift_offset + 1);
+    static_assert(offsetof(Slot, word) == word_offset && offsetof(Slot, bit) == bit_offset);
+    static_assert(sizeof(Slot) == 1U << slot_shift && sizeof(TlbEntry) == match_offset);
 
-    [[gnu::always_inline]] void move(unsigned index, Slot& slot, unsigned set, unsigned segment) {
-        const unsigned word = index / 32;
-        const std::uint32_t bit = 0x80000000 >> (index & 31);
-        sets_[slot.set][word] &= ~bit;
-        sets_[set][word] |= bit;
-        slot.set = static_cast<std::uint8_t>(set);
-        if (slot.segment == segment) return;
-        in_segment_[slot.segment][word] &= ~bit;
-        in_segment_[segment][word] |= bit;
-        slot.segment = static_cast<std::uint8_t>(segment);
+    // Out of the sets, and into those of a small page.
+    [[gnu::always_inline]] void take_out(unsigned index, const Slot& slot) {
+        if (slot.page_shift == 0) return;
+        const std::uint32_t key = slot.match.key;
+        sets_[slot.page_shift <= 12 ? page_set(key) : segment_set(key)][index / 32] &= ~slot.bit;
+        in_segment_[key >> 28][index / 32] &= ~slot.bit;
+    }
+    [[gnu::always_inline]] void put_in_small(unsigned index, Slot& slot) {
+        const std::uint32_t word0 = slot.entry.word0, tid = slot.entry.tid;
+        slot.match.key = (word0 & 0xFFFFF100) | tid; // TS is where keys have it
+        slot.match.mask = tid != 0 ? 0xFFFFF1FF : 0xFFFFF100;
+        slot.page_shift = 12;
+        slot.usual = tid != 0 && (word0 & TlbEntry::ts_bit) == 0 ? 1 : 0;
+        sets_[page_set(word0)][index / 32] |= slot.bit;
+        in_segment_[word0 >> 28][index / 32] |= slot.bit;
     }
 
-    [[gnu::cold]] void large_changed(unsigned before, unsigned set);
+    // A large entry came or went where this key is: which 16 MB of those 256 MB have any.
+    [[gnu::cold]] void look_for_large(std::uint32_t key);
     // Calls action(entry) for the candidates but `index` that agree with key in these bits of its context and in the
     // number of a page of 2^shift bytes. candidates(word): of the entries from 32 * word on.
     template <typename Candidates, typename Action>
@@ -219,15 +236,6 @@ class GuestTlb {
         }
     }
     void changed(unsigned index);
-    // The same for one that is_small().
-    [[gnu::always_inline]] void small_changed(unsigned index) {
-        Slot& slot = slots_[index];
-        const std::uint32_t word0 = slot.entry.word0, tid = slot.entry.tid;
-        slot.match.key = (word0 & 0xFFFFF100) | tid; // TS is where keys have it
-        slot.match.mask = tid != 0 ? 0xFFFFF1FF : 0xFFFFF100;
-        slot.page_shift = 12;
-        move(index, slot, page_set(word0), word0 >> 28);
-    }
     // The first entry of a set whose most significant bit is entry `first`.
     [[gnu::always_inline]] int first_match(std::uint32_t candidates, unsigned first, std::uint32_t key) const {
         while (candidates != 0) {
@@ -240,14 +248,13 @@ class GuestTlb {
     }
 
     std::array<Slot, entry_count> slots_{};
-    std::array<EntrySet, set_of_nothing + 1> sets_{};
-    std::array<EntrySet, no_segment + 1> in_segment_{};
+    std::array<EntrySet, page_sets + segment_sets> sets_{};
+    std::array<EntrySet, segment_sets> in_segment_{}; // whatever its size
     std::uint32_t version_ = 0;
-    // A bit for each 256 MB that entries of more than 4 KB lie in, the first in the most significant; and perhaps for
-    // others, since replace_small() does not look what it replaces. The last are never told to have none, so that
-    // whoever relies on that need not look for the state page that a host has there.
-    static constexpr std::uint32_t last_segment = 0x80000000 >> (segment_sets - 1);
-    std::uint32_t large_ = last_segment;
+    // See large_offset(). Of what entries there are perhaps too many, since replace_small() does not look what it
+    // replaces.
+    static constexpr std::uint8_t has_large = 1, is_reserved = 2;
+    std::array<std::uint8_t, 1U << (32 - large_shift)> large_{};
     bool had_tiny_ = false;
 };
 
@@ -255,6 +262,5 @@ constexpr std::size_t GuestTlb::segments_offset() {
     return offsetof(GuestTlb, in_segment_) - offsetof(GuestTlb, sets_);
 }
 constexpr std::size_t GuestTlb::large_offset() { return offsetof(GuestTlb, large_) - offsetof(GuestTlb, sets_); }
-constexpr std::size_t GuestTlb::version_offset() { return offsetof(GuestTlb, version_) - offsetof(GuestTlb, sets_); }
 
 } // namespace untrap::mmu

@@ -34,7 +34,7 @@ template <typename WriteTlb>
 
     if ((flags & ppc::handler_exit::words) != 0) {
         const ppc::TlbWrites& writes = world_.handler_tlb;
-        if (flags != ppc::handler_exit::words) return false;
+        if ((flags & ~ppc::handler_exit::fetch) != ppc::handler_exit::words) return false;
         const std::uint32_t word0 = writes.words[0], word1 = writes.words[1];
         const unsigned index = writes.index & (mmu::GuestTlb::entry_count - 1);
         const std::uint32_t tid = page.mmucr & 0xFF;
@@ -63,6 +63,7 @@ template <typename WriteTlb>
             world_.process_pid = state.live_pid = guest_pid;
         }
     }
+    count_handler(flags);
     world_.shadow_pid = pid;
     const std::uint32_t new_msr = value & msr::defined;
     page.msr = new_msr;

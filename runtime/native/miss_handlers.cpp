@@ -36,7 +36,8 @@ ppc::HandlerPlace NativeEngine::handler_place(unsigned which) const {
     ppc::HandlerPlace place;
     place.leave = world_.handler_leave;
     place.finish = world_.handler_finish;
-    place.commit = world_.handler_commit;
+    place.commit = world_.handler_commit[which];
+    place.flags = which == 0 ? 0 : ppc::handler_exit::fetch;
     place.end = world_.handler_end;
     place.windows = address_of(&handlers_.windows);
     place.gpr = at(vcpu_.state.gpr.data());
@@ -150,6 +151,7 @@ bool NativeEngine::compile_handler(unsigned which, std::uint32_t entry) {
         hardware::publish_code(program.words.data(), 4 * result.length);
         program.bytes = 4 * result.reach;
         program.entry = entry;
+        note_special();
         program.fixed = result.fixed;
         for (unsigned number = 0; number < result.fixed; ++number) program.addresses[number] = result.addresses[number];
         contexts_.watch(index);
@@ -181,6 +183,7 @@ void NativeEngine::drop_handler(unsigned which) {
     MissHandlers::Program& program = handlers_.programs[which];
     if (program.entry == none) return;
     program.entry = none;
+    note_special();
     world_.handler_code[which] = 0;
     ++handlers_.dropped;
 }
@@ -225,6 +228,7 @@ bool NativeEngine::handler_left() {
     const std::uint32_t flags = world_.handler_flags;
     const ppc::TlbWrites& writes = world_.handler_tlb;
     world_.handler_flags = 0;
+    count_handler(flags);
     const unsigned index = writes.index & (mmu::GuestTlb::entry_count - 1);
     if ((flags & ppc::handler_exit::words) != 0) {
         if ((flags & 1) != 0 && patched() && takes_our_place({.word0 = writes.words[0]})) {

@@ -43,6 +43,7 @@ NativeEngine::NativeEngine(Vcpu& vcpu, World& world, ShadowTlb& tlb, NativeHost&
     world_.context_sets = contexts_.sets_address();
     world_.of_process = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&contexts_.of_process));
     world_.retained = retained_.address();
+    vcpu_.tlb.reserve(ppc::guest_page_ea); // where the state page will be
     world_.long_runs = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(long_runs_.data()));
 }
 
@@ -242,6 +243,16 @@ Trap NativeEngine::trap_of(unsigned vector) {
     }
     host_.warn("the guest caused an interrupt that has no meaning here", vcpu_.state.pc, vector);
     return interpret();
+}
+
+// Handlers that the world switch has finished since: each is an exit, an entry of the guest TLB and a mapping.
+void NativeEngine::take_commits() {
+    const std::uint32_t count = world_.commits[0] + world_.commits[1];
+    world_.exits[EXIT_DTLB_REAL] += world_.commits[0];
+    world_.exits[EXIT_ITLB_REAL] += world_.commits[1];
+    world_.replaced += count;
+    vcpu_.tlb.count_changes(count);
+    world_.commits[0] = world_.commits[1] = 0;
 }
 
 void NativeEngine::count_exits() {

@@ -44,7 +44,10 @@ class NativeEngine final : public Engine {
 
     // The guest was left by this interrupt; interrupts are off, the host's world is back. True: back into the guest.
     bool exit(unsigned vector) {
-        if (patched()) return patched_exit(vector);
+        if (special_) {
+            if ((world_.commits[0] | world_.commits[1]) != 0) take_commits();
+            if (patched()) return patched_exit(vector);
+        }
         if (vector == static_cast<unsigned>(isa::Interrupt::program) && world_.quick != 0) return program_interrupt();
         return vector == HANDLER_LEFT ? handler_left() : other_exit(vector);
     }
@@ -74,7 +77,15 @@ class NativeEngine final : public Engine {
 
     // Exits counted here and not yet in Vcpu::exits.
     void count_exits();
-    std::uint32_t uncounted(unsigned reason) const { return world_.exits[reason]; }
+    void count_handler(std::uint32_t flags) {
+        ++world_.exits[(flags & ppc::handler_exit::fetch) != 0 ? EXIT_ITLB_REAL : EXIT_DTLB_REAL];
+    }
+    std::uint32_t uncounted(unsigned reason) const {
+        const std::uint32_t commits = reason == static_cast<unsigned>(ExitReason::dtlb_real)   ? world_.commits[0]
+                                      : reason == static_cast<unsigned>(ExitReason::itlb_real) ? world_.commits[1]
+                                                                                               : 0;
+        return world_.exits[reason] + commits;
+    }
 
     // Exit timing, in timebase ticks: by reason from leaving the guest to entering it again, and the time between.
     struct Times {
@@ -97,6 +108,7 @@ class NativeEngine final : public Engine {
         if (vector == static_cast<unsigned>(isa::Interrupt::program) && world_.quick != 0) return program_interrupt();
         return other_exit(vector);
     }
+    void take_commits();
     bool other_exit(unsigned vector) { return observed_ ? observed_exit(vector) : quick_exit(vector); }
     // quick_exits.cpp
     bool quick_exit(unsigned vector);
@@ -180,6 +192,9 @@ class NativeEngine final : public Engine {
     };
     enum class Installed : std::uint8_t { done, never, not_now };
     bool patched() const { return world_.own_page != 1; }
+    // Patched, or with compiled handlers: what exits look at.
+    bool special_ = false;
+    void note_special() { special_ = patched() || handlers_in_use(); }
     bool accept_state_page();
     void read_state_page_back();
     void leave_stub(unsigned& vector);

@@ -47,6 +47,8 @@ bool NativeEngine::start_arena(std::uint32_t site) {
         hardware::publish_code(patching_.arena_words, 1U << Patching::arena_shift);
         world_.arena = ea;
         world_.arena_bytes = 1U << Patching::reserved_shift;
+        static_assert(Patching::reserved_shift <= mmu::GuestTlb::large_shift); // so it lies in one piece
+        vcpu_.tlb.reserve(ea);
         return true;
     }
     return false;
@@ -149,6 +151,7 @@ NativeEngine::Installed NativeEngine::install(std::uint64_t real, std::uint32_t 
     store_big_endian(block->word_at(real), 4, word);
     hardware::publish_code(block->word_at(real), 4);
     world_.own_page = ppc::guest_page_ea;
+    note_special();
     hardware::irq_restore(saved);
     if ((traces_ & NativeHost::traces_patch) != 0) host_.trace_patch(real, original, level, true);
     return Installed::done;
@@ -230,8 +233,11 @@ void NativeEngine::back_out_all() {
     contexts_.drop_guest_entry(ShadowContexts::arena);
     close_windows();
     world_.own_page = Patching::nowhere;
+    note_special();
     from_stub_ = moved_ = false;
     stopped_ = Stopped::elsewhere;
+    vcpu_.tlb.reserve(world_.arena, false);
+    vcpu_.tlb.reserve(ppc::guest_page_ea); // it may have been the same piece
     world_.arena = World::no_arena;
     world_.arena_bytes = 0;
     if (patching_.arena_words != nullptr) {

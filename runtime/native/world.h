@@ -44,11 +44,11 @@ struct World {
     std::uint32_t reserved[6] = {};
     std::uint32_t exits[32] = {}; // by ExitReason, not yet in Vcpu::exits
     // The code of the guest's TLB-miss handlers for data and for instructions, 0 where there is none; the address that
-    // missed; ppc::handler_exit; the function that takes their rfi.
+    // missed (at least its page; see WORLD_HANDLER_MISSED); ppc::handler_exit; the function that takes their rfi.
     std::uint32_t more[2] = {}, handler_code[2] = {};
     std::uint32_t handler_missed = 0, handler_flags = 0, handler_return = 0;
     ppc::TlbWrites handler_tlb;
-    std::uint32_t one_more = 0;
+    std::uint32_t handler_finishes = 0;                  // handler_exit of the rfi that is being looked at
     std::uint32_t handler_window = 0;                    // the address that no window was found for
     std::uint32_t handler_leave = 0, handler_finish = 0; // the exits of such code
     std::uint32_t handler_back = 0;                      // where it goes on if its rfi is not taken
@@ -70,8 +70,9 @@ struct World {
     std::array<std::uint32_t, 512> repeats{};
     std::uint32_t retained = 0;                              // address of RetainedMappings' entries
     std::uint32_t handler_fixed[2][ppc::handler_fixed] = {}; // the host's addresses of what the code of handlers needs
-    std::uint32_t handler_commit = 0, handler_end = 0;       // more exits of such code
-    std::uint32_t unused[387] = {};
+    std::uint32_t handler_commit[2] = {}, handler_end = 0;   // more exits of such code
+    std::uint32_t commits[2] = {};
+    std::uint32_t unused[384] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -108,6 +109,7 @@ UNTRAP_AT(handler_missed, WORLD_HANDLER_MISSED);
 UNTRAP_AT(handler_flags, WORLD_HANDLER_FLAGS);
 UNTRAP_AT(handler_return, WORLD_HANDLER_RETURN);
 UNTRAP_AT(handler_tlb, WORLD_HANDLER_TLB);
+UNTRAP_AT(handler_finishes, WORLD_HANDLER_FINISHES);
 UNTRAP_AT(handler_window, WORLD_HANDLER_WINDOW);
 UNTRAP_AT(handler_back, WORLD_HANDLER_BACK);
 UNTRAP_AT(handler_blocks, WORLD_HANDLER_BLOCKS);
@@ -130,6 +132,7 @@ UNTRAP_AT(access_word, WORLD_ACCESS_WORD);
 UNTRAP_AT(access_stub, WORLD_ACCESS_STUB);
 UNTRAP_AT(repeats, WORLD_REPEATS);
 UNTRAP_AT(retained, WORLD_RETAINED);
+UNTRAP_AT(commits, WORLD_COMMITS(0));
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
 
@@ -179,11 +182,13 @@ static_assert(EXIT_ITLB_REAL == static_cast<unsigned>(ExitReason::itlb_real));
 static_assert(EXIT_DTLB_REAL == static_cast<unsigned>(ExitReason::dtlb_real));
 static_assert(word_of(ESR_DATA_HIGH, 0) == (isa::esr::st | isa::esr::fp));
 static_assert(TLB_SETS_PAGES == mmu::GuestTlb::page_sets && TLB_SET_BYTES == sizeof(mmu::GuestTlb::EntrySet));
-static_assert(HANDLER_WORDS == ppc::handler_exit::words && SHADOW_SLOTS == ShadowTlb::slot_count &&
-              NO_LINK == ShadowContexts::no_link && OTHER_LINK == ShadowContexts::other_link);
+static_assert(HANDLER_FETCH == ppc::handler_exit::fetch && HANDLER_WORDS == ppc::handler_exit::words &&
+              SHADOW_SLOTS == ShadowTlb::slot_count && NO_LINK == ShadowContexts::no_link &&
+              OTHER_LINK == ShadowContexts::other_link);
 static_assert(TLB_WORD2 == mmu::TlbEntry::word2_mask);
-static_assert(TLB_SLOT_PLACE == mmu::GuestTlb::place_offset && TLB_SEGMENTS == mmu::GuestTlb::segments_offset() &&
-              TLB_VERSION == mmu::GuestTlb::version_offset() && TLB_LARGE == mmu::GuestTlb::large_offset());
+static_assert(TLB_SLOT_KIND == mmu::GuestTlb::shift_offset && TLB_SLOT_BIT == mmu::GuestTlb::bit_offset &&
+              TLB_SEGMENTS == mmu::GuestTlb::segments_offset() && TLB_LARGE == mmu::GuestTlb::large_offset() &&
+              TLB_LARGE_SHIFT == mmu::GuestTlb::large_shift);
 static_assert(TLB_SLOT_SHIFT == mmu::GuestTlb::slot_shift && TLB_SLOT_MATCH == mmu::GuestTlb::match_offset);
 static_assert(EXIT_SYSCALL == static_cast<unsigned>(ExitReason::syscall));
 static_assert(EXIT_EMUL_RFI == static_cast<unsigned>(ExitReason::emul_rfi));

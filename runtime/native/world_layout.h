@@ -32,10 +32,12 @@
 #define WORLD_EXITS 128
 /* Compiled TLB-miss handlers, those for data and for instructions. */
 #define WORLD_HANDLER_CODE(n) (264 + 4 * (n))
+/* The page that missed; with the lower bits of word 0 of a 4 KB page's entry if it was a process that missed. */
 #define WORLD_HANDLER_MISSED 272
 #define WORLD_HANDLER_FLAGS 276
 #define WORLD_HANDLER_RETURN 280
 #define WORLD_HANDLER_TLB 284
+#define WORLD_HANDLER_FINISHES 300
 #define WORLD_HANDLER_WINDOW 304
 #define WORLD_HANDLER_BACK 316
 #define WORLD_HANDLER_BLOCKS 320
@@ -65,6 +67,8 @@
 /* Of RetainedMappings: the address of the entries, their number and log2 of their bytes, and what tags have besides
  * pages. */
 #define WORLD_RETAINED 2504
+/* Handlers that were taken through to their rfi in assembly, with the entry that they wrote, and not yet counted. */
+#define WORLD_COMMITS(n) (2552 + 4 * (n))
 #define RETAINED_COUNT 256
 #define RETAINED_SHIFT 5
 #define RETAINED_FETCH 1
@@ -82,6 +86,9 @@
 #define HANDLER_LEFT 16
 /* ppc::handler_exit::words */
 #define HANDLER_WORDS 7
+/* ppc::handler_exit::fetch */
+#define HANDLER_FETCH 32
+#define HANDLER_FETCH_SHIFT 5
 /* The alignment of CpuState. */
 #define WORLD_BYTES 4096
 
@@ -135,12 +142,16 @@
 #define TLB_MATCH_ANY -0xF00
 #define TLB_MATCH_TID -0xE01
 #define TLB_WORD2 0xFFBF
-/* Bytes of an entry for its place in the sets: the set, the 256 MB, log2 of the page's size. */
-#define TLB_SLOT_PLACE 24
-/* From the sets: those by 256 MB that all entries are in, and the counter of changes. */
-#define TLB_SEGMENTS (8 * 145)
-#define TLB_VERSION (TLB_SEGMENTS + 8 * 17)
-#define TLB_LARGE 1300
+/* In an entry: log2 of the page's size and a byte that is 1 for what is usual, the two as one number; its bit in a set.
+ */
+#define TLB_SLOT_KIND 24
+#define TLB_KIND_SMALL (12 << 8)
+#define TLB_KIND_USUAL (TLB_KIND_SMALL + 1)
+#define TLB_SLOT_BIT 28
+/* From the sets: those by 256 MB that all entries are in, and a byte for each 16 MB. */
+#define TLB_SEGMENTS (8 * 144)
+#define TLB_LARGE (TLB_SEGMENTS + 8 * 16 + 4)
+#define TLB_LARGE_SHIFT 24
 /* ShadowTlb::Entry: log2 of the bytes, and where behind its owner the number of the guest's entry is. */
 #define SHADOW_SLOTS 64
 #define SHADOW_SLOT_SHIFT 3

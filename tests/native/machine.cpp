@@ -119,7 +119,7 @@ Machine::Machine(ModelCpu& cpu, Kind kind, runtime::native::ShadowTlb& tlb)
         world_.tlb_slots = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(vcpu_.tlb.slots()));
         world_.handler_leave = ModelCpu::handler_leave_ea;
         world_.handler_finish = ModelCpu::handler_finish_ea;
-        world_.handler_commit = ModelCpu::handler_commit_ea;
+        world_.handler_commit[0] = world_.handler_commit[1] = ModelCpu::handler_commit_ea;
         world_.handler_end = ModelCpu::handler_end_ea;
         vcpu_.set_engine(*native_);
     } else {

@@ -154,7 +154,6 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
     if ((missed & 0xFFFFF000) == (world.own_page & 0xFFFFF000) || missed - world.arena < world.arena_bytes)
         return Ran::no;
     if ((page.msr & (msr::is | msr::ds)) != 0) return Ran::no;
-    ++world.exits[which == 0 ? EXIT_DTLB_REAL : EXIT_ITLB_REAL];
     if (which == 0) {
         page.dear = left.dear;
         page.esr = left.esr & runtime::native::word_of(ESR_DATA_HIGH, 0);
@@ -167,14 +166,16 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
     HandlerStorage storage(*this, machine, world.handler_code[which]);
     isa::CpuState cpu = hardware_;
     for (const unsigned number : {3, 5, 6, 7}) cpu.gpr[number] = random.word();
+    cpu.page = {};
+    std::uint32_t sprg0 = state.gpr[4];
     cpu.gpr[4] = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&world));
     cpu.lr = random.word();
-    cpu.page = {};
     cpu.page.msr = msr::me;
     cpu.pc = world.handler_code[which];
     const auto take_registers = [&] {
         for (unsigned number = 0; number < 32; ++number)
             if (number < 3 || number > 7) state.gpr[number] = cpu.gpr[number];
+        state.gpr[4] = sprg0;
         state.ctr = cpu.ctr;
         state.set_xer(cpu.xer());
         world.xer = cpu.xer();
@@ -200,7 +201,8 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
                 write_tlb_in_switch(machine, world, mapping, slot);
             };
             const bool done = (page.srr1 & msr::pr) != 0 && (decline_percent == 0 || !random.chance(decline_percent)) &&
-                              machine.native().return_from_handler(ppc::handler_exit::words, write);
+                              machine.native().return_from_handler(
+                                  ppc::handler_exit::words | (which == 0 ? 0 : ppc::handler_exit::fetch), write);
             ++(done ? commits : commits_declined);
             for (const unsigned number : {3, 5, 6, 7, 10, 11, 12}) cpu.gpr[number] = random.word();
             cpu.set_cr((random.word() & ~0x20000000U) | (done ? 0x20000000U : 0));
@@ -225,6 +227,16 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
         const isa::Instruction insn = isa::decode(word);
         trap = interp::execute(cpu, storage, insn);
         if (trap.kind == TrapKind::none) continue;
+        if (trap.kind == TrapKind::privileged && insn.op == isa::Op::mfspr && insn.spr() == isa::spr::sprg0) {
+            cpu.gpr[insn.rt()] = sprg0;
+            cpu.pc += 4;
+            continue;
+        }
+        if (trap.kind == TrapKind::privileged && insn.op == isa::Op::mtspr && insn.spr() == isa::spr::sprg0) {
+            sprg0 = cpu.gpr[insn.rs()];
+            cpu.pc += 4;
+            continue;
+        }
         if (trap.kind != TrapKind::privileged || insn.op != isa::Op::mtspr || insn.spr() < isa::spr::sprg4 ||
             insn.spr() > isa::spr::sprg7)
             violation("a compiled handler traps");

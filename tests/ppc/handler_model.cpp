@@ -95,10 +95,12 @@ HandlerModel::Result HandlerModel::run(Random& random, bool decline) {
         cpu.gpr[number] = random.word();
     }
     cpu.gpr[4] = record_ea;
+    record.gpr[4] = random.word(); // it is in SPRG0
     cpu.lr = random.word();
     cpu.page = {};
     cpu.page.msr = isa::msr::me;
     for (unsigned number = 4; number < 8; ++number) cpu.page.sprg[number] = guest.page.sprg[number];
+    cpu.page.sprg[0] = guest.gpr[4];
     cpu.pc = code_ea;
 
     Result result;
@@ -136,7 +138,17 @@ HandlerModel::Result HandlerModel::run(Random& random, bool decline) {
         trap = interp::execute(cpu, *this, insn);
         if (trap.kind == TrapKind::none) continue;
         REQUIRE(trap.kind == TrapKind::privileged);
+        if (insn.op == isa::Op::mfspr && insn.spr() == isa::spr::sprg0) {
+            cpu.gpr[insn.rt()] = cpu.page.sprg[0];
+            cpu.pc += 4;
+            continue;
+        }
         REQUIRE(insn.op == isa::Op::mtspr);
+        if (insn.spr() == isa::spr::sprg0) {
+            cpu.page.sprg[0] = cpu.gpr[insn.rs()];
+            cpu.pc += 4;
+            continue;
+        }
         const unsigned number = insn.spr() - isa::spr::sprg4;
         REQUIRE(number < 4);
         cpu.page.sprg[4 + number] = cpu.gpr[insn.rs()];
@@ -146,7 +158,8 @@ HandlerModel::Result HandlerModel::run(Random& random, bool decline) {
 
 CpuState HandlerModel::leave(const Result& result) {
     CpuState state = cpu;
-    for (unsigned number = 3; number < 8; ++number) state.gpr[number] = record.gpr[number];
+    for (unsigned number = 3; number < 8; ++number)
+        state.gpr[number] = number == 4 ? cpu.page.sprg[0] : record.gpr[number];
     state.lr = record.lr;
     for (unsigned number = 4; number < 8; ++number) CHECK(cpu.page.sprg[number] == record.page.sprg[number]);
     state.page = record.page;
@@ -179,7 +192,8 @@ bool HandlerModel::refer(const Result& result, unsigned most) {
 // Whether the code left by a branch of the guest's to somewhere before it: the last instruction that was executed.
 bool HandlerModel::leaves_backward(std::uint32_t pc) const {
     isa::CpuState now = cpu;
-    for (unsigned number = 3; number < 8; ++number) now.gpr[number] = record.gpr[number];
+    for (unsigned number = 3; number < 8; ++number)
+        now.gpr[number] = number == 4 ? cpu.page.sprg[0] : record.gpr[number];
     const isa::CpuState& at = reference.vcpu.state;
     return pc < entry + 4 * compiled.reach && (now.gpr != at.gpr || now.cr() != at.cr() || record.lr != at.lr ||
                                                now.ctr != at.ctr || memory != reference.ram);

@@ -239,16 +239,29 @@ class Compiler {
     void load_record(unsigned to, std::int32_t where) { put(encode::lwz(to, record, where)); }
     void store_record(unsigned from, std::int32_t where) { put(encode::stw(from, record, where)); }
 
+    // GPRs of the guest that are in the record.
+    void load_gpr(unsigned to, unsigned number) {
+        if (number == record)
+            put(encode::mfspr(to, spr::sprg0));
+        else
+            load_record(to, gpr_at(number));
+    }
+    void store_gpr(unsigned from, unsigned number) {
+        if (number == record)
+            put(encode::mtspr(spr::sprg0, from));
+        else
+            store_record(from, gpr_at(number));
+    }
     // The register that holds a GPR of the guest now: itself, or this scratch register.
     unsigned read(unsigned number, unsigned scratch) {
         if (!in_record(number)) return number;
-        load_record(scratch, gpr_at(number));
+        load_gpr(scratch, number);
         return scratch;
     }
     // Where to have a result put that becomes this GPR; then written().
     static unsigned result(unsigned number, unsigned scratch) { return in_record(number) ? scratch : number; }
     void written(unsigned number, unsigned scratch) {
-        if (in_record(number)) store_record(scratch, gpr_at(number));
+        if (in_record(number)) store_gpr(scratch, number);
     }
 
     // -- exits ---------------------------------------------------------------------------------------------------
@@ -314,7 +327,8 @@ class Compiler {
         for (unsigned index = 0; index < stub_count_ && !failed_; ++index) {
             const HandlerWork::Stub stub = work_.stubs[index];
             set_displacement(stub.from, length_);
-            if ((stub.flags & ~handler_exit::words) != 0) store_record(address, place_.missed);
+            if ((stub.flags & (handler_exit::load_miss | handler_exit::store_miss)) != 0)
+                store_record(address, place_.missed);
             leave(entry_ + 4 * static_cast<std::uint32_t>(stub.target), stub.flags);
         }
         if (failed_) return;
@@ -330,7 +344,7 @@ class Compiler {
     // -- one instruction of the guest ----------------------------------------------------------------------------
 
     std::uint32_t pc() const { return entry_ + 4 * at_; }
-    std::uint32_t flags() const { return mask_; }
+    std::uint32_t flags() const { return mask_ | place_.flags; }
 
     void instruction(Instruction insn) {
         const Kind kind = kind_of(insn, mask_);
@@ -412,7 +426,7 @@ class Compiler {
 
     // The code goes on for another word of the guest's: that one's is next, or a branch leads there.
     void go_on(unsigned to, unsigned mask) {
-        if (!inside(at_, to)) return leave(entry_ + 4 * to, mask);
+        if (!inside(at_, to)) return leave(entry_ + 4 * to, mask | place_.flags);
         for (unsigned next = mask_ * handler_window + at_ + 1; next < mask * handler_window + to; ++next)
             if (reached(next / handler_window, next % handler_window)) {
                 fixup(to, mask);
@@ -434,7 +448,7 @@ class Compiler {
             while (which < used && held[which] != number) ++which;
             if (which == used) {
                 held[used++] = number;
-                if ((found.reads.gpr >> number & 1) != 0) load_record(scratch[which], gpr_at(number));
+                if ((found.reads.gpr >> number & 1) != 0) load_gpr(scratch[which], number);
             }
             word = (word & ~(31U << shift)) | scratch[which] << shift;
         };
@@ -443,7 +457,7 @@ class Compiler {
         place(fields.rb, 11);
         put(word);
         for (unsigned which = 0; which < used; ++which)
-            if ((found.writes.gpr >> held[which] & 1) != 0) store_record(scratch[which], gpr_at(held[which]));
+            if ((found.writes.gpr >> held[which] & 1) != 0) store_gpr(scratch[which], held[which]);
     }
 
     void jump(unsigned to) { go_on(to, mask_); }

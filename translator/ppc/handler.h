@@ -11,10 +11,10 @@ namespace untrap::ppc {
 // nothing is left to trust: what reaches memory is checked word by word (verify_handler), control only goes forward,
 // and the code ends at one of two exits.
 //
-// While it runs: r4 is the base of the host's record of the guest; the guest's r3-r7 and LR are in the record, its
-// other registers and CR in place, but for one CR field that no instruction of the handler names: the record has a copy
-// of CR in which that one is right. Privileged registers are in the record's state page, but for MSR, which there still
-// is what the interrupt found: whoever leaves clears what an interrupt clears.
+// While it runs: r4 is the base of the host's record of the guest; the guest's r4 is in the host's SPRG0, its r3, r5-r7
+// and LR are in the record, its other registers and CR in place, but for one CR field that no instruction of the
+// handler names: the record has a copy of CR in which that one is right. Privileged registers are in the record's state
+// page, but for MSR, which there still is what the interrupt found: whoever leaves clears what an interrupt clears.
 //
 // tlbwe is noted, not done: of one entry, each word at most. The exits do it, since nobody can look meanwhile.
 
@@ -52,6 +52,7 @@ struct HandlerPlace {
     std::uint32_t commit = 0, end = 0;
     std::uint32_t windows = 0; // struct Windows
     std::uint32_t code = 0;    // the code itself
+    std::uint32_t flags = 0;   // what every HandlerExit has besides: handler_exit::fetch, or nothing
     // In the record, bytes from its base: the guest's GPRs, LR and CR words, isa::StatePage, TlbWrites, and where to
     // put the address that no window was found for.
     std::int16_t gpr = 0, lr = 0, cr = 0, page = 0, tlb = 0, missed = 0;
@@ -70,6 +71,7 @@ namespace handler_exit {
 inline constexpr std::uint32_t words = 7;       // bit n: word n of TlbWrites was written
 inline constexpr std::uint32_t load_miss = 8;   // no window for the load at r3
 inline constexpr std::uint32_t store_miss = 16; // no window for the store at r3
+inline constexpr std::uint32_t fetch = 32;      // the handler is that of instruction TLB errors
 } // namespace handler_exit
 
 inline constexpr unsigned handler_window = 256;    // words of guest code from the entry on that are looked at

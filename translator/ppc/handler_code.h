@@ -13,7 +13,8 @@
 // What the code of handlers is made of: for the compiler, and for the verifier that looks for nothing else.
 namespace untrap::ppc::handler_code {
 
-// Base of the host's record of the guest; r3 and r5-r7 are for the code itself.
+// Base of the host's record of the guest; r3 and r5-r7 are for the code itself. These registers of the guest are in the
+// record, but for r4, which is in the host's SPRG0.
 inline constexpr unsigned record = 4;
 constexpr bool in_record(unsigned gpr) { return gpr >= 3 && gpr <= 7; }
 

@@ -59,7 +59,10 @@ class Verifier {
         case Op::stw: return may_store(insn) ? 1 : none(HandlerFlaw::storage);
         case Op::mfcr: return insn.rt() != record ? 1 : none(HandlerFlaw::instruction);
         case Op::mtcrf: return 1;
-        case Op::mfspr: return in_place(insn.spr()) && insn.rt() != record ? 1 : none(HandlerFlaw::instruction);
+        case Op::mfspr:
+            return (in_place(insn.spr()) || insn.spr() == spr::sprg0) && insn.rt() != record
+                       ? 1
+                       : none(HandlerFlaw::instruction);
         case Op::mtspr: return may_set(insn) ? 1 : none(HandlerFlaw::instruction);
         default: break;
         }
@@ -70,6 +73,13 @@ class Verifier {
         const bool names_record = (fields.rt && insn.rt() == record) || (fields.ra && insn.ra() == record) ||
                                   (fields.rb && insn.rb() == record);
         return names_record ? none(HandlerFlaw::instruction) : 1;
+    }
+
+    // A register of the guest that is to be stored.
+    bool fetches_value(unsigned at) const {
+        const Instruction value = isa::decode(words_[at]);
+        return (value.op == Op::lwz && value.rt() == 7 && may_load(value)) ||
+               words_[at] == encode::mfspr(7, spr::sprg0);
     }
 
     // The check, a branch away, perhaps the value to be stored fetched from the record, the access.
@@ -89,8 +99,7 @@ class Verifier {
                 return 0;
             unsigned last = at + 7;
             if (access.store) {
-                const Instruction value = isa::decode(words_[last]);
-                if (value.op == Op::lwz && value.rt() == 7 && may_load(value)) ++last;
+                if (fetches_value(last)) ++last;
             }
             if (last >= length_) return 0;
             const std::uint32_t word = words_[last];
@@ -128,8 +137,7 @@ class Verifier {
         const FixedAddress& address = compiled_.addresses[(fetch.si() - place_.fixed) / 4];
         unsigned last = at + 1;
         if (last < length_) {
-            const Instruction value = isa::decode(words_[last]);
-            if (value.op == Op::lwz && value.rt() == 7 && may_load(value)) ++last;
+            if (fetches_value(last)) ++last;
         }
         if (last >= length_) return 0;
         const std::uint32_t word = words_[last];
@@ -175,16 +183,17 @@ class Verifier {
         const auto offset = static_cast<std::uint32_t>(displacement - field);
         return offset < bytes && offset % 4 == 0;
     }
+    bool is_gpr(std::int32_t at) const { return at == place_.gpr + 12 || within(at, place_.gpr + 20, 12); }
     bool may_load(Instruction insn) const {
         if (insn.ra() != record || insn.rt() == record) return false;
         const std::int32_t at = insn.si();
-        return at == place_.lr || at == place_.cr || within(at, place_.gpr + 12, 20) ||
-               within(at, place_.page, sizeof(StatePage)) || within(at, place_.tlb, 4);
+        return at == place_.lr || at == place_.cr || is_gpr(at) || within(at, place_.page, sizeof(StatePage)) ||
+               within(at, place_.tlb, 4);
     }
     bool may_store(Instruction insn) const {
         if (insn.ra() != record || insn.rs() == record) return false;
         const std::int32_t at = insn.si();
-        if (at == place_.lr || at == place_.cr || at == place_.missed || within(at, place_.gpr + 12, 20) ||
+        if (at == place_.lr || at == place_.cr || at == place_.missed || is_gpr(at) ||
             within(at, place_.tlb, sizeof(TlbWrites)))
             return true;
         for (const unsigned number :
@@ -195,7 +204,8 @@ class Verifier {
     static bool may_set(Instruction insn) {
         if (insn.rs() == record) return false;
         const unsigned number = insn.spr();
-        return (in_place(number) && writable(number)) || (number >= spr::sprg4 && number <= spr::sprg7);
+        return (in_place(number) && writable(number)) || number == spr::sprg0 ||
+               (number >= spr::sprg4 && number <= spr::sprg7);
     }
 
     bool leads_forward(unsigned at, Instruction insn) const {
