@@ -239,6 +239,7 @@ class NativeEngine final : public Engine {
     // sequences.cpp
     Sequence* sequence_at(std::uint32_t site, const Settled& settled);
     void go_on(std::uint32_t site, const Settled& settled);
+    unsigned sweep(const Sequence& sequence, unsigned& rounds);
 
     // miss_handlers.cpp
     ppc::HandlerPlace handler_place(unsigned which) const;

@@ -101,6 +101,17 @@ Sequence::Step step_of(std::uint32_t word, unsigned number, bool loops) {
     return step;
 }
 
+bool is_sweep(const Sequence& sequence) {
+    const Sequence::Step &write = sequence.steps[0], &add = sequence.steps[1], &compare = sequence.steps[2];
+    const Instruction tlbwe{.word = write.word}, comparison{.word = compare.word},
+        branch{.word = sequence.steps[3].word};
+    return write.kind == Kind::tlb_word && tlbwe.ws() == 0 && add.kind == Kind::add && add.rt == write.ra &&
+           add.ra == add.rt && add.ra != 0 &&
+           (compare.kind == Kind::compare || compare.kind == Kind::compare_registers) &&
+           sequence.steps[3].kind == Kind::branch && (branch.bo() & 16) == 0 && branch.bi() >> 2 == comparison.bf() &&
+           branch.bd() == -3 * 4;
+}
+
 } // namespace
 
 // The sequence at pc, as it is in the guest's memory now; nullptr: it is not to be had, or not in one piece.
@@ -133,8 +144,46 @@ Sequence* NativeEngine::sequence_at(std::uint32_t site, const Settled& settled) 
     found.code = code;
     for (unsigned number = 0; number < found.count; ++number)
         found.steps[number] = step_of(word_at(code, number), number, found.loops);
+    found.sweeps = found.loops && found.count > 3 && is_sweep(found);
     found.site = site;
     return &found;
+}
+
+// The sweeps of a sequence from behind its first step on: as that step by step, for entries that become void. The step
+// to go on with; no rounds left: at the site.
+unsigned NativeEngine::sweep(const Sequence& sequence, unsigned& rounds) {
+    isa::CpuState& state = vcpu_.state;
+    const Sequence::Step &write = sequence.steps[0], &add = sequence.steps[1], &compare = sequence.steps[2];
+    const Instruction branch{.word = sequence.steps[3].word};
+    const std::uint32_t flip = compare.is_signed ? 0x80000000 : 0, tid = state.page.mmucr & 0xFF;
+    const bool with_register = compare.kind == Kind::compare_registers, wanted = (branch.bo() & 8) != 0;
+    const std::uint32_t tested = 8U >> (branch.bi() & 3);
+    std::uint32_t found = 0;
+    unsigned at = 0, dropped = 0;
+    for (;;) {
+        state.gpr[add.rt] += add.value;
+        const std::uint32_t a = state.gpr[compare.ra] ^ flip;
+        const std::uint32_t b = (with_register ? state.gpr[compare.value] : compare.value) ^ flip;
+        found = (a < b ? 8U : a > b ? 4U : 2U) | world_.xer >> 31;
+        if (((found & tested) != 0) != wanted) {
+            at = 4;
+            break;
+        }
+        if (--rounds == 0) break;
+        const std::uint32_t value = state.gpr[write.rt];
+        const unsigned index = state.gpr[write.ra] & (mmu::GuestTlb::entry_count - 1);
+        const unsigned link = world_.links[index];
+        if (!mmu::GuestTlb::is_void(value) || link > ShadowContexts::no_link || index == sequence.index) break;
+        if (link < ShadowContexts::no_link) {
+            contexts_.drop_linked(index, link);
+            ++dropped;
+        }
+        vcpu_.tlb.invalidate(index, value, tid);
+    }
+    contexts_.count(0, dropped);
+    const unsigned shift = 28 - 4 * Instruction{.word = compare.word}.bf();
+    world_.cr = (world_.cr & ~(0xFU << shift)) | found << shift;
+    return at;
 }
 
 // As RunLoop::continue_sequence: on behind an emulated instruction within the same exit.
@@ -168,50 +217,72 @@ void NativeEngine::go_on(std::uint32_t site, const Settled& settled) {
     };
     unsigned at = 1;
     while (at < count) {
+        if (at == 1 && sequence->sweeps && traces_ == 0) {
+            to_cpu();
+            at = sweep(*sequence, rounds);
+            if (rounds == 0) break;
+            continue;
+        }
         const Sequence::Step& step = sequence->steps[at];
         const Instruction insn{.word = step.word};
-        if (step.kind == Kind::tlb_word) {
+        switch (step.kind) {
+        case Kind::tlb_word: {
             const unsigned written = state.gpr[step.ra] & (mmu::GuestTlb::entry_count - 1);
             if (!write_tlb_word(written, insn.ws(), state.gpr[step.rt])) break;
             ++at;
             if (written == sequence->index) break; // what maps the code itself
-        } else if (step.kind == Kind::add) {
+            continue;
+        }
+        case Kind::add:
             state.gpr[step.rt] = (step.ra != 0 ? state.gpr[step.ra] : 0) + step.value;
             ++at;
-        } else if (step.kind == Kind::or_immediate) {
+            continue;
+        case Kind::or_immediate:
             state.gpr[step.ra] = state.gpr[step.rt] | step.value;
             ++at;
-        } else if (step.kind == Kind::and_immediate) {
+            continue;
+        case Kind::and_immediate:
             result(step, state.gpr[step.rt] & step.value);
             ++at;
-        } else if (step.kind == Kind::and_registers) {
+            continue;
+        case Kind::and_registers:
             result(step, state.gpr[step.rt] & state.gpr[step.value]);
             ++at;
-        } else if (step.kind == Kind::or_registers) {
+            continue;
+        case Kind::or_registers:
             result(step, state.gpr[step.rt] | state.gpr[step.value]);
             ++at;
-        } else if (step.kind == Kind::rotate || step.kind == Kind::insert) {
+            continue;
+        case Kind::rotate:
+        case Kind::insert: {
             const std::uint32_t rotated = std::rotl(state.gpr[step.rt], step.shift) & step.value;
             result(step, step.kind == Kind::rotate ? rotated : rotated | (state.gpr[step.ra] & ~step.value));
             ++at;
-        } else if (step.kind == Kind::read_cr) {
+            continue;
+        }
+        case Kind::read_cr:
             to_cpu();
             state.gpr[step.rt] = world_.cr;
             ++at;
-        } else if (step.kind == Kind::write_cr) {
+            continue;
+        case Kind::write_cr:
             to_cpu();
             world_.cr = (world_.cr & ~step.value) | (state.gpr[step.rt] & step.value);
             ++at;
-        } else if (step.kind == Kind::read_sprg) {
+            continue;
+        case Kind::read_sprg:
             state.gpr[step.rt] = state.page.sprg[step.value];
             ++at;
-        } else if (step.kind == Kind::compare) {
+            continue;
+        case Kind::compare:
             compare(step, step.value);
             ++at;
-        } else if (step.kind == Kind::compare_registers) {
+            continue;
+        case Kind::compare_registers:
             compare(step, state.gpr[step.value]);
             ++at;
-        } else if (step.kind == Kind::branch) {
+            continue;
+        case Kind::branch: {
             to_cpu();
             const bool taken = (insn.bo() & 16) != 0 || (world_.cr << insn.bi() >> 31) == (insn.bo() >> 3 & 1);
             if (!taken) {
@@ -222,9 +293,11 @@ void NativeEngine::go_on(std::uint32_t site, const Settled& settled) {
             at += static_cast<unsigned>(insn.bd() / 4); // the branch that closes a loop leads to 0
             if (at > from) continue;
             if (--rounds == 0) break; // at the site again
-        } else if (step.kind == Kind::nothing) {
-            ++at;
-        } else if (step.kind == Kind::privileged || step.kind == Kind::last) {
+            continue;
+        }
+        case Kind::nothing: ++at; continue;
+        case Kind::privileged:
+        case Kind::last:
             to_cpu();
             state.pc = site + 4 * at;
             if (!emulate(step.word)) break;
@@ -232,7 +305,9 @@ void NativeEngine::go_on(std::uint32_t site, const Settled& settled) {
             reason_ = reason;
             if (step.kind == Kind::last) return;
             ++at;
-        } else if (step.kind == Kind::plain || step.kind == Kind::other) {
+            continue;
+        case Kind::plain:
+        case Kind::other: {
             if (!in_core && step.kind == Kind::other) {
                 to_core();
                 in_core = true;
@@ -243,9 +318,11 @@ void NativeEngine::go_on(std::uint32_t site, const Settled& settled) {
             const unsigned from = at;
             at = (state.pc - site) / 4;
             if (at <= from && --rounds == 0) break;
-        } else {
-            break;
+            continue;
         }
+        case Kind::stop: break;
+        }
+        break;
     }
     to_cpu();
     state.pc = site + 4 * at;

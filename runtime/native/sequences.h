@@ -45,6 +45,9 @@ struct Sequence {
     std::uint32_t site = none;
     std::uint8_t count = 0; // steps, the site's own included, that lie in its page
     bool loops = false;
+    // A loop that writes words 0 one after the other: tlbwe, addi of the entry's number, a comparison, the branch back.
+    // What it empties is emptied without looking at each step.
+    bool sweeps = false;
     std::uint8_t index = 0; // of the guest TLB entry that maps them, which is `entry`
     mmu::TlbEntry entry;
     std::uint32_t memory_version = 0;

@@ -103,17 +103,6 @@ void ShadowContexts::drop_process() {
     of_process.drain([&](unsigned slot) { tlb_.drop(*this, slot); });
 }
 
-// drop_slots(), for what the links say is the entry's only mapping: one of the guest's own entries.
-void ShadowContexts::drop_only(unsigned index, unsigned slot) {
-    ShadowTlb::Entry& entry = tlb_.entries_[slot];
-    if (hardware::invalidate_guest_tlb(slot)) tlb_.free_.add(slot);
-    entry.owner = nullptr;
-    slots_[index] = {};
-    links_[index] = no_link;
-    of_process.remove(slot);
-    ++tlb_.dropped;
-}
-
 void ShadowContexts::drop_slots(unsigned index) {
     slots_[index].drain([&](unsigned slot) { tlb_.drop(*this, slot); });
     link(index);

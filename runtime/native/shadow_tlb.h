@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "mmu/tlb_entry.h"
+#include "runtime/native/hardware.h"
 #include "runtime/native/world_layout.h"
 
 namespace untrap::runtime::native {
@@ -200,10 +201,19 @@ class ShadowContexts {
     // The guest TLB entry changed: what was made from it goes. Free when it was never used.
     void drop_guest_entry(unsigned index) {
         const std::uint8_t slot = links_[index];
-        if (slot < no_link)
-            drop_only(index, slot);
-        else if (slot != no_link && !slots_[index].empty())
+        if (slot < no_link) {
+            drop_linked(index, slot);
+            ++tlb_.dropped;
+        } else if (slot != no_link && !slots_[index].empty())
             drop_slots(index);
+    }
+    // The same for what the links say is the entry's only mapping, which is count()'s to count.
+    [[gnu::always_inline]] void drop_linked(unsigned index, unsigned slot) {
+        if (hardware::invalidate_guest_tlb(slot)) tlb_.free_.add(slot);
+        tlb_.entries_[slot].owner = nullptr;
+        slots_[index] = {};
+        links_[index] = no_link;
+        of_process.remove(slot);
     }
     // insert(), for a guest entry that was rewritten: in place of the one mapping that was made from it before, if
     // there is one. False, with nothing done, if there are several. write(mapping, slot): the hardware.
@@ -256,7 +266,6 @@ class ShadowContexts {
     friend class ShadowTlb;
     static_assert(ShadowTlb::is_laid_out() || sizeof(void*) != 4);
     void drop_slots(unsigned index);
-    void drop_only(unsigned index, unsigned slot);
     [[gnu::always_inline]] void link(unsigned index) {
         std::uint8_t value = other_link;
         if (index < own_page && !watched_.has(index)) {
