@@ -28,9 +28,11 @@ constexpr std::uint32_t word1_of(std::uint64_t real) {
 bool NativeEngine::accept_state_page() {
     isa::CpuState& state = vcpu_.state;
     isa::StatePage& page = state.page;
-    // Most exits find what the last one has found good.
-    if (page.msr == accepted_.msr && page.pid == accepted_.pid && world_.shadow_pid == accepted_.shadow_pid &&
-        world_.process_pid == accepted_.process_pid) {
+    // Most exits find what the last one has found good, but for bits that may be what they like.
+    constexpr std::uint32_t of_no_account =
+        msr::ce | msr::ee | msr::fp | msr::me | msr::fe0 | msr::dwe | msr::de | msr::fe1;
+    if (((page.msr ^ accepted_.msr) & ~of_no_account) == 0 && page.pid == accepted_.pid &&
+        world_.shadow_pid == accepted_.shadow_pid && world_.process_pid == accepted_.process_pid) {
         state.live_pid = world_.process_pid;
         return true;
     }

@@ -122,7 +122,7 @@ Sequence* NativeEngine::sequence_at(std::uint32_t site, const Settled& settled) 
     if (found.site == site && found.count == settled.span && found.memory_version == vcpu_.memory.version() &&
         found.entry == vcpu_.tlb.entry(found.index)) [[likely]] {
         unsigned number = 0;
-        while (number < found.count && word_at(found.code, number) == found.steps[number].word) ++number;
+        while (number < found.count && word_at(found.code, number) == found.words[number]) ++number;
         if (number == found.count) return &found;
     }
     found.site = Sequence::none;
@@ -142,8 +142,10 @@ Sequence* NativeEngine::sequence_at(std::uint32_t site, const Settled& settled) 
     found.entry = entry;
     found.memory_version = vcpu_.memory.version();
     found.code = code;
-    for (unsigned number = 0; number < found.count; ++number)
-        found.steps[number] = step_of(word_at(code, number), number, found.loops);
+    for (unsigned number = 0; number < found.count; ++number) {
+        found.words[number] = word_at(code, number);
+        found.steps[number] = step_of(found.words[number], number, found.loops);
+    }
     found.sweeps = found.loops && found.count > 3 && is_sweep(found);
     found.site = site;
     return &found;

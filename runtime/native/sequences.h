@@ -53,6 +53,7 @@ struct Sequence {
     std::uint32_t memory_version = 0;
     const std::uint8_t* code = nullptr; // of the site
     std::array<Step, plan::sequence_window> steps{};
+    std::array<std::uint32_t, plan::sequence_window> words{}; // theirs, as they are compared
 };
 
 // By the low bits of the site's address.
