@@ -175,8 +175,10 @@ int untrap_core_load(void* vectors, const untrap_core_text* text) {
         auto* const at = reinterpret_cast<std::uint32_t*>(bytes + offset);
         copy_words(at, untrap_world_vector, untrap_world_vector_end);
         at[1] |= static_cast<std::uint32_t>((base + VECTORS_BYTES) >> 16);
-        at[4] |= which;
-        at[5] = branch(&at[5], landing(which));
+        // Paths that begin in assembly know which it is.
+        const bool known = landing(which) != code + (untrap_world_left - untrap_world_code);
+        at[4] = known ? branch(&at[4], landing(which)) : at[4] | which;
+        if (!known) at[5] = branch(&at[5], landing(which));
     }
     publish_code(bytes, VECTORS_BYTES);
     if (text->copy != nullptr) {

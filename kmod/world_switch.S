@@ -169,29 +169,24 @@ enter_guest:
 	.endm
 
 /*
- * Enters a handler of the guest. SRR0: where it returns to; r5: the guest's CR; guest r5, r6 and r7 are saved. Goes to
- * `decline` with nothing done if the handler's context has no shadow PID yet.
+ * Enters a handler of the guest. SRR0: where it returns to; r5: the guest's CR; guest r5 and r6 are saved, and r7 if `saved_r7`.
+ * Goes to `decline` with nothing done if the handler's context has no shadow PID yet.
  */
-	.macro	deliver interrupt reason decline
-	lwz	r6,WORLD_PROCESS_PID(r4)	/* mappings of a process go first */
-	lwz	r3,WORLD_PID(r4)	/* whatever the guest wrote there: masked */
-	cmpwi	r6,NO_PID
-	lwz	r6,WORLD_KERNEL_PIDS(r4)
+	.macro	deliver interrupt reason decline saved_r7=1
+	lwz	r6,WORLD_KERNEL_PID_AT(r4)
+	lwz	r3,WORLD_PROCESS_PID(r4)	/* mappings of a process go first */
+	lbz	r6,0(r6)
+	cmpwi	r3,NO_PID
+	cmpwi	cr1,r6,0
 	bne	\decline
-	and	r3,r3,r6
-	lwz	r6,WORLD_PIDS(r4)
-	slwi	r3,r3,2			/* ShadowContexts::key: supervisor, address space 0 */
-	lbzx	r6,r6,r3
-	cmpwi	r6,0
-	beq	\decline
-	mtspr	SPRN_PID,r6
-	stw	r6,WORLD_SHADOW_PID(r4)
 	mfspr	r3,SPRN_SRR0
-	lwz	r6,WORLD_MSR(r4)
-	stw	r3,WORLD_SRR0(r4)
-	stw	r6,WORLD_SRR1(r4)
-	lis	r3,SURVIVING_MSR_HIGH
-	ori	r3,r3,SURVIVING_MSR_LOW
+	beq	cr1,78f
+77:	stw	r3,WORLD_SRR0(r4)
+	mtspr	SPRN_PID,r6
+	lwz	r3,WORLD_MSR(r4)
+	stw	r6,WORLD_SHADOW_PID(r4)
+	lwz	r6,WORLD_SURVIVING_MSR(r4)
+	stw	r3,WORLD_SRR1(r4)
 	and	r6,r6,r3
 	lwz	r3,WORLD_IVPR(r4)
 	stw	r6,WORLD_MSR(r4)
@@ -203,25 +198,44 @@ enter_guest:
 	ori	r6,r6,RUN_MSR_LOW	/* FP is off in the handler */
 	stw	r6,WORLD_RUN_MSR(r4)
 	mtspr	SPRN_SRR1,r6
+	.if	\saved_r7
 	lwz	r7,WORLD_GPR(7)(r4)
+	.endif
 	finish	\reason r5
+	/* The kernel has contexts of its own for each PID, or these paths are not to be used. */
+78:	lwz	r6,WORLD_QUICK(r4)
+	lwz	r3,WORLD_PID(r4)	/* whatever the guest wrote there: masked */
+	cmpwi	r6,0
+	lwz	r6,WORLD_KERNEL_PIDS(r4)
+	beq	\decline
+	and	r3,r3,r6
+	lwz	r6,WORLD_PIDS(r4)
+	slwi	r3,r3,2			/* ShadowContexts::key: supervisor, address space 0 */
+	lbzx	r6,r6,r3
+	mfspr	r3,SPRN_SRR0
+	cmpwi	r6,0
+	bne	77b
+	b	\decline
 	.endm
 
-	.macro	decline interrupt
+	.macro	decline interrupt saved_r7=1
 	mtcr	r5
 	lwz	r5,WORLD_GPR(5)(r4)
 	lwz	r6,WORLD_GPR(6)(r4)
+	.if	\saved_r7
 	lwz	r7,WORLD_GPR(7)(r4)
+	.endif
 	li	r3,\interrupt
 	b	untrap_world_left
 	.endm
 
 	.globl untrap_world_system_call
 untrap_world_system_call:
-	begin
-	beq	2f
-	deliver	8 EXIT_SYSCALL 2f
-2:	decline	8
+	stw	r5,WORLD_GPR(5)(r4)
+	stw	r6,WORLD_GPR(6)(r4)
+	mfcr	r5
+	deliver	8 EXIT_SYSCALL 2f 0
+2:	decline	8 0
 
 #include "kmod/world_handler.inc"
 #include "kmod/world_access.inc"

@@ -117,6 +117,10 @@ Trap NativeEngine::run_until_trap(Vcpu& vcpu, std::uint64_t budget) {
     traces_ = host_.traces();
     observed_ = timing_ || traces_ != 0 || vcpu.exit_sites != nullptr;
     world_.quick = quick_ && !observed_ ? 1 : 0;
+    world_.kernel_pid_at = world_.quick != 0 && one_kernel()
+                               ? contexts_.table_address()
+                               : static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&world_.nothing));
+    static_assert(ShadowContexts::key(0, false, false) == 0);
     consider_handlers();
     if (const std::uint64_t deadline = vcpu.next_deadline(); deadline != armed_for_) {
         armed_for_ = deadline;

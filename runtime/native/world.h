@@ -12,6 +12,8 @@
 
 namespace untrap::runtime::native {
 
+constexpr std::uint32_t word_of(std::uint32_t high, std::uint32_t low) { return high << 16 | low; }
+
 // What the world switch (kmod/world_switch.S) reads and writes, directly before the vCPU's CpuState. The guest's
 // registers go straight into CpuState but for CR and XER, which keep the CPU's format here until the core needs them.
 // Lies in memory that the host's pinned TLB entries cover: guest vectors run without any other mapping.
@@ -72,7 +74,11 @@ struct World {
     std::uint32_t handler_fixed[2][ppc::handler_fixed] = {}; // the host's addresses of what the code of handlers needs
     std::uint32_t handler_commit[2] = {}, handler_end = 0;   // more exits of such code
     std::uint32_t commits[2] = {};
-    std::uint32_t unused[384] = {};
+    std::uint32_t kernel_pid_at = 0;
+    std::uint32_t surviving_msr = word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW);
+    std::uint32_t slow_msr = word_of(SLOW_MSR_HIGH, SLOW_MSR_LOW) | ~isa::msr::defined;
+    std::uint32_t nothing = 0; // a shadow PID that is none
+    std::uint32_t unused[380] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -133,6 +139,9 @@ UNTRAP_AT(access_stub, WORLD_ACCESS_STUB);
 UNTRAP_AT(repeats, WORLD_REPEATS);
 UNTRAP_AT(retained, WORLD_RETAINED);
 UNTRAP_AT(commits, WORLD_COMMITS(0));
+UNTRAP_AT(kernel_pid_at, WORLD_KERNEL_PID_AT);
+UNTRAP_AT(surviving_msr, WORLD_SURVIVING_MSR);
+UNTRAP_AT(slow_msr, WORLD_SLOW_MSR);
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
 
@@ -167,14 +176,12 @@ static_assert(offsetof(isa::CpuState, live_pid) - offsetof(isa::CpuState, page) 
 static_assert(sizeof(ppc::GuestPage) <= isa::CpuState::page_bytes && isa::CpuState::no_pid == ppc::GuestPage::no_pid);
 #undef UNTRAP_PAGE_AT
 
-constexpr std::uint32_t word_of(std::uint32_t high, std::uint32_t low) { return high << 16 | low; }
 // Problem state in address space 1, host interrupts on.
 inline constexpr std::uint32_t run_msr_base = isa::msr::pr | isa::msr::ee | isa::msr::me | isa::msr::is | isa::msr::ds;
 static_assert(word_of(RUN_MSR_HIGH, RUN_MSR_LOW) == run_msr_base);
 static_assert(word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW) == (isa::msr::ce | isa::msr::me | isa::msr::de));
 static_assert(word_of(SLOW_MSR_HIGH, SLOW_MSR_LOW) ==
               (isa::msr::we | isa::msr::de | isa::msr::dwe | isa::msr::is | isa::msr::ds));
-static_assert(word_of(DEFINED_MSR_HIGH, DEFINED_MSR_LOW) == isa::msr::defined);
 static_assert(EXIT_DSI == static_cast<unsigned>(ExitReason::dsi));
 static_assert(EXIT_ITLB_VIRT == static_cast<unsigned>(ExitReason::itlb_virt));
 static_assert(EXIT_DTLB_VIRT == static_cast<unsigned>(ExitReason::dtlb_virt));

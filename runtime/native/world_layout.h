@@ -67,6 +67,12 @@
 /* Of RetainedMappings: the address of the entries, their number and log2 of their bytes, and what tags have besides
  * pages. */
 #define WORLD_RETAINED 2504
+/* Where the shadow PID of the kernel's one context is: a byte, 0 if it has none, or if these paths are not to be used.
+ */
+#define WORLD_KERNEL_PID_AT 2560
+/* SURVIVING_MSR, and all bits but those that the quick rfi may load. */
+#define WORLD_SURVIVING_MSR 2564
+#define WORLD_SLOW_MSR 2568
 /* Handlers that were taken through to their rfi in assembly, with the entry that they wrote, and not yet counted. */
 #define WORLD_COMMITS(n) (2552 + 4 * (n))
 #define RETAINED_COUNT 256
@@ -168,12 +174,9 @@
 /* Bits of a guest's MSR that survive a non-critical interrupt: CE, ME, DE. */
 #define SURVIVING_MSR_HIGH 0x0002
 #define SURVIVING_MSR_LOW 0x1200
-/* Bits of an MSR that the quick rfi leaves to the run loop: WE, DE, DWE, IS, DS. */
+/* Bits of an MSR that the quick rfi leaves to the run loop: WE, DE, DWE, IS, DS; and those that there are not. */
 #define SLOW_MSR_HIGH 0x0004
 #define SLOW_MSR_LOW 0x0630
-/* Bits that the 440's MSR has. */
-#define DEFINED_MSR_HIGH 0x0006
-#define DEFINED_MSR_LOW 0xFF30
 
 /* The guest's vectors: a page-aligned block of this size whose address is the IVPR while a guest runs. */
 #define VECTORS_BYTES 0x10000

@@ -249,13 +249,13 @@ bool ModelCpu::assembly_returns(Machine& machine, World& world) {
     isa::CpuState& state = machine.state();
     isa::StatePage& page = state.page;
     if ((page.msr & msr::pr) != 0 || page.pending != 0 || world.process_pid != isa::CpuState::no_pid) return false;
-    if ((page.srr1 & runtime::native::word_of(SLOW_MSR_HIGH, SLOW_MSR_LOW)) != 0) return false;
+    if ((page.srr1 & world.slow_msr) != 0) return false;
     const bool user = (page.srr1 & msr::pr) != 0;
     const unsigned key = (page.pid & (user ? 0xFF : world.kernel_pids)) << 2 | (user ? 1 : 0);
     const std::uint8_t pid = table_at<std::uint8_t>(world.pids)[key];
     if (pid == 0) return false;
     world.shadow_pid = pid;
-    page.msr = page.srr1 & runtime::native::word_of(DEFINED_MSR_HIGH, DEFINED_MSR_LOW);
+    page.msr = page.srr1;
     world.run_msr = (page.msr & world.fpu_msr) | RUN_MSR_LOW;
     state.pc = page.srr0 & ~3U;
     state.reserve_valid = 0;
