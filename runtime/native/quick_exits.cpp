@@ -384,7 +384,7 @@ bool NativeEngine::map(std::uint32_t ea, unsigned guest_index, Access access) {
     // Own pages that are executed may be copied again (choose_memory() counts). Who else is there is asked here alone.
     if (kernel && (fetch ? view.copied : slot->dirty == nullptr) && entry.page_shift() > Memslot::page_shift &&
         contexts_.watches(guest_index) && vcpu_.tlb.is_alone_in_page(guest_index, ea, shift, 0))
-        retained_.keep(ea, fetch, mapping);
+        retained_.keep(ea, shift, fetch, mapping);
     const unsigned used = contexts_.insert(mapping, fetch ? ShadowTlb::slot_count : world_.executed_slot);
     if (fetch) world_.executed_slot = used;
     // The kernel uses memory of a process: a PID that is written has to find it out of the way.

@@ -64,8 +64,8 @@
 #define WORLD_ACCESS_STUB 452
 /* Pages of single accesses; in between how often in a row it was that one. */
 #define WORLD_REPEATS 456
-/* Of RetainedMappings: the address of the entries, their number and log2 of their bytes, and what tags have besides
- * pages. */
+/* Of RetainedMappings: the address of the entries, log2 of their bytes, what tags have besides addresses; and by what
+ * they are found: log2 of its bytes, of how many there are, and the number of the first. */
 #define WORLD_RETAINED 2504
 /* Where the shadow PID of the kernel's one context is: a byte, 0 if it has none, or if these paths are not to be used.
  */
@@ -75,7 +75,15 @@
 #define WORLD_SLOW_MSR 2568
 /* Handlers that were taken through to their rfi in assembly, with the entry that they wrote, and not yet counted. */
 #define WORLD_COMMITS(n) (2552 + 4 * (n))
-#define RETAINED_COUNT 256
+#define RETAINED_LEVEL0_SHIFT 12
+#define RETAINED_LEVEL0_BITS 8
+#define RETAINED_LEVEL0_FIRST 0
+#define RETAINED_LEVEL1_SHIFT 16
+#define RETAINED_LEVEL1_BITS 7
+#define RETAINED_LEVEL1_FIRST 256
+#define RETAINED_LEVEL2_SHIFT 20
+#define RETAINED_LEVEL2_BITS 6
+#define RETAINED_LEVEL2_FIRST 384
 #define RETAINED_SHIFT 5
 #define RETAINED_FETCH 1
 #define RETAINED_VALID 2

@@ -166,9 +166,13 @@ class Misses {
     using Retained = runtime::native::RetainedMappings;
     Retained::Entry* kept(std::uint32_t ea, bool fetch = false) {
         auto* const entries = reinterpret_cast<Retained::Entry*>(std::uintptr_t{native().world().retained});
-        Retained::Entry& entry = entries[ea >> 12 & 0xFF];
-        constexpr std::uint32_t valid = 2;
-        return entry.tag == ((ea & 0xFFFFF000) | valid | (fetch ? 1U : 0U)) ? &entry : nullptr;
+        constexpr std::uint32_t valid = 2, shifts[] = {12, 16, 20}, masks[] = {0xFF, 0x7F, 0x3F},
+                                first[] = {0, 256, 384};
+        for (unsigned level = 0; level < 3; ++level) {
+            Retained::Entry& entry = entries[first[level] + (ea >> shifts[level] & masks[level])];
+            if (entry.tag == ((ea >> shifts[level] << shifts[level]) | valid | (fetch ? 1U : 0U))) return &entry;
+        }
+        return nullptr;
     }
     // Entries of the hardware that map ea for the guest: their number; the last one.
     unsigned find(std::uint32_t ea, unsigned& found) const {
