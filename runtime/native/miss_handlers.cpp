@@ -47,6 +47,7 @@ ppc::HandlerPlace NativeEngine::handler_place(unsigned which) const {
     place.tlb = at(&world_.handler_tlb);
     place.missed = at(&world_.handler_window);
     place.fixed = at(world_.handler_fixed[which]);
+    place.memos = at(world_.handler_memos[which]);
     return place;
 }
 
@@ -148,6 +149,7 @@ bool NativeEngine::compile_handler(unsigned which, std::uint32_t entry) {
     const ppc::HandlerFlaw flaw =
         good ? ppc::verify_handler(program.words.data(), result, place) : ppc::HandlerFlaw::none;
     if (good && flaw == ppc::HandlerFlaw::none) {
+        for (ppc::Window& window : world_.handler_memos[which]) window = {}; // the other code's
         hardware::publish_code(program.words.data(), 4 * result.length);
         program.bytes = 4 * result.reach;
         program.entry = entry;
@@ -199,6 +201,8 @@ void NativeEngine::drop_windows() {
     // One by one: a kernel's stack has no room for a table.
     for (ppc::Window& window : handlers_.windows.loads) window = {};
     for (ppc::Window& window : handlers_.windows.stores) window = {};
+    for (auto& memos : world_.handler_memos)
+        for (ppc::Window& window : memos) window = {};
     for (MissHandlers::Block& block : handlers_.blocks) block = {};
     // What runs now is in no handler: their addresses are looked up anew at once. Where one is not to be had, the code
     // waits for consider_handlers().

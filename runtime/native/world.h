@@ -78,7 +78,8 @@ struct World {
     std::uint32_t surviving_msr = word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW);
     std::uint32_t slow_msr = word_of(SLOW_MSR_HIGH, SLOW_MSR_LOW) | ~isa::msr::defined;
     std::uint32_t nothing = 0; // a shadow PID that is none
-    std::uint32_t unused[380] = {};
+    ppc::Window handler_memos[2][ppc::handler_memos] = {};
+    std::uint32_t unused[348] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))

@@ -56,6 +56,7 @@ class HandlerStorage final : public interp::Storage {
         const World& world = machine_.world();
         const bool there = within(&world.cr, 4) || within(&world.handler_tlb, sizeof world.handler_tlb) ||
                            within(&world.handler_window, 4) ||
+                           within(world.handler_memos, sizeof world.handler_memos) ||
                            (!is_store && within(world.handler_fixed, sizeof world.handler_fixed)) ||
                            within(state.gpr.data(), sizeof state.gpr) || within(&state.lr, 4) ||
                            within(&state.page, sizeof state.page) ||

@@ -33,6 +33,7 @@ ppc::HandlerPlace HandlerModel::place() const {
     place.tlb = offsetof(Record, tlb);
     place.missed = offsetof(Record, missed);
     place.fixed = offsetof(Record, fixed);
+    place.memos = offsetof(Record, memos);
     return place;
 }
 
@@ -81,9 +82,22 @@ bool HandlerModel::compile(unsigned count) {
     return true;
 }
 
+// Perhaps a second time, when accesses know their windows.
 HandlerModel::Result HandlerModel::run(Random& random, bool decline) {
-    cpu = guest;
     record = {};
+    if (random.chance(50)) {
+        const std::vector<std::uint8_t> before = memory;
+        run_once(random, decline);
+        memory = before;
+    }
+    return run_once(random, decline);
+}
+
+HandlerModel::Result HandlerModel::run_once(Random& random, bool decline) {
+    cpu = guest;
+    Record fresh;
+    for (unsigned number = 0; number < ppc::handler_memos; ++number) fresh.memos[number] = record.memos[number];
+    record = fresh;
     record.page = guest.page;
     record.page.msr |= random.word() & ~ppc::handler_code::interrupted_msr; // of before the interrupt
     for (unsigned number = 0; number < compiled.fixed; ++number)

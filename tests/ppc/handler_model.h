@@ -31,6 +31,7 @@ class HandlerModel final : public interp::Storage {
         std::uint32_t cr = 0, lr = 0, missed = 0;
         ppc::TlbWrites tlb;
         std::uint32_t fixed[ppc::handler_fixed] = {};
+        ppc::Window memos[ppc::handler_memos];
         std::uint32_t gpr[32] = {};
         isa::StatePage page;
     };
@@ -76,6 +77,7 @@ class HandlerModel final : public interp::Storage {
     unsigned accesses = 0;
 
   private:
+    Result run_once(Random& random, bool decline);
     bool leaves_backward(std::uint32_t pc) const;
     std::uint32_t* word_at(std::uint32_t ea);
     std::vector<std::uint32_t> handler_;

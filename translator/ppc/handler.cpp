@@ -87,7 +87,7 @@ class Compiler {
             }
         }
         finish();
-        result = {length_, guest_, reach_, other_context_, fixed_count_, {}};
+        result = {length_, guest_, reach_, other_context_, memos_, fixed_count_, {}};
         for (unsigned index = 0; index < fixed_count_; ++index) result.addresses[index] = fixed_[index];
         return !failed_;
     }
@@ -190,6 +190,42 @@ class Compiler {
         }
         ea = (static_cast<std::uint32_t>(lis.si()) << 16) + static_cast<std::uint32_t>(insn.si());
         return true;
+    }
+    // Bits that a GPR may have before the instruction at `at`, on whichever way that was reached; all, if that takes
+    // too long to find out.
+    static constexpr unsigned possible_budget = 48;
+    std::uint32_t possible(unsigned gpr, unsigned at, unsigned& budget) const {
+        if (at == 0 || budget == 0) return ~0U;
+        --budget;
+        std::uint32_t bits = 0;
+        for (unsigned from = 0; from < at; ++from) {
+            if (!reached(from)) continue;
+            const Instruction insn = isa::decode(window_[from]);
+            const Kind kind = kind_of(insn, 0);
+            const bool leads = (kind == Kind::branch || kind == Kind::jump) && target(from, insn) == at;
+            if (leads || (goes_on(kind) && from + (is_pair(from) ? 2 : 1) == at))
+                bits |= possible_after(gpr, from, budget);
+        }
+        return bits;
+    }
+    std::uint32_t possible_after(unsigned gpr, unsigned at, unsigned& budget) const {
+        if ((gprs_written_at(at) >> gpr & 1) == 0) return possible(gpr, at, budget);
+        const Instruction insn = isa::decode(window_[at]);
+        const auto of = [&](unsigned number) { return possible(number, at, budget); };
+        const auto rotated = [&](std::uint32_t bits, unsigned by) {
+            return by == 0 ? bits : bits << by | bits >> (32 - by);
+        };
+        switch (insn.op) {
+        case Op::mfspr: return insn.spr() == spr::mmucr ? isa::mmucr::writable : insn.spr() == spr::pid ? 0xFFU : ~0U;
+        case Op::addi: return insn.ra() == 0 ? static_cast<std::uint32_t>(insn.si()) : ~0U;
+        case Op::andi_rc: return of(insn.rs()) & insn.ui();
+        case Op::rlwinm: return rotated(of(insn.rs()), insn.sh()) & isa::rotate_mask(insn.mb(), insn.me());
+        case Op::rlwimi: {
+            const std::uint32_t mask = isa::rotate_mask(insn.mb(), insn.me());
+            return (rotated(of(insn.rs()), insn.sh()) & mask) | (of(insn.ra()) & ~mask);
+        }
+        default: return ~0U;
+        }
     }
     // Its number among those of the code, handler_fixed if there are too many.
     unsigned fixed_number(std::uint32_t ea, bool store) {
@@ -492,9 +528,18 @@ class Compiler {
             put(encode::addi(address, insn.ra() != 0 ? read(insn.ra(), address) : 0, insn.si()));
         }
         const CheckedAccess checked(what, place_, field_);
+        const NotedAccess noted(what, place_, memos_, field_);
+        const bool has_window = memos_ < handler_memos;
+        if (has_window) {
+            for (const std::uint32_t word : noted.before) put(word);
+            put(NotedAccess::skip(field_));
+            ++memos_;
+        }
         for (const std::uint32_t word : checked.before) put(word);
         leave_if(encode::bc(encode::if_clear, field_ * 4 + encode::eq, 0), at_,
                  flags() | (what.store ? handler_exit::store_miss : handler_exit::load_miss));
+        if (has_window)
+            for (const std::uint32_t word : noted.after) put(word);
         const unsigned data = what.store ? read(insn.rs(), scratch_c) : result(insn.rt(), scratch_c);
         put(what.indexed | data << 21 | address << 16 | scratch_b << 11);
         if (!what.store) written(insn.rt(), scratch_c);
@@ -559,6 +604,8 @@ class Compiler {
         if (in_place(number)) return put(encode::mtspr(number, from));
         if (number == spr::lr) return store_record(from, place_.lr);
         const auto masked = [&](unsigned mb, unsigned me) {
+            unsigned budget = possible_budget;
+            if ((possible(insn.rs(), at_, budget) & ~isa::rotate_mask(mb, me)) == 0) return;
             put(encode::rlwinm(scratch_a, from, 0, mb, me));
             from = scratch_a;
         };
@@ -580,13 +627,13 @@ class Compiler {
 
     void write_tlb(Instruction insn) {
         if (work_.index[mask_][at_] != insn.ra()) {
+            // Whoever takes it looks at its low 6 bits.
             const unsigned entry = read(insn.ra(), scratch_b);
-            put(encode::rlwinm(address, entry, 0, 26, 31));
             if (!compares_numbers(insn, mask_, at_)) {
-                store_record(address, tlb_at(offsetof(TlbWrites, index)));
+                store_record(entry, tlb_at(offsetof(TlbWrites, index)));
             } else {
-                load_record(scratch_b, tlb_at(offsetof(TlbWrites, index)));
-                put(encode::cmplw(field_, scratch_b, address));
+                load_record(scratch_a, tlb_at(offsetof(TlbWrites, index)));
+                put(encode::cmplw(field_, scratch_a, entry));
                 leave_if(encode::bc(encode::if_clear, field_ * 4 + encode::eq, 0), at_, flags());
             }
         }
@@ -603,7 +650,7 @@ class Compiler {
     unsigned field_ = 8;
     bool failed_ = false, other_context_ = false;
     unsigned stub_count_ = 0, leave_count_ = 0, fixup_count_ = 0;
-    unsigned fixed_count_ = 0;
+    unsigned memos_ = 0, fixed_count_ = 0;
     FixedAddress fixed_[handler_fixed] = {};
 };
 

@@ -57,7 +57,12 @@ struct HandlerPlace {
     // put the address that no window was found for.
     std::int16_t gpr = 0, lr = 0, cr = 0, page = 0, tlb = 0, missed = 0;
     std::int16_t fixed = 0; // handler_fixed words: what the host has in place of FixedAddress
+    std::int16_t memos = 0; // handler_memos windows, that the last accesses of the code were made by
 };
+
+// An access looks at a window of its own first, and notes there what it has found in the table. Whoever empties the
+// table empties these. Accesses beyond that number do without.
+inline constexpr unsigned handler_memos = 8;
 
 // Addresses of the guest that the code needs whatever it does, since they are constants in it. The host has to have an
 // address for each before the code runs.
@@ -83,6 +88,7 @@ struct CompiledHandler {
     unsigned guest = 0;         // instructions of the guest
     unsigned reach = 0;         // words of the guest's code, from the entry on, that it was made from
     bool other_context = false; // it may return to another PID or MSR than it was entered from
+    unsigned memos = 0;         // used
     unsigned fixed = 0;
     FixedAddress addresses[handler_fixed] = {};
 };

@@ -152,6 +152,30 @@ struct CheckedAccess {
         before[5] = encode::lwz(6, 6, low + 4);
     }
 };
+
+// Before that, where the access has a window of its own: equal in the CR field, the check is skipped, and what is
+// behind it. r5, r6: as above; r7, r3: the window's tag, and what it should be.
+struct NotedAccess {
+    static constexpr unsigned length = 4, after_length = 2;
+    std::uint32_t before[length]; // then a branch over the rest
+    std::uint32_t after[after_length];
+
+    constexpr NotedAccess(Access access, const HandlerPlace& place, unsigned memo, unsigned field) : before{}, after{} {
+        const std::int32_t window = place.memos + static_cast<std::int32_t>(memo * sizeof(Window));
+        before[0] = encode::lwz(7, record, window);
+        before[1] =
+            encode::rlwinm(3, 5, 0, (32 - access.size_shift) & 31, 31 - (access.store ? store_shift : load_shift));
+        before[2] = encode::cmplw(field, 7, 3);
+        before[3] = encode::lwz(6, record, window + 4);
+        after[0] = encode::stw(7, record, window);
+        after[1] = encode::stw(6, record, window + 4);
+    }
+    // From the branch on: itself, the check, a branch away, what is behind it.
+    static constexpr std::uint32_t skip(unsigned field) {
+        return encode::bc(encode::if_set, field * 4 + encode::eq, 4 * (1 + CheckedAccess::length + 1 + after_length));
+    }
+    static constexpr unsigned words = length + 1 + CheckedAccess::length + 1 + after_length; // before the access
+};
 static_assert(load_windows == 1U << 8 && store_windows == 1U << 6);
 
 } // namespace untrap::ppc::handler_code

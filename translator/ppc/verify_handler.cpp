@@ -84,7 +84,36 @@ class Verifier {
 
     // The check, a branch away, perhaps the value to be stored fetched from the record, the access.
     unsigned checked_access(unsigned at) const {
-        if (length_ - at < CheckedAccess::length + 2) return 0;
+        const unsigned taken = noted_access(at);
+        return taken != 0 ? taken : access_by_table(at, 0);
+    }
+
+    // A window of its own, and where that is not it, the check, the branch away and what is found noted: before the
+    // access.
+    unsigned noted_access(unsigned at) const {
+        if (length_ - at < NotedAccess::words + 1) return 0;
+        const Instruction own = isa::decode(words_[at]), compare = isa::decode(words_[at + 2]);
+        const auto offset = static_cast<std::uint32_t>(own.si() - place_.memos);
+        if (own.op != Op::lwz || own.ra() != record || offset % sizeof(Window) != 0) return 0;
+        const unsigned memo = offset / sizeof(Window), field = compare.bf();
+        if (memo >= compiled_.memos || memo >= handler_memos) return 0;
+        const unsigned taken = access_by_table(at + NotedAccess::length + 1, NotedAccess::after_length);
+        if (taken == 0 || words_[at + NotedAccess::length] != NotedAccess::skip(field)) return 0;
+        const unsigned behind = at + NotedAccess::words - NotedAccess::after_length;
+        // The same access as the check is for, as far as these words tell.
+        const Instruction table = isa::decode(words_[at + NotedAccess::length + 1 + 3]);
+        const bool store = 31 - table.me() == store_shift;
+        const NotedAccess expected({0, 31 & (32 - table.mb()), store}, place_, memo, field);
+        for (unsigned word = 0; word < NotedAccess::length; ++word)
+            if (words_[at + word] != expected.before[word]) return 0;
+        for (unsigned word = 0; word < NotedAccess::after_length; ++word)
+            if (words_[behind + word] != expected.after[word]) return 0;
+        return NotedAccess::length + 1 + taken;
+    }
+
+    // noting: words between the branch away and the access, which somebody else looks at.
+    unsigned access_by_table(unsigned at, unsigned noting) const {
+        if (length_ - at < CheckedAccess::length + noting + 2) return 0;
         const Instruction compare = isa::decode(words_[at + 4]);
         for (const Op op : {Op::lbzx, Op::lhzx, Op::lhax, Op::lwzx, Op::stbx, Op::sthx, Op::stwx}) {
             const Access access = access_of(op);
@@ -97,7 +126,7 @@ class Verifier {
             if (away.op != Op::bc || away.aa() || away.lk() || away.bo() != encode::if_clear ||
                 away.bi() != 4 * compare.bf() + encode::eq || !leads_forward(at + 6, away))
                 return 0;
-            unsigned last = at + 7;
+            unsigned last = at + 7 + noting;
             if (access.store) {
                 if (fetches_value(last)) ++last;
             }
@@ -106,12 +135,12 @@ class Verifier {
             const unsigned data = word >> 21 & 31;
             if ((word & ~(31U << 21)) == (access.indexed | 5U << 16 | 6U << 11) && data != record) return last + 1 - at;
         }
-        return pair(at, compare.bf());
+        return pair(at, compare.bf(), noting);
     }
 
     // The check of eight bytes, a branch away, two loads.
-    unsigned pair(unsigned at, unsigned field) const {
-        constexpr unsigned length = CheckedAccess::length + 4;
+    unsigned pair(unsigned at, unsigned field, unsigned noting) const {
+        const unsigned length = CheckedAccess::length + noting + 4;
         if (length_ - at < length) return 0;
         const std::uint32_t load = isa::match_of(Op::lwzx) | 5U << 16 | 6U << 11;
         const CheckedAccess expected({load, pair_shift, false}, place_, field);
@@ -125,7 +154,9 @@ class Verifier {
             const unsigned data = word >> 21 & 31;
             return (word & ~(31U << 21)) == load && data != record && data != 5 && data != 6;
         };
-        return loads(words_[at + 7]) && words_[at + 8] == encode::addi(5, 5, 4) && loads(words_[at + 9]) ? length : 0;
+        const unsigned first = at + 7 + noting;
+        return loads(words_[first]) && words_[first + 1] == encode::addi(5, 5, 4) && loads(words_[first + 2]) ? length
+                                                                                                              : 0;
     }
 
     // The host's address of a fixed one fetched, perhaps the value to be stored, the access.
@@ -215,7 +246,10 @@ class Verifier {
     // Of the units that begin here, branches lead to where units begin.
     bool branch_fits(unsigned at) const {
         Instruction insn = isa::decode(words_[at]);
-        if (const unsigned taken = checked_access(at); taken != 0) insn = isa::decode(words_[at += 6]);
+        if (const unsigned taken = checked_access(at); taken != 0) {
+            const bool noted = noted_access(at) != 0;
+            insn = isa::decode(words_[at += CheckedAccess::length + (noted ? NotedAccess::length + 1 : 0)]);
+        }
         if ((insn.op != Op::b && insn.op != Op::bc) || insn.lk()) return true; // bl: it is an exit
         if (is_end(at, insn)) return true;
         if (!leads_forward(at, insn)) return false;
