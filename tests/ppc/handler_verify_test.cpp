@@ -7,6 +7,7 @@
 #include "handler_model.h"
 #include "model.h"
 #include "translator/ppc/encode.h"
+#include "translator/ppc/handler_code.h"
 #include "words.h"
 
 namespace untrap::tests::ppc440 {
@@ -39,6 +40,14 @@ class Code {
         model_.code[at] = word;
         const HandlerFlaw flaw = check(compiled);
         model_.code[at] = before;
+        return flaw;
+    }
+    template <typename Change>
+    HandlerFlaw changed(Change&& change) {
+        const std::vector<std::uint32_t> before = model_.code;
+        change(model_);
+        const HandlerFlaw flaw = check();
+        model_.code = before;
         return flaw;
     }
     // A branch at this word of the code.
@@ -109,6 +118,55 @@ std::vector<std::uint32_t> pair_and_entry() {
 }
 
 } // namespace
+
+TEST_CASE("an access by a window of its own is as it was made, or the code is refused") {
+    using namespace code;
+    const std::vector<std::uint32_t> handlers[] = {
+        {lwz(14, 12, 8), stw(14, 11, 4), lbz(15, 12, 3), stb(15, 11, 1), rfi, nop},
+        {lwz(14, 12, 0), lwz(15, 12, 4), stw(5, 11, 4), rfi, nop}, // a pair, and a register of the record
+    };
+    for (const auto& handler : handlers) {
+        Code code(handler);
+        REQUIRE(code.compiled().memos == handler.size() - (&handler == &handlers[1] ? 3 : 2));
+        const auto own = [&](unsigned number) {
+            return encode::lwz(7, 4, code.place().memos + 8 * static_cast<std::int32_t>(number));
+        };
+        for (unsigned memo = 0; memo < code.compiled().memos; ++memo) {
+            const unsigned at = code.find([&](std::uint32_t word) { return word == own(memo); });
+            // A bit of any of its words: those of the check as well. Where to the branch away leads is not its own.
+            const unsigned away =
+                at + ppc::handler_code::NotedAccess::length + 1 + ppc::handler_code::CheckedAccess::length;
+            for (unsigned word = at; word < at + ppc::handler_code::NotedAccess::words; ++word)
+                for (unsigned bit = word == away ? 16 : 0; bit < 32; ++bit) {
+                    const std::uint32_t changed = code.word(word) ^ 1U << bit;
+                    INFO(memo << ' ' << word - at << ' ' << bit);
+                    CHECK(code.with(word, changed) != HandlerFlaw::none);
+                }
+            // Another one's window in some of the places; one beyond those that there are.
+            const std::int32_t next = 8;
+            CHECK(code.with(at, code.word(at) + next) != HandlerFlaw::none);
+            CHECK(code.with(at + 3, code.word(at + 3) + next) != HandlerFlaw::none);
+            CHECK(code.with(away + 1, code.word(away + 1) + next) != HandlerFlaw::none);
+            CHECK(code.with(away + 2, code.word(away + 2) + next) != HandlerFlaw::none);
+        }
+        for (unsigned memos = 0; memos < code.compiled().memos; ++memos) {
+            ppc::CompiledHandler compiled = code.compiled();
+            compiled.memos = memos;
+            CHECK(code.check(compiled) != HandlerFlaw::none);
+        }
+        // Stores through the window of a load, all its words agreeing: windows for loads are larger.
+        const auto renumber = [&](HandlerModel& model, unsigned from, unsigned to) {
+            const unsigned at = code.find([&](std::uint32_t word) { return word == own(from); });
+            const auto moved = static_cast<std::uint32_t>(8 * static_cast<std::int32_t>(to - from));
+            const unsigned behind = at + ppc::handler_code::NotedAccess::words;
+            for (const unsigned word : {at, at + 3, behind - 2, behind - 1}) model.code[word] += moved;
+        };
+        const bool stores_last = code.compiled().memos > 1;
+        REQUIRE(stores_last);
+        CHECK(code.changed([&](HandlerModel& model) { renumber(model, 1, 0); }) == HandlerFlaw::storage);
+        CHECK(code.changed([&](HandlerModel& model) { renumber(model, 0, 1); }) == HandlerFlaw::storage);
+    }
+}
 
 TEST_CASE("a fixed address is used as it was made, or the code is refused") {
     Code code(counter());

@@ -46,7 +46,7 @@ class Verifier {
     // The words of the unit that begins here, 0 if it is none.
     unsigned unit(unsigned at, bool& goes_on) {
         goes_on = true;
-        if (const unsigned taken = checked_access(at)) return taken;
+        if (const unsigned taken = checked_access(at)) return owns_window(at) ? taken : none(HandlerFlaw::storage);
         if (const unsigned taken = fixed_access(at)) return taken;
         const Instruction insn = isa::decode(words_[at]);
         switch (insn.op) {
@@ -88,21 +88,36 @@ class Verifier {
         return taken != 0 ? taken : access_by_table(at, 0);
     }
 
+    // Whether nobody stores through a window that is noted for loads: they are larger.
+    bool owns_window(unsigned at) {
+        bool store = false;
+        unsigned memo = 0;
+        if (noted_access(at, memo, store) == 0) return true;
+        noted_[store ? 1 : 0] |= 1U << memo;
+        return (noted_[store ? 0 : 1] >> memo & 1) == 0;
+    }
+
+    unsigned noted_access(unsigned at) const {
+        bool store = false;
+        unsigned memo = 0;
+        return noted_access(at, memo, store);
+    }
     // A window of its own, and where that is not it, the check, the branch away and what is found noted: before the
     // access.
-    unsigned noted_access(unsigned at) const {
+    unsigned noted_access(unsigned at, unsigned& memo, bool& store) const {
         if (length_ - at < NotedAccess::words + 1) return 0;
         const Instruction own = isa::decode(words_[at]), compare = isa::decode(words_[at + 2]);
         const auto offset = static_cast<std::uint32_t>(own.si() - place_.memos);
         if (own.op != Op::lwz || own.ra() != record || offset % sizeof(Window) != 0) return 0;
-        const unsigned memo = offset / sizeof(Window), field = compare.bf();
+        memo = offset / sizeof(Window);
+        const unsigned field = compare.bf();
         if (memo >= compiled_.memos || memo >= handler_memos) return 0;
         const unsigned taken = access_by_table(at + NotedAccess::length + 1, NotedAccess::after_length);
         if (taken == 0 || words_[at + NotedAccess::length] != NotedAccess::skip(field)) return 0;
         const unsigned behind = at + NotedAccess::words - NotedAccess::after_length;
         // The same access as the check is for, as far as these words tell.
         const Instruction table = isa::decode(words_[at + NotedAccess::length + 1 + 3]);
-        const bool store = 31 - table.me() == store_shift;
+        store = 31 - table.me() == store_shift;
         const NotedAccess expected({0, 31 & (32 - table.mb()), store}, place_, memo, field);
         for (unsigned word = 0; word < NotedAccess::length; ++word)
             if (words_[at + word] != expected.before[word]) return 0;
@@ -262,6 +277,8 @@ class Verifier {
     const HandlerPlace& place_;
     HandlerFlaw flaw_ = HandlerFlaw::none;
     std::uint32_t begins_[handler_max_words / 32]{};
+    static_assert(handler_memos <= 32);
+    std::uint32_t noted_[2] = {}; // the windows that loads have, and stores
 };
 
 } // namespace
