@@ -64,10 +64,14 @@ class GuestTlb {
     // The tlbwe of a word 0 without the valid bit, in line: what a kernel that empties its TLB does all the time.
     static constexpr bool is_void(std::uint32_t word0) { return (word0 & TlbEntry::valid_bit) == 0; }
     [[gnu::always_inline]] void invalidate(unsigned index, std::uint32_t word0, std::uint32_t tid) {
+        invalidate_uncounted(index, word0, tid);
+        ++version_;
+    }
+    // The same for several, and then count_changes().
+    [[gnu::always_inline]] void invalidate_uncounted(unsigned index, std::uint32_t word0, std::uint32_t tid) {
         Slot& slot = slots_[index];
         slot.entry.word0 = word0 & TlbEntry::word0_mask;
         slot.entry.tid = static_cast<std::uint8_t>(tid);
-        ++version_;
         if (slot.page_shift == 0) return;
         take_out(index, slot);
         const bool large = slot.page_shift > 12;

@@ -161,7 +161,7 @@ unsigned NativeEngine::sweep(const Sequence& sequence, unsigned& rounds) {
     const bool with_register = compare.kind == Kind::compare_registers, wanted = (branch.bo() & 8) != 0;
     const std::uint32_t tested = 8U >> (branch.bi() & 3);
     std::uint32_t found = 0;
-    unsigned at = 0, dropped = 0;
+    unsigned at = 0, dropped = 0, voided = 0;
     for (;;) {
         state.gpr[add.rt] += add.value;
         const std::uint32_t a = state.gpr[compare.ra] ^ flip;
@@ -180,9 +180,11 @@ unsigned NativeEngine::sweep(const Sequence& sequence, unsigned& rounds) {
             contexts_.drop_linked(index, link);
             ++dropped;
         }
-        vcpu_.tlb.invalidate(index, value, tid);
+        vcpu_.tlb.invalidate_uncounted(index, value, tid);
+        ++voided;
     }
     contexts_.count(0, dropped);
+    vcpu_.tlb.count_changes(voided);
     const unsigned shift = 28 - 4 * Instruction{.word = compare.word}.bf();
     world_.cr = (world_.cr & ~(0xFU << shift)) | found << shift;
     return at;
