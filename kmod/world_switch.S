@@ -169,10 +169,10 @@ enter_guest:
 	.endm
 
 /*
- * Enters a handler of the guest. SRR0: where it returns to; r5: the guest's CR; guest r5 and r6 are saved, and r7 if `saved_r7`.
- * Goes to `decline` with nothing done if the handler's context has no shadow PID yet.
+ * Enters a handler of the guest. SRR0: where it returns to; r5: the guest's CR; guest r5 and r6 are saved. Goes to `decline` with
+ * nothing done if the handler's context has no shadow PID yet. quick: these paths may be used, and guest r7 is saved, too.
  */
-	.macro	deliver interrupt reason decline saved_r7=1
+	.macro	deliver interrupt reason decline quick=1
 	lwz	r6,WORLD_KERNEL_PID_AT(r4)
 	lwz	r3,WORLD_PROCESS_PID(r4)	/* mappings of a process go first */
 	lbz	r6,0(r6)
@@ -198,16 +198,18 @@ enter_guest:
 	ori	r6,r6,RUN_MSR_LOW	/* FP is off in the handler */
 	stw	r6,WORLD_RUN_MSR(r4)
 	mtspr	SPRN_SRR1,r6
-	.if	\saved_r7
+	.if	\quick
 	lwz	r7,WORLD_GPR(7)(r4)
 	.endif
 	finish	\reason r5
 	/* The kernel has contexts of its own for each PID, or these paths are not to be used. */
-78:	lwz	r6,WORLD_QUICK(r4)
-	lwz	r3,WORLD_PID(r4)	/* whatever the guest wrote there: masked */
+78:	.ifeq	\quick
+	lwz	r6,WORLD_QUICK(r4)
 	cmpwi	r6,0
-	lwz	r6,WORLD_KERNEL_PIDS(r4)
 	beq	\decline
+	.endif
+	lwz	r3,WORLD_PID(r4)	/* whatever the guest wrote there: masked */
+	lwz	r6,WORLD_KERNEL_PIDS(r4)
 	and	r3,r3,r6
 	lwz	r6,WORLD_PIDS(r4)
 	slwi	r3,r3,2			/* ShadowContexts::key: supervisor, address space 0 */

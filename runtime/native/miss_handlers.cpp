@@ -165,12 +165,6 @@ bool NativeEngine::compile_handler(unsigned which, std::uint32_t entry) {
     return good && flaw == ppc::HandlerFlaw::none;
 }
 
-// From now on this code runs, or none.
-void NativeEngine::run_handler(unsigned which, std::uint32_t code) {
-    world_.handler_code[which] = code;
-    if (which == 0) world_.front_sets = code != 0 ? world_.tlb_sets : address_of(handlers_.no_sets.data());
-}
-
 // The code runs from now on, if the host has its addresses.
 void NativeEngine::start_handler(unsigned which) {
     MissHandlers::Program& program = handlers_.programs[which];
@@ -183,7 +177,7 @@ void NativeEngine::start_handler(unsigned which) {
             window_entry(address.ea, ppc::store_shift, address.store ? Access::store : Access::load, host) != nullptr;
         world_.handler_fixed[which][number] = host | (address.ea & ((1U << ppc::store_shift) - 1));
     }
-    if (complete) run_handler(which, address_of(program.words.data()));
+    if (complete) world_.handler_code[which] = address_of(program.words.data());
     hardware::irq_restore(saved);
 }
 
@@ -192,7 +186,7 @@ void NativeEngine::drop_handler(unsigned which) {
     if (program.entry == none) return;
     program.entry = none;
     note_special();
-    run_handler(which, 0);
+    world_.handler_code[which] = 0;
     ++handlers_.dropped;
 }
 
@@ -214,7 +208,7 @@ void NativeEngine::drop_windows() {
     // waits for consider_handlers().
     for (unsigned which = 0; which < MissHandlers::count; ++which) {
         if (handlers_.programs[which].fixed == 0 || world_.handler_code[which] == 0) continue;
-        run_handler(which, 0);
+        world_.handler_code[which] = 0;
         start_handler(which);
     }
 }

@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdint>
 
-#include "runtime/native/world_layout.h"
 #include "translator/isa/msr.h"
 #include "translator/ppc/handler.h"
 
@@ -47,9 +46,6 @@ struct MissHandlers {
     ppc::HandlerWork work;
     std::array<std::uint32_t, ppc::handler_window> guest_code{};
     std::uint32_t compiled = 0, dropped = 0; // statistics
-    // What the world switch looks at in place of the guest TLB's sets while there is no code for data: nothing but
-    // misses that are no simple ones.
-    std::array<std::uint8_t, TLB_LARGE + (1U << (32 - TLB_LARGE_SHIFT))> no_sets{};
 };
 
 } // namespace untrap::runtime::native

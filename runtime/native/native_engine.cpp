@@ -44,8 +44,6 @@ NativeEngine::NativeEngine(Vcpu& vcpu, World& world, ShadowTlb& tlb, NativeHost&
     world_.of_process = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&contexts_.of_process));
     world_.retained = retained_.address();
     vcpu_.tlb.reserve(ppc::guest_page_ea); // where the state page will be
-    for (std::uint8_t& byte : handlers_.no_sets) byte = 0xFF;
-    for (unsigned which = 0; which < MissHandlers::count; ++which) run_handler(which, 0);
     world_.long_runs = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(long_runs_.data()));
 }
 

@@ -248,7 +248,6 @@ class NativeEngine final : public Engine {
         return handlers_.programs[0].entry != MissHandlers::none || handlers_.programs[1].entry != MissHandlers::none;
     }
     void consider_handlers();
-    void run_handler(unsigned which, std::uint32_t code);
     void guard_code(std::uint32_t ea);
     unsigned read_handler(std::uint32_t entry, unsigned& index, std::uint64_t& real);
     bool compile_handler(unsigned which, std::uint32_t entry);

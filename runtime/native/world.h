@@ -78,9 +78,8 @@ struct World {
     std::uint32_t surviving_msr = word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW);
     std::uint32_t slow_msr = word_of(SLOW_MSR_HIGH, SLOW_MSR_LOW) | ~isa::msr::defined;
     std::uint32_t nothing = 0; // a shadow PID that is none
-    std::uint32_t front_sets = 0;
     ppc::Window handler_memos[2][ppc::handler_memos] = {};
-    std::uint32_t unused[347] = {};
+    std::uint32_t unused[348] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -144,7 +143,6 @@ UNTRAP_AT(commits, WORLD_COMMITS(0));
 UNTRAP_AT(kernel_pid_at, WORLD_KERNEL_PID_AT);
 UNTRAP_AT(surviving_msr, WORLD_SURVIVING_MSR);
 UNTRAP_AT(slow_msr, WORLD_SLOW_MSR);
-UNTRAP_AT(front_sets, WORLD_FRONT_SETS);
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
 

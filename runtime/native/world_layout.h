@@ -70,8 +70,6 @@
 /* Where the shadow PID of the kernel's one context is: a byte, 0 if it has none, or if these paths are not to be used.
  */
 #define WORLD_KERNEL_PID_AT 2560
-/* The guest TLB's sets while there is a compiled handler for data, else what looks like sets that are never empty. */
-#define WORLD_FRONT_SETS 2576
 /* SURVIVING_MSR, and all bits but those that the quick rfi may load. */
 #define WORLD_SURVIVING_MSR 2564
 #define WORLD_SLOW_MSR 2568
