@@ -213,15 +213,19 @@ void NativeEngine::drop_windows() {
     }
 }
 
-// A page of guest memory is used in another way from now on.
-void NativeEngine::handler_page_changed(std::uint64_t real) {
+// Those that were made from this memory.
+void NativeEngine::drop_handlers_of(std::uint64_t real, std::uint64_t bytes) {
     for (unsigned which = 0; which < MissHandlers::count; ++which) {
         const MissHandlers::Program& program = handlers_.programs[which];
-        const std::uint64_t page = real & ~std::uint64_t{(1U << CodeCopies::page_shift) - 1};
-        if (program.entry != none && program.real < page + (1U << CodeCopies::page_shift) &&
-            page < program.real + program.bytes)
+        if (program.entry != none && program.real < real + bytes && real < program.real + program.bytes)
             drop_handler(which);
     }
+}
+
+// A page of guest memory is used in another way from now on.
+void NativeEngine::handler_page_changed(std::uint64_t real) {
+    constexpr std::uint64_t page_bytes = 1U << CodeCopies::page_shift;
+    drop_handlers_of(real & ~(page_bytes - 1), page_bytes);
     drop_windows();
 }
 

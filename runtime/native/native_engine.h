@@ -255,6 +255,7 @@ class NativeEngine final : public Engine {
     void drop_handlers();
     void drop_windows();
     void handler_page_changed(std::uint64_t real);
+    void drop_handlers_of(std::uint64_t real, std::uint64_t bytes);
     bool handler_left();
     void write_noted_words(unsigned index, std::uint32_t flags);
     void finish_tlb_writes();

@@ -163,6 +163,7 @@ void NativeEngine::release_block(CodeCopies::Block& block) {
     const std::uint32_t saved = hardware::irq_save();
     drop_real(block.copy_real, block.bytes());
     drop_real(block.original_real & ~(reach - 1), reach);
+    drop_handlers_of(block.real, block.bytes()); // nobody sees any more what is stored there
     hardware::irq_restore(saved);
     patching_.copies.release(host_, block);
 }

@@ -239,3 +239,32 @@ TEST_CASE("a handler that writes over what it rests on is not used any more", "[
         guest.expect_one_exit_a_miss();
     }
 }
+
+// Its code lies in a block that was copied for it and for patches: with the last of these the block goes.
+TEST_CASE("a handler does not outlive the copy that its code is executed from", "[handler]") {
+    constexpr std::uint32_t stores = Misses::program + 0x2000, allowed = Misses::handler + 4 * 25;
+    constexpr Word changed = li(11, 0x3D);
+    Handler guest;
+    REQUIRE(guest.native().word(allowed) == li(11, 0x3F));
+    guest.warm_up(); // it has no patches itself
+    guest.native().set_levels(1U << 1 | 1U << 4, 4);
+    guest.put(Misses::program, {{mfspr(3, 272), mfspr(5, 273), bdnz(-8), Misses::done}});
+    guest.put(stores,
+              {{lis(3, changed >> 16), ori(3, 3, changed & 0xFFFF), stw(3, 4, 0), x_form(0, 0, 4, 982), Misses::done}});
+    for (unsigned round = 0; round < 60; ++round) {
+        guest.run(Misses::program, 20);
+        guest.run();
+    }
+    REQUIRE(guest.engine().patches_in() != 0);
+    REQUIRE(guest.runs());
+    REQUIRE(guest.executes_copy(Misses::program));
+    guest.run(stores, 1, Comparison::dcr_done, {.operand = Misses::program + 0x400});
+    CHECK(guest.engine().patches_in() == 0);
+    guest.run(stores, 1, Comparison::dcr_done, {.operand = allowed});
+    REQUIRE(guest.native().word(allowed) == changed);
+    for (unsigned round = 0; round < 3; ++round) {
+        guest.run();
+        for (unsigned index = 0; index < 16; ++index)
+            CHECK(guest.native().vcpu().tlb.entry(index).word2 == (changed & 0xFFFF));
+    }
+}
