@@ -191,6 +191,7 @@ void NativeEngine::drop_handler(unsigned which) {
 }
 
 void NativeEngine::drop_handlers() {
+    code_changed();
     for (unsigned which = 0; which < MissHandlers::count; ++which) drop_handler(which);
     drop_windows();
     retained_.clear();
@@ -213,8 +214,9 @@ void NativeEngine::drop_windows() {
     }
 }
 
-// Those that were made from this memory.
+// Those that were made from this memory, which may change unseen from now on.
 void NativeEngine::drop_handlers_of(std::uint64_t real, std::uint64_t bytes) {
+    code_changed();
     for (unsigned which = 0; which < MissHandlers::count; ++which) {
         const MissHandlers::Program& program = handlers_.programs[which];
         if (program.entry != none && program.real < real + bytes && real < program.real + program.bytes)

@@ -240,6 +240,7 @@ class NativeEngine final : public Engine {
     Sequence* sequence_at(std::uint32_t site, const Settled& settled);
     void go_on(std::uint32_t site, const Settled& settled);
     unsigned sweep(const Sequence& sequence, unsigned& rounds);
+    void trust_sequence(Sequence& sequence);
 
     // miss_handlers.cpp
     ppc::HandlerPlace handler_place(unsigned which) const;
@@ -356,6 +357,11 @@ class NativeEngine final : public Engine {
     InterpreterEngine interpreter_;
     MissHandlers handlers_;
     Sequences sequences_;
+    // Counts what may have changed code that is executed from copies, or what maps it.
+    std::uint32_t code_generation_ = Sequence::never + 1;
+    void code_changed() {
+        if (++code_generation_ == Sequence::never) ++code_generation_;
+    }
     RetainedMappings retained_;
 };
 

@@ -119,11 +119,16 @@ Sequence* NativeEngine::sequence_at(std::uint32_t site, const Settled& settled) 
     const isa::StatePage& page = vcpu_.state.page;
     Sequence& found = sequences_.at(site);
     if ((page.msr & (msr::is | msr::ds | msr::pr)) != 0) return nullptr;
+    if (found.site == site && found.generation == code_generation_ && found.count == settled.span) [[likely]]
+        return &found;
     if (found.site == site && found.count == settled.span && found.memory_version == vcpu_.memory.version() &&
         found.entry == vcpu_.tlb.entry(found.index)) [[likely]] {
         unsigned number = 0;
         while (number < found.count && word_at(found.code, number) == found.words[number]) ++number;
-        if (number == found.count) return &found;
+        if (number == found.count) {
+            if (found.asked != code_generation_) trust_sequence(found);
+            return &found;
+        }
     }
     found.site = Sequence::none;
     const int index = vcpu_.tlb.search(site, 0, page.pid);
@@ -148,7 +153,19 @@ Sequence* NativeEngine::sequence_at(std::uint32_t site, const Settled& settled) 
     }
     found.sweeps = found.loops && found.count > 3 && is_sweep(found);
     found.site = site;
+    trust_sequence(found);
     return &found;
+}
+
+// In a page that is executed from a copy nothing changes unseen.
+void NativeEngine::trust_sequence(Sequence& sequence) {
+    sequence.asked = code_generation_;
+    sequence.generation = Sequence::never;
+    const std::uint64_t real = sequence.entry.translate(sequence.site);
+    CodeCopies::Block* const block = patching_.copies.find(real);
+    if (block == nullptr || block->use[block->page_of(real)] == CodeCopies::Use::own) return;
+    contexts_.watch(sequence.index);
+    sequence.generation = code_generation_;
 }
 
 // The sweeps of a sequence from behind its first step on: as that step by step, for entries that become void. The step

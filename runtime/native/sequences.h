@@ -51,7 +51,10 @@ struct Sequence {
     std::uint8_t index = 0; // of the guest TLB entry that maps them, which is `entry`
     mmu::TlbEntry entry;
     std::uint32_t memory_version = 0;
-    const std::uint8_t* code = nullptr; // of the site
+    // As long as this is NativeEngine's, nothing of all that has changed; `never`: somebody has to look.
+    static constexpr std::uint32_t never = 0;
+    std::uint32_t generation = never, asked = never; // asked: when it was looked whether that can be
+    const std::uint8_t* code = nullptr;              // of the site
     std::array<Step, plan::sequence_window> steps{};
     std::array<std::uint32_t, plan::sequence_window> words{}; // theirs, as they are compared
 };

@@ -107,6 +107,58 @@ TEST_CASE("a sequence is what the guest has written there", "[sequence]") {
     }
 }
 
+// Beside patches, in a page that is executed from a copy: there nobody looks whether it has changed, but at what
+// changes it.
+TEST_CASE("a sequence in a page with patches is what the guest has written there, and where", "[sequence]") {
+    Random random = seeded_random(75);
+    constexpr std::uint32_t ea = 0x50000000, reals[] = {0x8000, 0x9000};
+    const auto words_of = [](Word added) {
+        return std::vector<Word>{mtspr(276, 3),          addi(3, 3, added), mtspr(277, 3),
+                                 rlwinm(5, 3, 4, 0, 27), mtspr(278, 5),     done};
+    };
+    SequenceGuest guest(random, 1U << 1 | 1U << 3);
+    // The guest stores r6 into r7.
+    guest.put(0x2000, {stw(6, 7, 0), dcbst(7), msync, icbi(7), msync, isync, done});
+    for (const std::uint32_t real : reals) {
+        guest.put(real, words_of(real >> 12));
+        guest.put(real + 0x200, {mfspr(9, sprg1), mfspr(8, sprg2), done});
+    }
+    unsigned entry = 5, which = 0, alone = 0, trusted = 0;
+    guest.map(entry, ea, reals[0], 1, 0x3F);
+    for (unsigned round = 0; round < 80; ++round) {
+        const auto run = [&](std::uint32_t at) {
+            return guest.run(name("round", round), ea + at, [&](isa::CpuState& state) {
+                for (auto& gpr : state.gpr) gpr = random.word();
+            });
+        };
+        for (unsigned again = 0; again < 6; ++again) run(0x200);
+        trusted += guest.guest.native->native().patches_in() != 0;
+        for (unsigned again = 0; again < 4; ++again) alone += run(0) == 1;
+        switch (random.below(3)) {
+        case 0: { // by the guest
+            const unsigned place = random.below(5);
+            const Word word =
+                random.chance(50) ? words_of(random.below(100))[place] : addi(random.below(8), 3, random.word());
+            guest.run("rewriting", 0x2000, [&](isa::CpuState& state) {
+                state.gpr[6] = word;
+                state.gpr[7] = reals[which] + 4 * place;
+            });
+            break;
+        }
+        case 1: // from outside
+            guest.put(reals[which], words_of(random.below(1000)));
+            break;
+        default: // mapped otherwise
+            guest.unmap(entry);
+            if (random.chance(50)) entry = random.below(20);
+            which = random.below(2);
+            guest.map(entry, ea, reals[which], 1, 0x3F);
+        }
+    }
+    CHECK(trusted > 5);
+    CHECK(alone > 60);
+}
+
 TEST_CASE("a sequence is that of the page that is mapped there now", "[sequence]") {
     Random random = seeded_random(73);
     constexpr std::uint32_t ea = 0x50000000, reals[] = {0x8000, 0x9000, 0xA000};
