@@ -239,6 +239,7 @@ untrap_world_system_call:
 	deliver	8 EXIT_SYSCALL 2f 0
 2:	decline	8 0
 
+#include "kmod/world_entry.inc"
 #include "kmod/world_handler.inc"
 #include "kmod/world_access.inc"
 #include "kmod/world_tlb.inc"

@@ -68,7 +68,7 @@ void NativeEngine::consider_handlers() {
         drop_handler(which);
         const auto reason = which == 0 ? ExitReason::dtlb_real : ExitReason::itlb_real;
         const std::uint64_t misses =
-            vcpu_.exits.by_reason[static_cast<unsigned>(reason)] + world_.exits[static_cast<unsigned>(reason)];
+            vcpu_.exits.by_reason[static_cast<unsigned>(reason)] + uncounted(static_cast<unsigned>(reason));
         const std::uint64_t hot = threshold_factor * vcpu_.patches.threshold();
         if (misses < hot || misses < program.not_before) continue;
         if (compile_handler(which, entry)) continue;

@@ -249,17 +249,14 @@ Trap NativeEngine::trap_of(unsigned vector) {
     return interpret();
 }
 
-// Handlers that the world switch has finished since: each is an exit, an entry of the guest TLB and a mapping.
-void NativeEngine::take_commits() {
-    const std::uint32_t count = world_.commits[0] + world_.commits[1];
-    world_.exits[EXIT_DTLB_REAL] += world_.commits[0];
-    world_.exits[EXIT_ITLB_REAL] += world_.commits[1];
-    world_.replaced += count;
-    vcpu_.tlb.count_changes(count);
-    world_.commits[0] = world_.commits[1] = 0;
-}
-
 void NativeEngine::count_exits() {
+    // Handlers that the world switch has finished: each is an exit and a mapping.
+    for (unsigned which = 0; which < MissHandlers::count; ++which) {
+        const std::uint32_t commits = world_.commits[which] - commits_counted_[which];
+        commits_counted_[which] = world_.commits[which];
+        world_.exits[which == 0 ? EXIT_DTLB_REAL : EXIT_ITLB_REAL] += commits;
+        world_.replaced += commits;
+    }
     contexts_.count(world_.replaced, world_.dropped);
     patching_.stub_exits += world_.stub_exits;
     world_.replaced = world_.dropped = world_.stub_exits = 0;

@@ -45,7 +45,12 @@ class NativeEngine final : public Engine {
     // The guest was left by this interrupt; interrupts are off, the host's world is back. True: back into the guest.
     bool exit(unsigned vector) {
         if (special_) {
-            if ((world_.commits[0] | world_.commits[1]) != 0) take_commits();
+            // Each was an entry of the guest TLB; the rest of it has time until count_exits().
+            const std::uint32_t commits = world_.commits[0] + world_.commits[1];
+            if (commits != commits_seen_) {
+                vcpu_.tlb.count_changes(commits - commits_seen_);
+                commits_seen_ = commits;
+            }
             if (patched()) return patched_exit(vector);
         }
         if (vector == static_cast<unsigned>(isa::Interrupt::program) && world_.quick != 0) return program_interrupt();
@@ -81,9 +86,9 @@ class NativeEngine final : public Engine {
         ++world_.exits[(flags & ppc::handler_exit::fetch) != 0 ? EXIT_ITLB_REAL : EXIT_DTLB_REAL];
     }
     std::uint32_t uncounted(unsigned reason) const {
-        const std::uint32_t commits = reason == static_cast<unsigned>(ExitReason::dtlb_real)   ? world_.commits[0]
-                                      : reason == static_cast<unsigned>(ExitReason::itlb_real) ? world_.commits[1]
-                                                                                               : 0;
+        std::uint32_t commits = 0;
+        if (reason == static_cast<unsigned>(ExitReason::dtlb_real)) commits = world_.commits[0] - commits_counted_[0];
+        if (reason == static_cast<unsigned>(ExitReason::itlb_real)) commits = world_.commits[1] - commits_counted_[1];
         return world_.exits[reason] + commits;
     }
 
@@ -108,7 +113,6 @@ class NativeEngine final : public Engine {
         if (vector == static_cast<unsigned>(isa::Interrupt::program) && world_.quick != 0) return program_interrupt();
         return other_exit(vector);
     }
-    void take_commits();
     bool other_exit(unsigned vector) { return observed_ ? observed_exit(vector) : quick_exit(vector); }
     // quick_exits.cpp
     bool quick_exit(unsigned vector);
@@ -194,6 +198,7 @@ class NativeEngine final : public Engine {
     bool patched() const { return world_.own_page != 1; }
     // Patched, or with compiled handlers: what exits look at.
     bool special_ = false;
+    std::uint32_t commits_seen_ = 0, commits_counted_[2] = {}; // of World::commits, which only grow
     void note_special() { special_ = patched() || handlers_in_use(); }
     bool accept_state_page();
     void read_state_page_back();

@@ -5,6 +5,7 @@
 #include "translator/isa/state.h"
 #include "translator/ppc/encode.h"
 #include "translator/ppc/handler_code.h"
+#include "translator/ppc/handler_flow.h"
 #include "translator/ppc/liveness.h"
 
 namespace untrap::ppc {
@@ -18,76 +19,27 @@ namespace spr = isa::spr;
 namespace {
 
 using namespace handler_code;
-
-enum class Kind : std::uint8_t {
-    leave,
-    plain,
-    load,
-    store,
-    branch,
-    jump,
-    mfcr,
-    mtcrf,
-    mfmsr,
-    mfspr,
-    mtspr,
-    tlbwe,
-    drop,
-    rfi
-};
-
-// written: words of the guest TLB that are noted and not done yet.
-Kind kind_of(Instruction insn, unsigned written) {
-    switch (insn.op) {
-    case Op::isync: return written == 0 ? Kind::plain : Kind::leave; // from here on the guest relies on them
-    case Op::b: return insn.aa() || insn.lk() ? Kind::leave : Kind::jump;
-    case Op::bc:
-        if (insn.aa() || insn.lk() || (insn.bo() & 4) == 0) return Kind::leave; // CTR stays out of it
-        return (insn.bo() & 0x10) != 0 ? Kind::jump : Kind::branch;
-    case Op::mfcr: return Kind::mfcr;
-    case Op::mtcrf: return Kind::mtcrf;
-    case Op::mfmsr: return Kind::mfmsr;
-    case Op::mfspr: return readable(insn.spr()) ? Kind::mfspr : Kind::leave;
-    case Op::mtspr:
-        return writable(insn.spr()) && (insn.spr() != spr::mmucr || written == 0) ? Kind::mtspr : Kind::leave;
-    case Op::tlbwe: return insn.ws() < 3 ? Kind::tlbwe : Kind::leave;
-    case Op::rfi: return Kind::rfi;
-    case Op::tlbsync: return Kind::drop;
-    default: break;
-    }
-    if (access_of(insn.op).indexed != 0) return access_of(insn.op).store ? Kind::store : Kind::load;
-    return is_plain(insn) ? Kind::plain : Kind::leave;
-}
-
-// The guest's CR fields that an instruction names. The moves of all of CR are done field by field.
-std::uint8_t fields_of(Instruction insn, Kind kind) {
-    if (kind == Kind::branch) return static_cast<std::uint8_t>(1U << (insn.bi() >> 2));
-    if (kind != Kind::plain) return 0;
-    const Operands found = operands(insn);
-    return static_cast<std::uint8_t>(found.reads.cr | found.writes.cr);
-}
+using Kind = HandlerStep;
 
 class Compiler {
   public:
     Compiler(const std::uint32_t* window, unsigned count, std::uint32_t entry, const HandlerPlace& place,
              HandlerWork& work, std::uint32_t* out)
-        : window_(window), count_(count < handler_window ? count : handler_window), entry_(entry), place_(place),
-          work_(work), out_(out) {}
+        : flow_(window, count, work), entry_(entry), place_(place), work_(work), out_(out) {}
 
-    // An instruction is compiled once for each set of words of the TLB entry that may be written when it is reached,
-    // since exits have to tell it. Sets only grow, and the guest's code only goes forward: in this order, so does the
-    // code.
+    // In the order that the guest's code goes forward in (HandlerFlow), so does this one.
     bool run(CompiledHandler& result) {
-        if (!survey()) return false;
+        if (!flow_.survey()) return false;
+        field_ = flow_.free_field();
         for (mask_ = 0; mask_ < HandlerWork::mask_count; ++mask_) {
-            for (at_ = 0; at_ < reach_; ++at_) {
-                if (!reached(mask_, at_)) continue;
+            for (at_ = 0; at_ < flow_.reach(); ++at_) {
+                if (!flow_.reached(mask_, at_)) continue;
                 work_.labels[mask_][at_] = static_cast<std::uint16_t>(length_);
-                instruction(isa::decode(window_[at_]));
+                instruction(flow_.at(at_));
             }
         }
         finish();
-        result = {length_, guest_, reach_, other_context_, memos_, fixed_count_, {}};
+        result = {length_, flow_.guest(), flow_.reach(), flow_.other_context(), memos_, fixed_count_, {}};
         for (unsigned index = 0; index < fixed_count_; ++index) result.addresses[index] = fixed_[index];
         return !failed_;
     }
@@ -95,169 +47,12 @@ class Compiler {
   private:
     static constexpr unsigned scratch_a = 3, address = 5, scratch_b = 6, scratch_c = 7;
 
-    // -- what is reached, and with what --------------------------------------------------------------------------
-
-    bool reached(unsigned mask, unsigned at) const { return work_.index[mask][at] != HandlerWork::unreached; }
-
-    bool survey() {
-        std::uint8_t named = 0;
-        bool returns = false;
-        for (auto& points : work_.index)
-            for (std::uint8_t& point : points) point = HandlerWork::unreached;
-        work_.index[0][0] = HandlerWork::no_number;
-        work_.dirty[0][0] = false;
-        for (unsigned mask = 0; mask < HandlerWork::mask_count; ++mask) {
-            for (unsigned at = 0; at < count_; ++at) {
-                if (!reached(mask, at)) continue;
-                if (++guest_ > handler_max_guest) return false;
-                if (reach_ <= at) reach_ = at + 1;
-                const Instruction insn = isa::decode(window_[at]);
-                const Kind kind = kind_of(insn, mask);
-                const bool pair = is_pair(at);
-                if (pair) reach_ = reach_ < at + 2 ? at + 2 : reach_;
-                if (pair && ++guest_ > handler_max_guest) return false;
-                named = static_cast<std::uint8_t>(named | fields_of(insn, kind));
-                returns = returns || kind == Kind::rfi;
-                other_context_ =
-                    other_context_ || (kind == Kind::mtspr && (insn.spr() == spr::pid || insn.spr() == spr::srr1));
-                std::uint8_t index = work_.index[mask][at];
-                if (kind == Kind::tlbwe)
-                    index = static_cast<std::uint8_t>(insn.ra());
-                else if (index != HandlerWork::no_number && (gprs_written_at(at) >> index & 1) != 0)
-                    index = HandlerWork::no_number;
-                const bool dirty = dirty_after(insn, kind, mask, at);
-                if (kind == Kind::branch || kind == Kind::jump) flow(at, target(at, insn), mask, index, dirty);
-                if (goes_on(kind)) flow(at, at + (pair ? 2 : 1), mask_after(insn, kind, mask), index, dirty);
-            }
-        }
-        for (unsigned field = 0; field < 8; ++field)
-            if ((named >> field & 1) == 0) field_ = field;
-        return returns && field_ < 8;
-    }
-
-    static bool goes_on(Kind kind) { return kind != Kind::leave && kind != Kind::jump && kind != Kind::rfi; }
-    static unsigned mask_after(Instruction insn, Kind kind, unsigned mask) {
-        return kind == Kind::tlbwe ? mask | 1U << insn.ws() : mask;
-    }
-
-    // Whether the tlbwe there has another register for the entry's number than the one before it, to be compared.
-    bool compares_numbers(Instruction insn, unsigned mask, unsigned at) const {
-        return mask != 0 && work_.index[mask][at] != insn.ra();
-    }
-    // Checks of addresses and of entries' numbers use the spare CR field. The whole of CR written at once makes it the
-    // guest's again.
-    bool dirty_after(Instruction insn, Kind kind, unsigned mask, unsigned at) const {
-        if (kind == Kind::mtcrf) return insn.fxm() != 0xFF;
-        return work_.dirty[mask][at] || kind == Kind::load || kind == Kind::store ||
-               (kind == Kind::tlbwe && compares_numbers(insn, mask, at));
-    }
-
-    // Two words, one behind the other, loaded by two instructions: a page-table entry.
-    bool is_pair(unsigned at) const {
-        if (at + 1 >= count_) return false;
-        const Instruction first = isa::decode(window_[at]), second = isa::decode(window_[at + 1]);
-        return first.op == Op::lwz && second.op == Op::lwz && first.ra() != 0 && first.ra() == second.ra() &&
-               second.si() == first.si() + 4 && first.rt() != first.ra() && !in_record(first.rt()) &&
-               !in_record(second.rt());
-    }
-
-    // By the instruction there, and the other of a pair.
-    std::uint32_t gprs_written_at(unsigned at) const {
-        const Instruction insn = isa::decode(window_[at]);
-        const std::uint32_t written = written_gprs(insn, kind_of(insn, 0));
-        return is_pair(at) ? written | 1U << isa::decode(window_[at + 1]).rt() : written;
-    }
-    bool reached(unsigned at) const {
-        for (unsigned mask = 0; mask < HandlerWork::mask_count; ++mask)
-            if (reached(mask, at)) return true;
-        return false;
-    }
-
-    // Whether the address of the load or store at at_ is a constant: its base comes from a lis, on all ways.
-    bool constant_address(Instruction insn, std::uint32_t& ea) const {
-        if (insn.info().form == Form::x_mem || insn.ra() == 0) return false;
-        unsigned from = at_;
-        for (;;) {
-            if (from-- == 0) return false;
-            if (reached(from) && (gprs_written_at(from) >> insn.ra() & 1) != 0) break;
-        }
-        const Instruction lis = isa::decode(window_[from]);
-        if (lis.op != Op::addis || lis.ra() != 0 || lis.rt() != insn.ra()) return false;
-        for (unsigned before = 0; before < from; ++before) {
-            const Instruction branch = isa::decode(window_[before]);
-            if (!reached(before) || (branch.op != Op::b && branch.op != Op::bc)) continue;
-            if (const unsigned to = target(before, branch); to > from && to <= at_) return false;
-        }
-        ea = (static_cast<std::uint32_t>(lis.si()) << 16) + static_cast<std::uint32_t>(insn.si());
-        return true;
-    }
-    // Bits that a GPR may have before the instruction at `at`, on whichever way that was reached; all, if that takes
-    // too long to find out.
-    static constexpr unsigned possible_budget = 48;
-    std::uint32_t possible(unsigned gpr, unsigned at, unsigned& budget) const {
-        if (at == 0 || budget == 0) return ~0U;
-        --budget;
-        std::uint32_t bits = 0;
-        for (unsigned from = 0; from < at; ++from) {
-            if (!reached(from)) continue;
-            const Instruction insn = isa::decode(window_[from]);
-            const Kind kind = kind_of(insn, 0);
-            const bool leads = (kind == Kind::branch || kind == Kind::jump) && target(from, insn) == at;
-            if (leads || (goes_on(kind) && from + (is_pair(from) ? 2 : 1) == at))
-                bits |= possible_after(gpr, from, budget);
-        }
-        return bits;
-    }
-    std::uint32_t possible_after(unsigned gpr, unsigned at, unsigned& budget) const {
-        if ((gprs_written_at(at) >> gpr & 1) == 0) return possible(gpr, at, budget);
-        const Instruction insn = isa::decode(window_[at]);
-        const auto of = [&](unsigned number) { return possible(number, at, budget); };
-        const auto rotated = [&](std::uint32_t bits, unsigned by) {
-            return by == 0 ? bits : bits << by | bits >> (32 - by);
-        };
-        switch (insn.op) {
-        case Op::mfspr: return insn.spr() == spr::mmucr ? isa::mmucr::writable : insn.spr() == spr::pid ? 0xFFU : ~0U;
-        case Op::addi: return insn.ra() == 0 ? static_cast<std::uint32_t>(insn.si()) : ~0U;
-        case Op::andi_rc: return of(insn.rs()) & insn.ui();
-        case Op::rlwinm: return rotated(of(insn.rs()), insn.sh()) & isa::rotate_mask(insn.mb(), insn.me());
-        case Op::rlwimi: {
-            const std::uint32_t mask = isa::rotate_mask(insn.mb(), insn.me());
-            return (rotated(of(insn.rs()), insn.sh()) & mask) | (of(insn.ra()) & ~mask);
-        }
-        default: return ~0U;
-        }
-    }
     // Its number among those of the code, handler_fixed if there are too many.
     unsigned fixed_number(std::uint32_t ea, bool store) {
         unsigned number = 0;
         while (number < fixed_count_ && (fixed_[number].ea != ea || fixed_[number].store != store)) ++number;
         if (number == fixed_count_ && number < handler_fixed) fixed_[fixed_count_++] = {ea, store};
         return number;
-    }
-
-    static std::uint32_t written_gprs(Instruction insn, Kind kind) {
-        switch (kind) {
-        case Kind::load:
-        case Kind::mfcr:
-        case Kind::mfmsr:
-        case Kind::mfspr: return 1U << insn.rt();
-        case Kind::plain: return operands(insn).writes.gpr;
-        default: return 0;
-        }
-    }
-
-    static unsigned target(unsigned index, Instruction insn) {
-        const std::int32_t displacement = insn.op == Op::b ? insn.li() : insn.bd();
-        return index + static_cast<unsigned>(displacement / 4); // beyond count_, if backward past the entry
-    }
-
-    bool inside(unsigned from, unsigned to) const { return to > from && to < count_; }
-
-    void flow(unsigned from, unsigned to, unsigned mask, std::uint8_t index, bool dirty) {
-        if (!inside(from, to)) return;
-        std::uint8_t& known = work_.index[mask][to];
-        work_.dirty[mask][to] = dirty || (known != HandlerWork::unreached && work_.dirty[mask][to]);
-        known = known == HandlerWork::unreached || known == index ? index : HandlerWork::no_number;
     }
 
     // -- output --------------------------------------------------------------------------------------------------
@@ -383,13 +178,13 @@ class Compiler {
     std::uint32_t flags() const { return mask_ | place_.flags; }
 
     void instruction(Instruction insn) {
-        const Kind kind = kind_of(insn, mask_);
+        const Kind kind = step_of(insn, mask_);
         switch (kind) {
         case Kind::leave: leave(pc(), flags()); break;
         case Kind::plain: plain(insn); break;
         case Kind::load:
         case Kind::store: access(insn); break;
-        case Kind::jump: jump(target(at_, insn)); break;
+        case Kind::jump: jump(HandlerFlow::target(at_, insn)); break;
         case Kind::branch: branch(insn); break;
         case Kind::mfcr: move_from_cr(insn.rt()); break;
         case Kind::mtcrf: move_to_cr(insn); break;
@@ -399,26 +194,27 @@ class Compiler {
         case Kind::tlbwe: write_tlb(insn); break;
         case Kind::drop: break;
         case Kind::rfi:
-            if (work_.dirty[mask_][at_]) restore_field();
+            if (flow_.is_dirty(mask_, at_)) restore_field();
             put(encode::addi(5, 0, static_cast<std::int32_t>(flags())));
             to_finish();
             leave(pc(), flags());
             break;
         }
         if (kind == Kind::tlbwe && commits_early()) return commit_early();
-        if (goes_on(kind)) go_on(at_ + (is_pair(at_) ? 2 : 1), mask_after(insn, kind, mask_));
+        if (HandlerFlow::goes_on(kind))
+            go_on(at_ + (flow_.is_pair(at_) ? 2 : 1), HandlerFlow::mask_after(insn, kind, mask_));
     }
 
     // Whether the tlbwe at at_ is the last, and nothing behind it but what puts registers back: those that the exit may
     // change, and all of CR.
     bool commits_early() const {
-        if (place_.commit == 0 || mask_after(isa::decode(window_[at_]), Kind::tlbwe, mask_) != handler_exit::words)
+        if (place_.commit == 0 || HandlerFlow::mask_after(flow_.at(at_), Kind::tlbwe, mask_) != handler_exit::words)
             return false;
         std::uint32_t dead = 0, used = 0;
         std::uint8_t dead_cr = 0;
-        for (unsigned at = at_ + 1; at < count_; ++at) {
-            const Instruction insn = isa::decode(window_[at]);
-            const Kind kind = kind_of(insn, handler_exit::words);
+        for (unsigned at = at_ + 1; at < flow_.count(); ++at) {
+            const Instruction insn = flow_.at(at);
+            const Kind kind = step_of(insn, handler_exit::words);
             if (kind == Kind::rfi) return (dead & free_at_commit) == free_at_commit && dead_cr == 0xFF;
             switch (kind) {
             case Kind::mfspr: break;
@@ -447,11 +243,11 @@ class Compiler {
         call(place_.commit);
         fixup(last + 1, handler_exit::words);
         put(encode::bc(encode::if_clear, encode::eq, 0));
-        for (++at_; kind_of(isa::decode(window_[at_]), handler_exit::words) != Kind::rfi; ++at_) {
-            const Instruction insn = isa::decode(window_[at_]);
+        for (++at_; step_of(flow_.at(at_), handler_exit::words) != Kind::rfi; ++at_) {
+            const Instruction insn = flow_.at(at_);
             if (insn.op == Op::mtcrf)
                 put(encode::mtcrf(0xFF, read(insn.rs(), scratch_a)));
-            else if (kind_of(insn, handler_exit::words) == Kind::mfspr)
+            else if (step_of(insn, handler_exit::words) == Kind::mfspr)
                 move_from_spr(insn);
             else
                 plain(insn);
@@ -462,9 +258,9 @@ class Compiler {
 
     // The code goes on for another word of the guest's: that one's is next, or a branch leads there.
     void go_on(unsigned to, unsigned mask) {
-        if (!inside(at_, to)) return leave(entry_ + 4 * to, mask | place_.flags);
+        if (!flow_.inside(at_, to)) return leave(entry_ + 4 * to, mask | place_.flags);
         for (unsigned next = mask_ * handler_window + at_ + 1; next < mask * handler_window + to; ++next)
-            if (reached(next / handler_window, next % handler_window)) {
+            if (flow_.reached(next / handler_window, next % handler_window)) {
                 fixup(to, mask);
                 return put(encode::b(0));
             }
@@ -498,9 +294,9 @@ class Compiler {
 
     void jump(unsigned to) { go_on(to, mask_); }
     void branch(Instruction insn) {
-        const unsigned to = target(at_, insn);
+        const unsigned to = HandlerFlow::target(at_, insn);
         const std::uint32_t word = encode::bc(insn.bo(), insn.bi(), 0);
-        if (!inside(at_, to)) return leave_if(word, to, flags());
+        if (!flow_.inside(at_, to)) return leave_if(word, to, flags());
         fixup(to, mask_);
         put(word);
     }
@@ -515,9 +311,9 @@ class Compiler {
     // A load or store that is done if a window has the address; see verify_handler for the shape.
     void access(Instruction insn) {
         Access what = access_of(insn.op);
-        const bool pair = is_pair(at_);
+        const bool pair = flow_.is_pair(at_);
         std::uint32_t ea = 0;
-        if (!pair && constant_address(insn, ea) && (ea & ((1U << what.size_shift) - 1)) == 0)
+        if (!pair && flow_.constant_address(at_, ea) && (ea & ((1U << what.size_shift) - 1)) == 0)
             if (const unsigned number = fixed_number(ea, what.store); number < handler_fixed)
                 return fixed_access(insn, what, number);
         if (pair) what.size_shift = pair_shift;
@@ -545,7 +341,7 @@ class Compiler {
         if (!what.store) written(insn.rt(), scratch_c);
         if (!pair) return;
         put(encode::addi(address, address, 4));
-        put(what.indexed | isa::decode(window_[at_ + 1]).rt() << 21 | address << 16 | scratch_b << 11);
+        put(what.indexed | flow_.at(at_ + 1).rt() << 21 | address << 16 | scratch_b << 11);
     }
     void fixed_access(Instruction insn, const Access& what, unsigned number) {
         load_record(scratch_b, place_.fixed + 4 * static_cast<std::int32_t>(number));
@@ -571,7 +367,7 @@ class Compiler {
     void move_from_cr(unsigned rt) {
         const unsigned to = result(rt, scratch_a);
         put(encode::mfcr(to));
-        if (!work_.dirty[mask_][at_]) return written(rt, scratch_a);
+        if (!flow_.is_dirty(mask_, at_)) return written(rt, scratch_a);
         load_record(address, place_.cr);
         put(encode::rlwimi(to, address, 0, 4 * field_, 4 * field_ + 3));
         written(rt, scratch_a);
@@ -604,8 +400,7 @@ class Compiler {
         if (in_place(number)) return put(encode::mtspr(number, from));
         if (number == spr::lr) return store_record(from, place_.lr);
         const auto masked = [&](unsigned mb, unsigned me) {
-            unsigned budget = possible_budget;
-            if ((possible(insn.rs(), at_, budget) & ~isa::rotate_mask(mb, me)) == 0) return;
+            if ((flow_.possible(insn.rs(), at_) & ~isa::rotate_mask(mb, me)) == 0) return;
             put(encode::rlwinm(scratch_a, from, 0, mb, me));
             from = scratch_a;
         };
@@ -626,10 +421,10 @@ class Compiler {
     }
 
     void write_tlb(Instruction insn) {
-        if (work_.index[mask_][at_] != insn.ra()) {
+        if (!flow_.same_number(insn, mask_, at_)) {
             // Whoever takes it looks at its low 6 bits.
             const unsigned entry = read(insn.ra(), scratch_b);
-            if (!compares_numbers(insn, mask_, at_)) {
+            if (!flow_.compares_numbers(insn, mask_, at_)) {
                 store_record(entry, tlb_at(offsetof(TlbWrites, index)));
             } else {
                 load_record(scratch_a, tlb_at(offsetof(TlbWrites, index)));
@@ -640,15 +435,14 @@ class Compiler {
         store_record(read(insn.rs(), scratch_a), tlb_at(offsetof(TlbWrites, words)) + 4 * static_cast<int>(insn.ws()));
     }
 
-    const std::uint32_t* window_;
-    unsigned count_;
+    HandlerFlow flow_;
     std::uint32_t entry_;
     const HandlerPlace& place_;
     HandlerWork& work_;
     std::uint32_t* out_;
-    unsigned length_ = 0, guest_ = 0, reach_ = 0, at_ = 0, mask_ = 0;
+    unsigned length_ = 0, at_ = 0, mask_ = 0;
     unsigned field_ = 8;
-    bool failed_ = false, other_context_ = false;
+    bool failed_ = false;
     unsigned stub_count_ = 0, leave_count_ = 0, fixup_count_ = 0;
     unsigned memos_ = 0, fixed_count_ = 0;
     FixedAddress fixed_[handler_fixed] = {};
