@@ -42,11 +42,6 @@ mmu::TlbEntry read_tlb(unsigned index) {
             static_cast<std::uint8_t>(control)};
 }
 
-void invalidate_tlb(unsigned index) {
-    set_search_pid(0);
-    asm volatile("tlbwe %0,%1,0\n\tisync" : : "r"(0), "r"(index) : "memory");
-}
-
 bool invalidate_guest_tlb(unsigned index) {
     constexpr std::uint32_t guests = mmu::TlbEntry::valid_bit | mmu::TlbEntry::ts_bit;
     std::uint32_t word0;

@@ -176,9 +176,10 @@ int untrap_core_load(void* vectors, const untrap_core_text* text) {
         copy_words(at, untrap_world_vector, untrap_world_vector_end);
         at[1] |= static_cast<std::uint32_t>((base + VECTORS_BYTES) >> 16);
         // Paths that begin in assembly know which it is.
-        const bool known = landing(which) != code + (untrap_world_left - untrap_world_code);
-        at[4] = known ? branch(&at[4], landing(which)) : at[4] | which;
-        if (!known) at[5] = branch(&at[5], landing(which));
+        const std::uint32_t* const path = landing(which);
+        const bool known = path != code + (untrap_world_left - untrap_world_code);
+        at[4] = known ? branch(&at[4], path) : at[4] | which;
+        if (!known) at[5] = branch(&at[5], path);
     }
     publish_code(bytes, VECTORS_BYTES);
     if (text->copy != nullptr) {
@@ -209,10 +210,7 @@ int untrap_core_load(void* vectors, const untrap_core_text* text) {
 
 void untrap_core_unload(void) {
     const std::uint32_t saved = hardware::irq_save();
-    for (unsigned index = 0; index < shadow_tlb().slots(); ++index) {
-        const untrap::mmu::TlbEntry entry = hardware::read_tlb(index);
-        if (entry.valid() && entry.ts() != 0) hardware::invalidate_tlb(index);
-    }
+    for (unsigned index = 0; index < shadow_tlb().slots(); ++index) hardware::invalidate_guest_tlb(index);
     hardware::invalidate_instruction_cache();
     hardware::irq_restore(saved);
 }

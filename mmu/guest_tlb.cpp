@@ -55,7 +55,6 @@ void GuestTlb::set(unsigned index, const TlbEntry& value) {
 void GuestTlb::clear() {
     for (unsigned index = 0; index < entry_count; ++index) {
         slots_[index] = {};
-        slots_[index].word = static_cast<std::uint16_t>(index / 32 * sizeof(std::uint32_t));
         slots_[index].bit = 0x80000000 >> (index & 31);
     }
     sets_ = {};

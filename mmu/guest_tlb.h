@@ -97,8 +97,8 @@ class GuestTlb {
     const void* slots() const { return slots_.data(); }
     static constexpr unsigned slot_shift = 5, match_offset = 16;
     // In them, too: a byte log2 of the page's size, 0 if the entry is of no use, and one that is 1 for what is usual, a
-    // page of 4 KB of one process in address space 0; the entry's word in a set, in bytes, and its bit there.
-    static constexpr unsigned shift_offset = 24, word_offset = 26, bit_offset = 28;
+    // page of 4 KB of one process in address space 0; the entry's bit in its word of a set.
+    static constexpr unsigned shift_offset = 24, bit_offset = 28;
     // From candidate_sets(): the sets by 256 MB.
     static constexpr std::size_t segments_offset();
     // From there, too: a byte for each 16 MB of address space. 0: no entry of more than 4 KB lies there, nor anything
@@ -195,11 +195,10 @@ class GuestTlb {
         Match match;
         std::uint8_t page_shift = 0; // 0: it is of no use
         std::uint8_t usual = 0;
-        std::uint16_t word = 0; // where it is in a set
-        std::uint32_t bit = 0;
+        std::uint32_t bit = 0; // in its word of a set
     };
     static_assert(offsetof(Slot, page_shift) == shift_offset && offsetof(Slot, usual) == shift_offset + 1);
-    static_assert(offsetof(Slot, word) == word_offset && offsetof(Slot, bit) == bit_offset);
+    static_assert(offsetof(Slot, bit) == bit_offset);
     static_assert(sizeof(Slot) == 1U << slot_shift && sizeof(TlbEntry) == match_offset);
 
     // Out of the sets, and into those of a small page.

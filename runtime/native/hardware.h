@@ -14,7 +14,6 @@ namespace untrap::runtime::native::hardware {
 void write_tlb(unsigned index, std::uint32_t word0, std::uint32_t word1, std::uint32_t word2, unsigned pid);
 // An entry, but for its word 2.
 mmu::TlbEntry read_tlb(unsigned index);
-void invalidate_tlb(unsigned index);
 // Invalidates an entry if it is valid and a guest's, in address space 1. Whether it was.
 bool invalidate_guest_tlb(unsigned index);
 // The 440's instruction cache is tagged with effective address, address space and PID: it must be emptied when a

@@ -101,6 +101,18 @@ Sequence::Step step_of(std::uint32_t word, unsigned number, bool loops) {
     return step;
 }
 
+// The field of CR that a comparison leaves, but for SO; that field set in CR.
+std::uint32_t compared(std::uint32_t a, std::uint32_t b, bool is_signed) {
+    const std::uint32_t flip = is_signed ? 0x80000000 : 0;
+    a ^= flip;
+    b ^= flip;
+    return a < b ? 8U : a > b ? 4U : 2U;
+}
+void set_field(World& world, unsigned field, std::uint32_t result) {
+    const unsigned shift = 28 - 4 * field;
+    world.cr = (world.cr & ~(0xFU << shift)) | (result | world.xer >> 31) << shift;
+}
+
 bool is_sweep(const Sequence& sequence) {
     const Sequence::Step &write = sequence.steps[0], &add = sequence.steps[1], &compare = sequence.steps[2];
     const Instruction tlbwe{.word = write.word}, comparison{.word = compare.word},
@@ -174,17 +186,16 @@ unsigned NativeEngine::sweep(const Sequence& sequence, unsigned& rounds) {
     isa::CpuState& state = vcpu_.state;
     const Sequence::Step &write = sequence.steps[0], &add = sequence.steps[1], &compare = sequence.steps[2];
     const Instruction branch{.word = sequence.steps[3].word};
-    const std::uint32_t flip = compare.is_signed ? 0x80000000 : 0, tid = state.page.mmucr & 0xFF;
+    const std::uint32_t tid = state.page.mmucr & 0xFF, overflow = world_.xer >> 31;
     const bool with_register = compare.kind == Kind::compare_registers, wanted = (branch.bo() & 8) != 0;
     const std::uint32_t tested = 8U >> (branch.bi() & 3);
     std::uint32_t found = 0;
     unsigned at = 0, dropped = 0, voided = 0;
     for (;;) {
         state.gpr[add.rt] += add.value;
-        const std::uint32_t a = state.gpr[compare.ra] ^ flip;
-        const std::uint32_t b = (with_register ? state.gpr[compare.value] : compare.value) ^ flip;
-        found = (a < b ? 8U : a > b ? 4U : 2U) | world_.xer >> 31;
-        if (((found & tested) != 0) != wanted) {
+        found = compared(state.gpr[compare.ra], with_register ? state.gpr[compare.value] : compare.value,
+                         compare.is_signed);
+        if ((((found | overflow) & tested) != 0) != wanted) {
             at = 4;
             break;
         }
@@ -202,8 +213,7 @@ unsigned NativeEngine::sweep(const Sequence& sequence, unsigned& rounds) {
     }
     contexts_.count(0, dropped);
     vcpu_.tlb.count_changes(voided);
-    const unsigned shift = 28 - 4 * Instruction{.word = compare.word}.bf();
-    world_.cr = (world_.cr & ~(0xFU << shift)) | found << shift;
+    set_field(world_, Instruction{.word = compare.word}.bf(), found);
     return at;
 }
 
@@ -220,21 +230,15 @@ void NativeEngine::go_on(std::uint32_t site, const Settled& settled) {
         if (in_core) from_core();
         in_core = false;
     };
-    const auto set_field = [&](unsigned field, bool is_signed, std::uint32_t a, std::uint32_t b) {
-        to_cpu();
-        const std::uint32_t flip = is_signed ? 0x80000000 : 0;
-        a ^= flip;
-        b ^= flip;
-        const std::uint32_t result = (a < b ? 8U : a > b ? 4U : 2U) | world_.xer >> 31;
-        const unsigned shift = 28 - 4 * field;
-        world_.cr = (world_.cr & ~(0xFU << shift)) | result << shift;
-    };
     const auto compare = [&](const Sequence::Step& step, std::uint32_t with) {
-        set_field(Instruction{.word = step.word}.bf(), step.is_signed, state.gpr[step.ra], with);
+        to_cpu();
+        set_field(world_, Instruction{.word = step.word}.bf(), compared(state.gpr[step.ra], with, step.is_signed));
     };
     const auto result = [&](const Sequence::Step& step, std::uint32_t value) {
         state.gpr[step.ra] = value;
-        if (step.records) set_field(0, true, value, 0);
+        if (!step.records) return;
+        to_cpu();
+        set_field(world_, 0, compared(value, 0, true));
     };
     unsigned at = 1;
     while (at < count) {

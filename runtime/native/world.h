@@ -57,8 +57,8 @@ struct World {
     std::uint32_t handler_blocks = 0;                    // address of MissHandlers::blocks
     std::uint32_t shadow_slots = 0;                      // of what ShadowTlb notes of slot 0
     ShadowContexts::Links links{};
-    std::uint32_t replaced = 0;                   // mappings that a handler's rfi wrote, not yet in ShadowTlb::inserted
-    std::uint32_t contexts = 0, context_sets = 0; // addresses of ShadowContexts and of its sets
+    std::uint32_t replaced = 0;                          // mappings written there, not yet in ShadowTlb::inserted
+    std::uint32_t contexts = 0, context_sets = 0;        // addresses of ShadowContexts and of its sets
     std::uint32_t executed_slot = ShadowTlb::slot_count; // what the page being executed was last mapped by
     std::uint32_t of_process = 0;                        // address of ShadowContexts::of_process
     // kernel_access.cpp: where it began to look at once for more than one access (a table), the last access, how many
@@ -73,7 +73,7 @@ struct World {
     std::uint32_t retained = 0;                              // address of RetainedMappings' entries
     std::uint32_t handler_fixed[2][ppc::handler_fixed] = {}; // the host's addresses of what the code of handlers needs
     std::uint32_t handler_commit[2] = {}, handler_end = 0;   // more exits of such code
-    std::uint32_t commits[2] = {};
+    std::uint32_t commits[2] = {};                           // handlers for data and for instructions
     std::uint32_t kernel_pid_at = 0;
     std::uint32_t surviving_msr = word_of(SURVIVING_MSR_HIGH, SURVIVING_MSR_LOW);
     std::uint32_t slow_msr = word_of(SLOW_MSR_HIGH, SLOW_MSR_LOW) | ~isa::msr::defined;

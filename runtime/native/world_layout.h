@@ -67,14 +67,6 @@
 /* Of RetainedMappings: the address of the entries, log2 of their bytes, what tags have besides addresses; and by what
  * they are found: log2 of its bytes, of how many there are, and the number of the first. */
 #define WORLD_RETAINED 2504
-/* Where the shadow PID of the kernel's one context is: a byte, 0 if it has none, or if these paths are not to be used.
- */
-#define WORLD_KERNEL_PID_AT 2560
-/* SURVIVING_MSR, and all bits but those that the quick rfi may load. */
-#define WORLD_SURVIVING_MSR 2564
-#define WORLD_SLOW_MSR 2568
-/* Handlers that were taken through to their rfi in assembly, with the entry that they wrote, and not yet counted. */
-#define WORLD_COMMITS(n) (2552 + 4 * (n))
 #define RETAINED_LEVEL0_SHIFT 12
 #define RETAINED_LEVEL0_BITS 8
 #define RETAINED_LEVEL0_FIRST 0
@@ -87,6 +79,14 @@
 #define RETAINED_SHIFT 5
 #define RETAINED_FETCH 1
 #define RETAINED_VALID 2
+/* How many handlers were taken through to their rfi in assembly, with the entry that they wrote; never set back. */
+#define WORLD_COMMITS(n) (2552 + 4 * (n))
+/* Where the shadow PID of the kernel's one context is: a byte, 0 if it has none, or if these paths are not to be used.
+ */
+#define WORLD_KERNEL_PID_AT 2560
+/* SURVIVING_MSR, and all bits but those that the quick rfi may load. */
+#define WORLD_SURVIVING_MSR 2564
+#define WORLD_SLOW_MSR 2568
 #define REPEATS_FIELD 0xF00
 #define REPEATS_ONE 0x100
 /* log2 of the bytes around WORLD_ARENA that are stubs and windows. */

@@ -166,11 +166,9 @@ class Misses {
     using Retained = runtime::native::RetainedMappings;
     Retained::Entry* kept(std::uint32_t ea, bool fetch = false) {
         auto* const entries = reinterpret_cast<Retained::Entry*>(std::uintptr_t{native().world().retained});
-        constexpr std::uint32_t valid = 2, shifts[] = {12, 16, 20}, masks[] = {0xFF, 0x7F, 0x3F},
-                                first[] = {0, 256, 384};
-        for (unsigned level = 0; level < 3; ++level) {
-            Retained::Entry& entry = entries[first[level] + (ea >> shifts[level] & masks[level])];
-            if (entry.tag == ((ea >> shifts[level] << shifts[level]) | valid | (fetch ? 1U : 0U))) return &entry;
+        for (const Retained::Level& level : Retained::levels) {
+            Retained::Entry& entry = entries[Retained::number_of(level, ea)];
+            if (entry.tag == Retained::tag_of(level, ea, fetch)) return &entry;
         }
         return nullptr;
     }

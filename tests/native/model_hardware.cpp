@@ -16,7 +16,6 @@ void write_tlb(unsigned index, std::uint32_t word0, std::uint32_t word1, std::ui
     cpu().write_tlb(index, word0, word1, word2, pid);
 }
 mmu::TlbEntry read_tlb(unsigned index) { return cpu().read_tlb(index); }
-void invalidate_tlb(unsigned index) { cpu().invalidate_tlb(index); }
 bool invalidate_guest_tlb(unsigned index) {
     const mmu::TlbEntry entry = cpu().read_tlb(index);
     if (!entry.valid() || entry.ts() == 0) return false;

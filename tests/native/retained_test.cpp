@@ -195,6 +195,30 @@ TEST_CASE("mappings are found by what they cover, for fetches and for data apart
     CHECK(missed > 1000);
 }
 
+TEST_CASE("mappings for fetches and for data are kept apart", "[retained]") {
+    RetainedMappings retained;
+    retained.keep(data, 12, false, {1, 2, 3, 4, 5});
+    CHECK(retained.find(data, false) != nullptr);
+    CHECK(retained.find(data + 0xFFF, false) != nullptr);
+    CHECK(retained.find(data, true) == nullptr);
+    CHECK(retained.find(data + 0x1000, false) == nullptr);
+    CHECK(retained.find(data + 0x100000, false) == nullptr);
+    retained.keep(data + 0x100000, 12, true, {1, 2, 3, 4, 5}); // in its place
+    CHECK(retained.find(data, false) == nullptr);
+    CHECK(retained.find(data + 0x100000, true) != nullptr);
+    CHECK(retained.find(data + 0x100000, false) == nullptr);
+    // The entries of any of the same 256 MB, and of no other.
+    retained.entry_made(0x10000210);
+    retained.entry_made(0xF0000210);
+    CHECK(retained.find(data + 0x100000, true) != nullptr);
+    retained.entry_made(0x0FFFF210);
+    CHECK(retained.find(data + 0x100000, true) == nullptr);
+    retained.keep(0xC0001000, 12, false, {1, 2, 3, 4, 5});
+    retained.keep(0xF0002000, 12, false, {1, 2, 3, 4, 5});
+    retained.entry_made(0xFFFFFE10);
+    CHECK(retained.find(0xC0001000, false) == nullptr); // all of them
+}
+
 TEST_CASE("a page that is data and code goes from its own memory to its copy and back", "[retained]") {
     Kernel guest;
     guest.load(loads); // the guest's own memory from now on

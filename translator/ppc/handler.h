@@ -38,7 +38,7 @@ struct Windows {
 // What the handler wrote to the guest TLB. Which words: in r5 at the exit. The TID of word 0 is still in MMUCR, which
 // nothing writes after the first of them.
 struct TlbWrites {
-    std::uint32_t index = 0;
+    std::uint32_t index = 0; // its low 6 bits
     std::uint32_t words[3] = {};
 };
 
