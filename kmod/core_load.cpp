@@ -17,6 +17,7 @@ extern const std::uint32_t untrap_world_data_storage[], untrap_world_data_tlb_er
     untrap_world_instruction_tlb_error[];
 extern const std::uint32_t untrap_world_handler_leave[], untrap_world_handler_finish[];
 extern const std::uint32_t untrap_world_data_commit[], untrap_world_instruction_commit[], untrap_world_handler_end[];
+extern const std::uint32_t untrap_world_data_record[], untrap_world_recall[];
 extern const std::uint32_t untrap_handler_return_begin[], untrap_handler_return_end[];
 std::uint32_t untrap_core_trace;
 }
@@ -200,6 +201,8 @@ int untrap_core_load(void* vectors, const untrap_core_text* text) {
     world_facts.handler_commit[0] = address(untrap_world_data_commit);
     world_facts.handler_commit[1] = address(untrap_world_instruction_commit);
     world_facts.handler_end = address(untrap_world_handler_end);
+    world_facts.handler_record = address(untrap_world_data_record);
+    world_facts.handler_recall = address(untrap_world_recall);
     world_facts.handler_return = static_cast<std::uint32_t>(base + VECTORS_RETURN);
     note_linear_mapping(world_facts);
     static_assert(VECTORS_SHADOW_TLB + sizeof(ShadowTlb) <= VECTORS_RETURN);

@@ -15,7 +15,7 @@ struct LoadedWorld {
     // What compiled handlers of the guest end with, and the linear mapping as far as pinned entries cover it: first
     // address, bytes.
     std::uint32_t handler_leave = 0, handler_finish = 0, handler_return = 0, handler_end = 0;
-    std::uint32_t handler_commit[2] = {};
+    std::uint32_t handler_commit[2] = {}, handler_record = 0, handler_recall = 0;
     std::uint32_t linear = 0, linear_bytes = 0;
     // From the module's text to the copy of it that runs.
     std::uint32_t to_copy = 0;

@@ -76,6 +76,8 @@ untrap_core_vcpu* untrap_core_vcpu_create(void* memory, untrap_core_vm* vm, void
     vcpu->world.handler_commit[0] = facts.handler_commit[0];
     vcpu->world.handler_commit[1] = facts.handler_commit[1];
     vcpu->world.handler_end = facts.handler_end;
+    vcpu->world.handler_record = facts.handler_record;
+    vcpu->world.handler_recall = facts.handler_recall;
     vcpu->world.handler_return = facts.handler_return;
     vcpu->world.exit =
         static_cast<u32>(reinterpret_cast<std::uintptr_t>(untrap::runtime::native::in_copy(&untrap_world_exit)));

@@ -241,6 +241,7 @@ untrap_world_system_call:
 
 #include "kmod/world_entry.inc"
 #include "kmod/world_handler.inc"
+#include "kmod/world_walk.inc"
 #include "kmod/world_access.inc"
 #include "kmod/world_tlb.inc"
 #include "kmod/world_program.inc"

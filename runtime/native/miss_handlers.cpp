@@ -48,6 +48,13 @@ ppc::HandlerPlace NativeEngine::handler_place(unsigned which) const {
     place.missed = at(&world_.handler_window);
     place.fixed = at(world_.handler_fixed[which]);
     place.memos = at(world_.handler_memos[which]);
+    place.page_missed = at(&world_.handler_missed);
+    place.reads = at(&world_.walk_reads);
+    if (which == 0) {
+        place.record = world_.handler_record;
+        place.recall = world_.handler_recall;
+        place.walks = address_of(handlers_.walks.data());
+    }
     return place;
 }
 
@@ -150,6 +157,7 @@ bool NativeEngine::compile_handler(unsigned which, std::uint32_t entry) {
         good ? ppc::verify_handler(program.words.data(), result, place) : ppc::HandlerFlaw::none;
     if (good && flaw == ppc::HandlerFlaw::none) {
         for (ppc::Window& window : world_.handler_memos[which]) window = {}; // the other code's
+        if (which == 0) start_walks(result);
         hardware::publish_code(program.words.data(), 4 * result.length);
         program.bytes = 4 * result.reach;
         program.entry = entry;
@@ -163,6 +171,27 @@ bool NativeEngine::compile_handler(unsigned which, std::uint32_t entry) {
     hardware::irq_restore(saved);
     if (flaw != ppc::HandlerFlaw::none) host_.warn(ppc::name(flaw), entry, 0);
     return good && flaw == ppc::HandlerFlaw::none;
+}
+
+// What the world switch keeps of a handler's way: which fields of the state page; for what there is not, a word that
+// stays 0.
+void NativeEngine::start_walks(const ppc::CompiledHandler& compiled) {
+    const auto base = reinterpret_cast<std::uintptr_t>(&world_);
+    const auto from_world = [&](const void* field) {
+        return static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(field) - base);
+    };
+    const auto* const page = reinterpret_cast<const std::uint8_t*>(&vcpu_.state.page);
+    for (unsigned number = 0; number < ppc::walk_inputs; ++number)
+        world_.walk_fields[number] =
+            number < compiled.inputs ? from_world(page + compiled.input_fields[number]) : from_world(&world_.nothing);
+    for (unsigned number = 0; number < ppc::walk_loads; ++number)
+        world_.walk_reads.loads[number] = {address_of(&world_.nothing), 0};
+    world_.walks = address_of(handlers_.walks.data());
+    drop_walks();
+}
+
+void NativeEngine::drop_walks() {
+    for (ppc::Walk& walk : handlers_.walks) walk.key = 0;
 }
 
 // The code runs from now on, if the host has its addresses.
@@ -205,6 +234,7 @@ void NativeEngine::drop_windows() {
     for (auto& memos : world_.handler_memos)
         for (ppc::Window& window : memos) window = {};
     for (MissHandlers::Block& block : handlers_.blocks) block = {};
+    drop_walks();
     // What runs now is in no handler: their addresses are looked up anew at once. Where one is not to be had, the code
     // waits for consider_handlers().
     for (unsigned which = 0; which < MissHandlers::count; ++which) {

@@ -41,6 +41,7 @@ struct MissHandlers {
     };
 
     ppc::Windows windows;
+    alignas(sizeof(ppc::Walk)) std::array<ppc::Walk, ppc::walk_count> walks{};
     std::array<Block, block_count> blocks{};
     std::array<Program, count> programs{};
     ppc::HandlerWork work;

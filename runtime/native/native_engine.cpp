@@ -252,8 +252,12 @@ Trap NativeEngine::trap_of(unsigned vector) {
 void NativeEngine::count_exits() {
     // Handlers that the world switch has finished: each is an exit and a mapping.
     for (unsigned which = 0; which < MissHandlers::count; ++which) {
-        const std::uint32_t commits = world_.commits[which] - commits_counted_[which];
+        std::uint32_t commits = world_.commits[which] - commits_counted_[which];
         commits_counted_[which] = world_.commits[which];
+        if (which == 0) {
+            commits += world_.recalls - recalls_counted_;
+            recalls_counted_ = world_.recalls;
+        }
         world_.exits[which == 0 ? EXIT_DTLB_REAL : EXIT_ITLB_REAL] += commits;
         world_.replaced += commits;
     }

@@ -46,7 +46,7 @@ class NativeEngine final : public Engine {
     bool exit(unsigned vector) {
         if (special_) {
             // Each was an entry of the guest TLB; the rest of it has time until count_exits().
-            const std::uint32_t commits = world_.commits[0] + world_.commits[1];
+            const std::uint32_t commits = world_.commits[0] + world_.commits[1] + world_.recalls;
             if (commits != commits_seen_) {
                 vcpu_.tlb.count_changes(commits - commits_seen_);
                 commits_seen_ = commits;
@@ -87,7 +87,8 @@ class NativeEngine final : public Engine {
     }
     std::uint32_t uncounted(unsigned reason) const {
         std::uint32_t commits = 0;
-        if (reason == static_cast<unsigned>(ExitReason::dtlb_real)) commits = world_.commits[0] - commits_counted_[0];
+        if (reason == static_cast<unsigned>(ExitReason::dtlb_real))
+            commits = world_.commits[0] - commits_counted_[0] + world_.recalls - recalls_counted_;
         if (reason == static_cast<unsigned>(ExitReason::itlb_real)) commits = world_.commits[1] - commits_counted_[1];
         return world_.exits[reason] + commits;
     }
@@ -198,7 +199,8 @@ class NativeEngine final : public Engine {
     bool patched() const { return world_.own_page != 1; }
     // Patched, or with compiled handlers: what exits look at.
     bool special_ = false;
-    std::uint32_t commits_seen_ = 0, commits_counted_[2] = {}; // of World::commits, which only grow
+    // Of World::commits and recalls, which only grow.
+    std::uint32_t commits_seen_ = 0, commits_counted_[2] = {}, recalls_counted_ = 0;
     void note_special() { special_ = patched() || handlers_in_use(); }
     bool accept_state_page();
     void read_state_page_back();
@@ -250,6 +252,8 @@ class NativeEngine final : public Engine {
     // miss_handlers.cpp
     ppc::HandlerPlace handler_place(unsigned which) const;
     void start_handler(unsigned which);
+    void start_walks(const ppc::CompiledHandler& compiled);
+    void drop_walks();
     bool handlers_in_use() const {
         return handlers_.programs[0].entry != MissHandlers::none || handlers_.programs[1].entry != MissHandlers::none;
     }

@@ -79,7 +79,12 @@ struct World {
     std::uint32_t slow_msr = word_of(SLOW_MSR_HIGH, SLOW_MSR_LOW) | ~isa::msr::defined;
     std::uint32_t nothing = 0; // a shadow PID that is none
     ppc::Window handler_memos[2][ppc::handler_memos] = {};
-    std::uint32_t unused[348] = {};
+    std::uint32_t walks = 0; // address of MissHandlers::walks
+    std::uint32_t walk_fields[ppc::walk_inputs] = {};
+    ppc::WalkReads walk_reads;
+    std::uint32_t handler_record = 0, handler_recall = 0; // more exits
+    std::uint32_t recalls = 0, walk = 0;
+    std::uint32_t unused[331] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -143,6 +148,11 @@ UNTRAP_AT(commits, WORLD_COMMITS(0));
 UNTRAP_AT(kernel_pid_at, WORLD_KERNEL_PID_AT);
 UNTRAP_AT(surviving_msr, WORLD_SURVIVING_MSR);
 UNTRAP_AT(slow_msr, WORLD_SLOW_MSR);
+UNTRAP_AT(walks, WORLD_WALKS);
+UNTRAP_AT(walk_fields, WORLD_WALK_FIELD(0));
+UNTRAP_AT(walk_reads, WORLD_WALK_READS);
+UNTRAP_AT(recalls, WORLD_RECALLS);
+UNTRAP_AT(walk, WORLD_WALK);
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
 
@@ -193,6 +203,11 @@ static_assert(TLB_SETS_PAGES == mmu::GuestTlb::page_sets && TLB_SET_BYTES == siz
 static_assert(HANDLER_FETCH == ppc::handler_exit::fetch && HANDLER_WORDS == ppc::handler_exit::words &&
               SHADOW_SLOTS == ShadowTlb::slot_count && NO_LINK == ShadowContexts::no_link &&
               OTHER_LINK == ShadowContexts::other_link);
+static_assert(WALK_SHIFT == ppc::walk_shift && WALK_BITS == ppc::walk_bits);
+static_assert(WALK_INPUT(0) == offsetof(ppc::Walk, inputs) && WALK_READ(0) == offsetof(ppc::Walk, loads) &&
+              WALK_WORD(0) == offsetof(ppc::Walk, words) && WALK_HOST(0) == offsetof(ppc::Walk, host) &&
+              WORLD_WALK_READ(0) == WORLD_WALK_READS + offsetof(ppc::WalkReads, loads));
+static_assert(ppc::walk_inputs == 3 && ppc::walk_loads == 4); // as many as the world switch has
 static_assert(TLB_WORD2 == mmu::TlbEntry::word2_mask);
 static_assert(TLB_SLOT_KIND == mmu::GuestTlb::shift_offset && TLB_SLOT_BIT == mmu::GuestTlb::bit_offset &&
               TLB_SEGMENTS == mmu::GuestTlb::segments_offset() && TLB_LARGE == mmu::GuestTlb::large_offset() &&

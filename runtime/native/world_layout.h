@@ -87,6 +87,21 @@
 /* SURVIVING_MSR, and all bits but those that the quick rfi may load. */
 #define WORLD_SURVIVING_MSR 2564
 #define WORLD_SLOW_MSR 2568
+/* Of ppc::Walk: their address, which fields the handler reads (bytes from World on), and what it has read so far. */
+#define WORLD_WALKS 2704
+#define WORLD_WALK_FIELD(n) (2708 + 4 * (n))
+#define WORLD_WALK_READS 2720
+#define WORLD_WALK_READ(n) (WORLD_WALK_READS + 4 + 8 * (n))
+/* How often one was used; never set back. And the one that is being used. */
+#define WORLD_RECALLS 2764
+#define WORLD_WALK 2768
+#define WALK_SHIFT 6
+#define WALK_BITS 9
+#define WALK_INPUT(n) (4 + 4 * (n))
+#define WALK_READ(n) (16 + 8 * (n))
+#define WALK_WORD(n) (48 + 4 * (n))
+#define WALK_HOST(n) (56 + 4 * (n))
+#define WALK_SAMPLE 3
 #define REPEATS_FIELD 0xF00
 #define REPEATS_ONE 0x100
 /* log2 of the bytes around WORLD_ARENA that are stubs and windows. */

@@ -121,6 +121,8 @@ Machine::Machine(ModelCpu& cpu, Kind kind, runtime::native::ShadowTlb& tlb)
         world_.handler_finish = ModelCpu::handler_finish_ea;
         world_.handler_commit[0] = world_.handler_commit[1] = ModelCpu::handler_commit_ea;
         world_.handler_end = ModelCpu::handler_end_ea;
+        world_.handler_record = ModelCpu::handler_record_ea;
+        world_.handler_recall = ModelCpu::handler_recall_ea;
         vcpu_.set_engine(*native_);
     } else {
         vcpu_.set_engine(interpreter_);

@@ -57,6 +57,9 @@ class HandlerStorage final : public interp::Storage {
         const bool there = within(&world.cr, 4) || within(&world.handler_tlb, sizeof world.handler_tlb) ||
                            within(&world.handler_window, 4) ||
                            within(world.handler_memos, sizeof world.handler_memos) ||
+                           within(&world.walk_reads, sizeof world.walk_reads) ||
+                           (!is_store && within(machine_.native().handlers().walks.data(),
+                                                sizeof(ppc::Walk) * machine_.native().handlers().walks.size())) ||
                            (!is_store && within(world.handler_fixed, sizeof world.handler_fixed)) ||
                            within(state.gpr.data(), sizeof state.gpr) || within(&state.lr, 4) ||
                            within(&state.page, sizeof state.page) ||
@@ -159,7 +162,7 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
         page.dear = left.dear;
         page.esr = left.esr & runtime::native::word_of(ESR_DATA_HIGH, 0);
     }
-    world.handler_missed = missed;
+    world.handler_missed = (missed & 0xFFFFF000) | ((page.msr & msr::pr) != 0 ? 0x210 : 0);
     page.srr0 = state.pc;
     page.srr1 = page.msr;
     state.reserve_valid = 0;
@@ -197,7 +200,32 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
             for (const unsigned number : {3, 5, 6, 7}) cpu.gpr[number] = random.word();
             cpu.pc = cpu.lr;
         }
-        if (cpu.pc == handler_commit_ea) {
+        if (cpu.pc == handler_recall_ea) {
+            const auto number = (cpu.gpr[7] - world.walks) / sizeof(ppc::Walk);
+            if (number >= ppc::walk_count || (cpu.gpr[7] - world.walks) % sizeof(ppc::Walk) != 0 || which != 0)
+                violation("there is no such walk");
+            const ppc::Walk& walk = machine.native().handlers().walks[number];
+            world.handler_tlb = {cpu.gpr[3], {walk.key & ~3U, walk.words[0], walk.words[1]}};
+            const auto write = [&](const runtime::native::ShadowTlb::Mapping& mapping, unsigned slot) {
+                if (mapping.word1 != walk.host[0] || mapping.word2 != walk.host[1])
+                    violation("a walk maps something else");
+                write_tlb_in_switch(machine, world, mapping, slot);
+            };
+            if ((page.msr & msr::pr) == 0) violation("a walk of the kernel's");
+            const bool done = (decline_percent == 0 || !random.chance(decline_percent)) &&
+                              machine.native().return_from_handler(ppc::handler_exit::words, write);
+            ++(done ? recalls : recalls_declined);
+            if (done) {
+                cpu.set_cr(world.cr);
+                take_registers();
+                ++handlers_finished;
+                return Ran::finished;
+            }
+            for (const unsigned gpr : {3, 5, 6, 7}) cpu.gpr[gpr] = random.word();
+            cpu.set_cr(random.word());
+            cpu.pc = cpu.lr;
+        }
+        if (cpu.pc == handler_commit_ea || cpu.pc == handler_record_ea) {
             const auto write = [&](const runtime::native::ShadowTlb::Mapping& mapping, unsigned slot) {
                 write_tlb_in_switch(machine, world, mapping, slot);
             };
@@ -205,6 +233,9 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
                               machine.native().return_from_handler(
                                   ppc::handler_exit::words | (which == 0 ? 0 : ppc::handler_exit::fetch), write);
             ++(done ? commits : commits_declined);
+            if (done && cpu.pc == handler_record_ea && world.handler_tlb.words[0] == world.handler_missed &&
+                random.chance(70))
+                keep_walk(machine, world);
             for (const unsigned number : {3, 5, 6, 7, 10, 11, 12}) cpu.gpr[number] = random.word();
             cpu.set_cr((random.word() & ~0x20000000U) | (done ? 0x20000000U : 0));
             cpu.pc = cpu.lr;
@@ -244,6 +275,31 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
         if (page.sprg[insn.spr() - isa::spr::sprg0] != cpu.gpr[insn.rs()]) violation("SPRG4-7 differ from the guest's");
         cpu.pc += 4;
     }
+}
+
+// untrap_world_data_record
+void ModelCpu::keep_walk(Machine& machine, const World& world) {
+    const isa::StatePage& page = machine.state().page;
+    for (const ppc::WalkRead& read : world.walk_reads.loads)
+        if (read.address == 0) return;
+    if (world.walk_reads.mmucr != page.mmucr) return;
+    ppc::Walk walk;
+    walk.key = world.handler_missed | (page.esr & (isa::esr::st | isa::esr::fp)) >> 23;
+    for (unsigned number = 0; number < ppc::walk_inputs; ++number) {
+        walk.inputs[number] =
+            *reinterpret_cast<const std::uint32_t*>(reinterpret_cast<const char*>(&world) + world.walk_fields[number]);
+    }
+    for (unsigned number = 0; number < ppc::walk_loads; ++number) walk.loads[number] = world.walk_reads.loads[number];
+    const std::uint32_t word1 = world.handler_tlb.words[1], word2 = world.handler_tlb.words[2];
+    walk.words[0] = word1 & mmu::TlbEntry::word1_mask;
+    walk.words[1] = word2 & mmu::TlbEntry::word2_mask;
+    const auto& blocks = machine.native().handlers().blocks;
+    using runtime::native::MissHandlers;
+    walk.host[0] =
+        blocks[word1 >> MissHandlers::block_shift & (MissHandlers::block_count - 1)].word1 | (word1 & 0xFF000);
+    walk.host[1] = (word2 & (0x38U | mmu::TlbEntry::attr_e | mmu::TlbEntry::attr_g)) | mmu::TlbEntry::sr;
+    const auto at = static_cast<std::uint32_t>(world.walks + ppc::walk_number(walk.key) * sizeof walk);
+    *const_cast<ppc::Walk*>(table_at<ppc::Walk>(at)) = walk;
 }
 
 bool ModelCpu::assembly_returns(Machine& machine, World& world) {

@@ -88,12 +88,13 @@ class ModelCpu {
 
     // Where compiled handlers leave to.
     static constexpr std::uint32_t handler_leave_ea = 0x7FFF0000, handler_finish_ea = 0x7FFF0100,
-                                   handler_commit_ea = 0x7FFF0200, handler_end_ea = 0x7FFF0300;
+                                   handler_commit_ea = 0x7FFF0200, handler_end_ea = 0x7FFF0300,
+                                   handler_record_ea = 0x7FFF0400, handler_recall_ea = 0x7FFF0500;
     // Exits of them: those that came to their rfi, those that did not.
     std::uint64_t handlers_finished = 0, handlers_left = 0;
     // Entries that they wrote before their last instructions, and those that were refused then: besides the kernel's,
     // so many percent.
-    std::uint64_t commits = 0, commits_declined = 0;
+    std::uint64_t commits = 0, commits_declined = 0, recalls = 0, recalls_declined = 0;
     unsigned decline_percent = 0;
 
     // Statistics of all machines.
@@ -123,6 +124,7 @@ class ModelCpu {
                              const runtime::native::ShadowTlb::Mapping& mapping, unsigned slot);
     enum class Ran { no, finished, left };
     Ran assembly_handles(Machine& machine, runtime::native::World& world, const Left& left);
+    static void keep_walk(Machine& machine, const runtime::native::World& world);
     bool assembly_returns(Machine& machine, runtime::native::World& world);
     // The TLB entry for an address in address space 1, -1 if none; two are a machine check.
     int search(std::uint32_t ea, unsigned pid);

@@ -23,6 +23,11 @@ ppc::HandlerPlace HandlerModel::place() const {
     if (early) {
         place.commit = commit_ea;
         place.end = end_ea;
+        if (walking) {
+            place.record = record_exit_ea;
+            place.recall = recall_exit_ea;
+            place.walks = walks_ea;
+        }
     }
     place.windows = windows_ea;
     place.code = near_exit ? code_ea : 0;
@@ -34,6 +39,8 @@ ppc::HandlerPlace HandlerModel::place() const {
     place.missed = offsetof(Record, missed);
     place.fixed = offsetof(Record, fixed);
     place.memos = offsetof(Record, memos);
+    place.page_missed = offsetof(Record, page_missed);
+    place.reads = offsetof(Record, reads);
     return place;
 }
 
@@ -45,28 +52,34 @@ void HandlerModel::start(Random& random, const std::vector<std::uint32_t>& handl
     handler_ = handler;
     near_exit = random.chance(50);
     early = random.chance(70);
-    runtime::Vcpu& vcpu = reference.vcpu;
-    vcpu.reset();
-    for (unsigned index = 0; index < mmu::GuestTlb::entry_count; ++index) vcpu.set_tlb_entry(index, {});
-    reference.map(62, other_ea, 0, 5, 0x80 | 7); // 1 MB, little-endian
-    reference.map(63, guest_ea, 0, 9, 7);
+    walking = random.chance(80);
+    walks.assign(ppc::walk_count, {});
     for (std::uint32_t offset = 0; offset < data_bytes; ++offset)
         reference.ram[data_real + offset] = static_cast<std::uint8_t>(random.word());
     for (unsigned index = 0; index < handler.size(); ++index)
         runtime::store_big_endian(&reference.ram[entry - guest_ea + 4 * index], 4, handler[index]);
     memory = reference.ram;
-
-    guest = random_guest(random, entry);
-    for (std::uint32_t& gpr : guest.gpr)
-        if (random.chance(60)) gpr = guest_ea + data_real + 8 * random.between(0x100, 0x300);
-    guest.page.msr &= ppc::handler_code::interrupted_msr;
-    vcpu.state = guest;
+    start_again(random);
 
     *windows = {};
     const std::uint32_t data = guest_ea + data_real;
     if (random.chance(90)) windows->load(data) = {guest_ea, memory_ea - guest_ea};
     for (std::uint32_t page = data; page < data + data_bytes; page += 4096)
         if (random.chance(90)) windows->store(page) = {page, memory_ea - guest_ea};
+}
+
+void HandlerModel::start_again(Random& random) {
+    runtime::Vcpu& vcpu = reference.vcpu;
+    vcpu.reset();
+    for (unsigned index = 0; index < mmu::GuestTlb::entry_count; ++index) vcpu.set_tlb_entry(index, {});
+    reference.map(62, other_ea, 0, 5, 0x80 | 7); // 1 MB, little-endian
+    reference.map(63, guest_ea, 0, 9, 7);
+    guest = random_guest(random, entry);
+    for (std::uint32_t& gpr : guest.gpr)
+        if (random.chance(60)) gpr = guest_ea + data_real + 8 * random.between(0x100, 0x300);
+    guest.page.msr &= ppc::handler_code::interrupted_msr;
+    guest.page.esr &= isa::esr::st | isa::esr::fp;
+    vcpu.state = guest;
 }
 
 bool HandlerModel::compile(unsigned count) {
@@ -104,6 +117,9 @@ HandlerModel::Result HandlerModel::run_once(Random& random, bool decline) {
         record.fixed[number] = compiled.addresses[number].ea - guest_ea + memory_ea;
     record.cr = guest.cr();
     record.lr = guest.lr;
+    record.page_missed = (guest.page.dear & 0xFFFFF000) | 0x210;
+    for (ppc::WalkRead& read : record.reads.loads)
+        read.address = random.chance(50) ? memory_ea + data_real : 0; // of before
     for (unsigned number = 3; number < 8; ++number) {
         record.gpr[number] = guest.gpr[number];
         cpu.gpr[number] = random.word();
@@ -124,8 +140,28 @@ HandlerModel::Result HandlerModel::run_once(Random& random, bool decline) {
             result.flags = cpu.gpr[5];
             return result;
         }
-        if (cpu.pc == commit_ea) {
+        if (cpu.pc == recall_exit_ea) {
+            ++result.recalled;
+            const std::uint32_t number = (cpu.gpr[7] - walks_ea) / sizeof(ppc::Walk);
+            REQUIRE((number < walks.size() && (cpu.gpr[7] - walks_ea) % sizeof(ppc::Walk) == 0));
+            const ppc::Walk& walk = walks[number];
+            record.tlb = {cpu.gpr[3], {walk.key & ~3U, walk.words[0], walk.words[1]}};
+            for (const unsigned gpr : {3, 5, 6, 7}) cpu.gpr[gpr] = random.word();
+            if (random.chance(80)) {
+                cpu.set_cr(record.cr);
+                result.finished = true;
+                result.flags = ppc::handler_exit::words;
+                return result;
+            }
+            cpu.set_cr(random.word());
+            cpu.pc = cpu.lr;
+        }
+        if (cpu.pc == commit_ea || cpu.pc == record_exit_ea) {
             const bool done = random.chance(70);
+            if (done && cpu.pc == record_exit_ea && record.tlb.words[0] == record.page_missed) {
+                ++result.recorded;
+                keep_walk();
+            }
             ++(done ? result.commits : result.declined);
             for (const unsigned number : {3, 5, 6, 7, 10, 11, 12}) cpu.gpr[number] = random.word();
             cpu.set_cr((random.word() & ~0x20000000U) | (done ? 0x20000000U : 0));
@@ -168,6 +204,24 @@ HandlerModel::Result HandlerModel::run_once(Random& random, bool decline) {
         cpu.page.sprg[4 + number] = cpu.gpr[insn.rs()];
         cpu.pc += 4;
     }
+}
+
+// As the host does: of what was read on all ways, by a handler that leaves MMUCR as it is.
+void HandlerModel::keep_walk() {
+    const std::uint32_t key = record.page_missed | (record.page.esr & (isa::esr::st | isa::esr::fp)) >> 23;
+    ppc::Walk walk;
+    walk.key = key;
+    for (unsigned number = 0; number < compiled.inputs; ++number)
+        walk.inputs[number] = *reinterpret_cast<const std::uint32_t*>(reinterpret_cast<const char*>(&record.page) +
+                                                                      compiled.input_fields[number]);
+    for (unsigned number = 0; number < compiled.loads; ++number) {
+        walk.loads[number] = record.reads.loads[number];
+        if (walk.loads[number].address == 0) return;
+    }
+    if (record.reads.mmucr != record.page.mmucr) return;
+    walk.words[0] = record.tlb.words[1];
+    walk.words[1] = record.tlb.words[2];
+    walks[ppc::walk_number(key)] = walk;
 }
 
 CpuState HandlerModel::leave(const Result& result) {
@@ -216,6 +270,8 @@ bool HandlerModel::leaves_backward(std::uint32_t pc) const {
 std::uint32_t* HandlerModel::word_at(std::uint32_t ea) {
     if (ea % 4 != 0) return nullptr;
     if (ea - record_ea < sizeof record) return reinterpret_cast<std::uint32_t*>(&record) + (ea - record_ea) / 4;
+    if (ea - walks_ea < walks.size() * sizeof(ppc::Walk))
+        return reinterpret_cast<std::uint32_t*>(walks.data()) + (ea - walks_ea) / 4;
     if (ea - windows_ea < sizeof(Windows))
         return reinterpret_cast<std::uint32_t*>(windows.get()) + (ea - windows_ea) / 4;
     return nullptr;

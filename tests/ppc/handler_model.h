@@ -21,7 +21,8 @@ class HandlerModel final : public interp::Storage {
   public:
     static constexpr std::uint32_t code_ea = 0xA0000000, record_ea = 0xD0000000, windows_ea = 0xD0012FF8,
                                    memory_ea = 0xE0000000, leave_ea = 0xD0020000, finish_ea = 0xA1000100,
-                                   commit_ea = 0xA1000200, end_ea = 0xA1000300;
+                                   commit_ea = 0xA1000200, end_ea = 0xA1000300, record_exit_ea = 0xA1000400,
+                                   recall_exit_ea = 0xA1000500, walks_ea = 0xD003FFC0;
     // Where the guest finds its memory: what a TLB entry for everything maps, and a smaller one, little-endian.
     static constexpr std::uint32_t guest_ea = 0xC0000000, other_ea = 0x90000000;
     static constexpr std::uint32_t entry = guest_ea + 0x11E00, data_real = 0x40000, data_bytes = 0x4000;
@@ -32,23 +33,28 @@ class HandlerModel final : public interp::Storage {
         ppc::TlbWrites tlb;
         std::uint32_t fixed[ppc::handler_fixed] = {};
         ppc::Window memos[ppc::handler_memos];
+        std::uint32_t page_missed = 0;
+        ppc::WalkReads reads;
         std::uint32_t gpr[32] = {};
         isa::StatePage page;
     };
     ppc::HandlerPlace place() const;
     bool near_exit = false; // the way to an rfi's exit is that of one branch
     bool early = true;      // there is an exit before the last instructions
+    bool walking = true;    // and what was found is kept
 
     HandlerModel();
     // What both the reference and the host begin with.
     void start(Random& random, const std::vector<std::uint32_t>& handler);
+    // The same handler, from another state.
+    void start_again(Random& random);
     bool compile(unsigned count);
 
     struct Result {
         bool finished = false; // at an rfi, else left
         std::uint32_t pc = 0;  // where it was left
         std::uint32_t flags = 0;
-        unsigned instructions = 0, commits = 0, declined = 0;
+        unsigned instructions = 0, commits = 0, declined = 0, recalled = 0, recorded = 0;
     };
     // Runs the code. decline: an rfi is not taken.
     Result run(Random& random, bool decline);
@@ -70,6 +76,7 @@ class HandlerModel final : public interp::Storage {
     isa::CpuState cpu;
     Record record;
     std::unique_ptr<ppc::Windows> windows;
+    std::vector<ppc::Walk> walks;
     std::vector<std::uint8_t> memory; // the guest's, as the code changed it
     Guest reference;
     isa::CpuState guest; // at the entry
@@ -78,6 +85,7 @@ class HandlerModel final : public interp::Storage {
 
   private:
     Result run_once(Random& random, bool decline);
+    void keep_walk();
     bool leaves_backward(std::uint32_t pc) const;
     std::uint32_t* word_at(std::uint32_t ea);
     std::vector<std::uint32_t> handler_;

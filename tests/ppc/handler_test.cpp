@@ -294,6 +294,7 @@ TEST_CASE("a page-table walk is compiled to its rfi") {
     const std::vector<std::uint32_t> handler = walk();
     for (unsigned round = 0; round < 50; ++round) {
         model.start(random, handler);
+        model.walking = false;
         model.guest.page.dear = random.word() & 0x7FFFFFFF;
         model.guest.page.sprg[3] = data;
         *model.windows = {};

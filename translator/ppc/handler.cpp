@@ -6,6 +6,7 @@
 #include "translator/ppc/encode.h"
 #include "translator/ppc/handler_code.h"
 #include "translator/ppc/handler_flow.h"
+#include "translator/ppc/handler_walk.h"
 #include "translator/ppc/liveness.h"
 
 namespace untrap::ppc {
@@ -25,12 +26,19 @@ class Compiler {
   public:
     Compiler(const std::uint32_t* window, unsigned count, std::uint32_t entry, const HandlerPlace& place,
              HandlerWork& work, std::uint32_t* out)
-        : flow_(window, count, work), entry_(entry), place_(place), work_(work), out_(out) {}
+        : flow_(window, count, work), walk_(flow_, work), entry_(entry), place_(place), work_(work), out_(out) {}
 
     // In the order that the guest's code goes forward in (HandlerFlow), so does this one.
     bool run(CompiledHandler& result) {
         if (!flow_.survey()) return false;
+        has_walk_ = place_.walks != 0 && place_.flags == 0 && place_.commit != 0 && walk_.survey() && turns_fit();
         field_ = flow_.free_field();
+        if (has_walk_) {
+            if (!flow_.survey(true)) return false;
+            recall();
+        }
+        const unsigned recall_length = length_;
+        if (has_walk_) begin_reads();
         for (mask_ = 0; mask_ < HandlerWork::mask_count; ++mask_) {
             for (at_ = 0; at_ < flow_.reach(); ++at_) {
                 if (!flow_.reached(mask_, at_)) continue;
@@ -39,7 +47,20 @@ class Compiler {
             }
         }
         finish();
-        result = {length_, flow_.guest(), flow_.reach(), flow_.other_context(), memos_, fixed_count_, {}};
+        result = {};
+        result.length = length_;
+        result.guest = flow_.guest();
+        result.reach = flow_.reach();
+        result.other_context = flow_.other_context();
+        result.memos = memos_;
+        result.fixed = fixed_count_;
+        if (has_walk_) {
+            result.recall = recall_length;
+            result.loads = walk_.loads();
+            result.inputs = walk_.inputs();
+            for (unsigned number = 0; number < result.inputs; ++number)
+                result.input_fields[number] = static_cast<std::uint16_t>(walk_.input(number));
+        }
         for (unsigned index = 0; index < fixed_count_; ++index) result.addresses[index] = fixed_[index];
         return !failed_;
     }
@@ -172,6 +193,144 @@ class Compiler {
         exit_to(place_.leave, encode::blr);
     }
 
+    // -- what was found before -----------------------------------------------------------------------------------
+
+    std::int32_t reads_at(std::size_t field) const { return place_.reads + static_cast<std::int32_t>(field); }
+    std::int32_t read_at(unsigned number, std::size_t field) const {
+        return reads_at(offsetof(WalkReads, loads) + number * sizeof(WalkRead) + field);
+    }
+
+    // Whether the turn's registers and addresses are few enough.
+    bool turns_fit() {
+        for (unsigned number = 0; number < walk_.turns(); ++number) {
+            const unsigned word = walk_.turn(number);
+            const Instruction insn = flow_.at(word);
+            const Access what = access_of(insn.op);
+            std::uint32_t ea = 0;
+            if (what.indexed != 0) {
+                if (!flow_.constant_address(word, ea) || ea % 4 != 0 || fixed_number(ea, what.store) == handler_fixed)
+                    return false;
+                renamed(insn.rt());
+                continue;
+            }
+            const Fields fields = fields_of_form(insn);
+            if (fields.rt) renamed(insn.rt());
+            if (fields.ra) renamed(insn.ra());
+            if (fields.rb) renamed(insn.rb());
+        }
+        return renamed_count_ <= 2;
+    }
+    // The scratch register that a GPR of the guest's is in a turn.
+    unsigned renamed(unsigned gpr) {
+        for (unsigned number = 0; number < renamed_count_ && number < 2; ++number)
+            if (renamed_[number] == gpr) return number == 0 ? scratch_a : address;
+        if (renamed_count_ < 2) renamed_[renamed_count_] = gpr;
+        return renamed_count_++ == 0 ? scratch_a : address;
+    }
+
+    // The page's Walk, if it is still right, with a turn, instead of all that follows.
+    void recall() {
+        const WalkSearch search(place_);
+        unsigned away[1 + walk_inputs + walk_loads], ways = 0;
+        for (const std::uint32_t word : search.before) put(word);
+        const auto compare = [&](std::size_t at, unsigned gpr) {
+            for (const std::uint32_t word : search.compare(at, gpr, field_, 8).words) put(word);
+            away[ways++] = length_ - 1;
+        };
+        compare(offsetof(Walk, key), address);
+        // The entry of the page itself is what changes most.
+        for (unsigned number = walk_.loads(); number-- != 0;) {
+            for (const std::uint32_t word : search.read(number, field_, 16).words) put(word);
+            away[ways++] = length_ - 1;
+        }
+        for (unsigned number = 0; number < walk_.inputs(); ++number) {
+            load_record(scratch_a, page_at(walk_.input(number)));
+            compare(offsetof(Walk, inputs) + 4 * number, scratch_a);
+        }
+        if (search.low != 0) put(encode::addi(scratch_c, scratch_c, search.low));
+
+        for (unsigned number = 0; number < walk_.saves(); ++number) {
+            const HandlerWalk::Save save = walk_.save(number);
+            const unsigned to = spr::sprg0 + save.sprg;
+            unsigned from = scratch_a;
+            if (save.gpr == HandlerWalk::whole_cr)
+                load_record(from, place_.cr);
+            else
+                from = read(save.gpr, scratch_a);
+            store_record(from, page_at(field_of_spr(to)));
+            if (to >= spr::sprg4) put(encode::mtspr(to, from));
+        }
+        turn();
+        if (renamed(walk_.index_register()) != scratch_a) put(encode::ori(scratch_a, address, 0));
+        call(place_.recall);
+        load_record(scratch_b, place_.cr);
+        put(encode::mtcrf(0xFF, scratch_b));
+        put(encode::addi(5, 0, handler_exit::words));
+        to_finish();
+        leave(entry_ + 4 * walk_.return_word(), handler_exit::words);
+        if (failed_) return;
+        for (unsigned way = 0; way < ways; ++way) set_displacement(away[way], length_);
+    }
+    void turn() {
+        unsigned skip = 0, skip_to = 0; // a branch forward, and the word that it leads to
+        const auto arrive = [&](unsigned word) {
+            if (skip_to == 0 || word < skip_to || failed_) return;
+            set_displacement(skip, length_);
+            skip_to = 0;
+        };
+        for (unsigned number = 0; number < walk_.turns(); ++number) {
+            const unsigned word = walk_.turn(number);
+            const Instruction insn = flow_.at(word);
+            arrive(word);
+            const Access what = access_of(insn.op);
+            std::uint32_t ea = 0;
+            if (what.indexed != 0 && flow_.constant_address(word, ea)) {
+                load_record(scratch_b, place_.fixed + 4 * static_cast<std::int32_t>(fixed_number(ea, what.store)));
+                put(what.indexed | renamed(insn.rt()) << 21 | scratch_b << 11);
+            } else if (insn.op == Op::bc) {
+                skip = length_;
+                skip_to = HandlerFlow::target(word, insn);
+                put(encode::bc(insn.bo(), insn.bi(), 0));
+            } else {
+                const Fields fields = fields_of_form(insn);
+                std::uint32_t changed = insn.word;
+                const auto rename = [&](bool is_register, unsigned shift) {
+                    if (is_register) changed = (changed & ~(31U << shift)) | renamed(insn.word >> shift & 31) << shift;
+                };
+                rename(fields.rt, 21);
+                rename(fields.ra, 16);
+                rename(fields.rb, 11);
+                put(changed);
+            }
+        }
+        arrive(~0U);
+    }
+    // Before the guest's own code: nothing of what not all ways read is read yet.
+    void begin_reads() {
+        bool cleared = false;
+        for (unsigned number = 0; number < walk_.loads(); ++number) {
+            if (walk_.always_loads(number)) continue;
+            if (!cleared) put(encode::addi(scratch_a, 0, 0));
+            cleared = true;
+            store_record(scratch_a, read_at(number, offsetof(WalkRead, address)));
+        }
+        load_record(scratch_a, page_at(offsetof(StatePage, mmucr)));
+        store_record(scratch_a, reads_at(offsetof(WalkReads, mmucr)));
+    }
+    // The load at at_ is done: r5, r6 are as it was made with.
+    void note_read(bool pair) {
+        const unsigned number = has_walk_ ? walk_.load_at(at_) : HandlerWalk::no_load;
+        if (number == HandlerWalk::no_load) return;
+        put(encode::add(scratch_a, address, scratch_b));
+        if (pair) {
+            store_record(scratch_a, read_at(number + 1, offsetof(WalkRead, address)));
+            put(encode::addi(scratch_a, scratch_a, -4));
+        }
+        store_record(scratch_a, read_at(number, offsetof(WalkRead, address)));
+        store_record(flow_.at(at_).rt(), read_at(number, offsetof(WalkRead, value)));
+        if (pair) store_record(flow_.at(at_ + 1).rt(), read_at(number + 1, offsetof(WalkRead, value)));
+    }
+
     // -- one instruction of the guest ----------------------------------------------------------------------------
 
     std::uint32_t pc() const { return entry_ + 4 * at_; }
@@ -240,7 +399,7 @@ class Compiler {
     }
     void commit_early() {
         const unsigned last = at_;
-        call(place_.commit);
+        call(has_walk_ ? place_.record : place_.commit);
         fixup(last + 1, handler_exit::words);
         put(encode::bc(encode::if_clear, encode::eq, 0));
         for (++at_; step_of(flow_.at(at_), handler_exit::words) != Kind::rfi; ++at_) {
@@ -339,15 +498,21 @@ class Compiler {
         const unsigned data = what.store ? read(insn.rs(), scratch_c) : result(insn.rt(), scratch_c);
         put(what.indexed | data << 21 | address << 16 | scratch_b << 11);
         if (!what.store) written(insn.rt(), scratch_c);
-        if (!pair) return;
-        put(encode::addi(address, address, 4));
-        put(what.indexed | flow_.at(at_ + 1).rt() << 21 | address << 16 | scratch_b << 11);
+        if (pair) {
+            put(encode::addi(address, address, 4));
+            put(what.indexed | flow_.at(at_ + 1).rt() << 21 | address << 16 | scratch_b << 11);
+        }
+        note_read(pair);
     }
     void fixed_access(Instruction insn, const Access& what, unsigned number) {
         load_record(scratch_b, place_.fixed + 4 * static_cast<std::int32_t>(number));
         const unsigned data = what.store ? read(insn.rs(), scratch_c) : result(insn.rt(), scratch_c);
         put(what.indexed | data << 21 | scratch_b << 11);
         if (!what.store) written(insn.rt(), scratch_c);
+        if (const unsigned read = has_walk_ ? walk_.load_at(at_) : HandlerWalk::no_load; read != HandlerWalk::no_load) {
+            store_record(scratch_b, read_at(read, offsetof(WalkRead, address)));
+            store_record(insn.rt(), read_at(read, offsetof(WalkRead, value)));
+        }
     }
 
     // What an interrupt leaves of it.
@@ -436,13 +601,15 @@ class Compiler {
     }
 
     HandlerFlow flow_;
+    HandlerWalk walk_;
     std::uint32_t entry_;
     const HandlerPlace& place_;
     HandlerWork& work_;
     std::uint32_t* out_;
     unsigned length_ = 0, at_ = 0, mask_ = 0;
     unsigned field_ = 8;
-    bool failed_ = false;
+    bool failed_ = false, has_walk_ = false;
+    unsigned renamed_[2] = {}, renamed_count_ = 0;
     unsigned stub_count_ = 0, leave_count_ = 0, fixup_count_ = 0;
     unsigned memos_ = 0, fixed_count_ = 0;
     FixedAddress fixed_[handler_fixed] = {};

@@ -50,6 +50,11 @@ struct HandlerPlace {
     // to LR with CR0 telling "equal" if that is done; r3, r5-r7, r10-r12 and the rest of CR are anything then. end: the
     // rfi after that. 0: there are no such exits.
     std::uint32_t commit = 0, end = 0;
+    // For a handler of data, with commit. record: as commit, and what was read is kept as the page's struct Walk.
+    // recall: a Walk is still right. r7: its address; r3: the number of the entry, whose upper bits are anything.
+    // Returns to LR only to decline it, with TlbWrites as the handler would leave them, and r3, r5-r7 and CR anything;
+    // otherwise the guest goes on. walks: walk_count of them, at a multiple of their size. 0: there are none.
+    std::uint32_t record = 0, recall = 0, walks = 0;
     std::uint32_t windows = 0; // struct Windows
     std::uint32_t code = 0;    // the code itself
     std::uint32_t flags = 0;   // what every HandlerExit has besides: handler_exit::fetch, or nothing
@@ -58,6 +63,8 @@ struct HandlerPlace {
     std::int16_t gpr = 0, lr = 0, cr = 0, page = 0, tlb = 0, missed = 0;
     std::int16_t fixed = 0; // handler_fixed words: what the host has in place of FixedAddress
     std::int16_t memos = 0; // handler_memos windows, that the last accesses of the code were made by
+    // The first word of a Walk's key, of the page that missed now; and struct WalkReads.
+    std::int16_t page_missed = 0, reads = 0;
 };
 
 // An access looks at a window of its own first, and notes there what it has found in the table. Whoever empties the
@@ -70,6 +77,30 @@ inline constexpr unsigned handler_fixed = 4;
 struct FixedAddress {
     std::uint32_t ea = 0;
     bool store = false;
+};
+
+// What a handler of data has found for a page: see handler_walk.h. Right while the words of memory that it has read are
+// the same, and so are these fields of the state page, as long as the host's addresses in it are.
+inline constexpr unsigned walk_inputs = 3, walk_loads = 4;
+struct WalkRead {
+    std::uint32_t address = 0, value = 0; // the host's address
+};
+struct Walk {
+    // Word 0 of the page's entry, which is one of 4 KB, with ESR[FP,ST] as its two low bits.
+    std::uint32_t key = 0;
+    std::uint32_t inputs[walk_inputs] = {};
+    WalkRead loads[walk_loads];
+    std::uint32_t words[2] = {}; // words 1 and 2 of the guest's entry, as it can be read
+    std::uint32_t host[2] = {};  // and of the one that the hardware gets
+};
+inline constexpr unsigned walk_shift = 6, walk_bits = 9, walk_count = 1U << walk_bits;
+static_assert(sizeof(Walk) == 1U << walk_shift);
+constexpr unsigned walk_number(std::uint32_t key) { return key >> 12 & (walk_count - 1); }
+
+// What a handler reads on its way through, and MMUCR as it was at its entry. Address 0: it has not read that.
+struct WalkReads {
+    std::uint32_t mmucr = 0;
+    WalkRead loads[walk_loads];
 };
 
 namespace handler_exit {
@@ -89,6 +120,10 @@ struct CompiledHandler {
     unsigned reach = 0;         // words of the guest's code, from the entry on, that it was made from
     bool other_context = false; // it may return to another PID or MSR than it was entered from
     unsigned memos = 0;         // used
+    // Words at the beginning that look for a Walk; 0: it has none. Of that: what is read, as WalkReads has it, and
+    // which fields of the state page.
+    unsigned recall = 0, loads = 0, inputs = 0;
+    std::uint16_t input_fields[walk_inputs] = {};
     unsigned fixed = 0;
     FixedAddress addresses[handler_fixed] = {};
 };
@@ -110,6 +145,29 @@ struct HandlerWork {
         std::uint16_t from, to; // to: of labels, all in a row
     };
     static constexpr unsigned max_stubs = 96, max_fixups = 2 * handler_max_guest;
+    // A value as HandlerWalk sees it. offset: bits that depend on where in its page the miss was.
+    struct WalkValue {
+        enum Kind : std::uint8_t {
+            found,   // depends on what a Walk has been made from alone
+            entry,   // the guest's register `of`, as it was at the entry
+            turn,    // made by the choice of an entry
+            unknown, // anything else
+            unset    // an SPRG that was not written
+        };
+        Kind kind = unknown;
+        std::uint8_t of = 0;
+        std::uint32_t offset = 0;
+        bool operator==(const WalkValue&) const = default;
+    };
+    struct WalkState {
+        static constexpr std::uint16_t unused = 0xFFFF;
+        std::uint16_t where = unused; // mask and word
+        bool stored = false;
+        std::uint32_t always = 0; // places that every way here has passed
+        WalkValue gpr[32], cr[8], sprg[8];
+    };
+    static constexpr unsigned max_walk_states = 12;
+    WalkState walk_states[max_walk_states], walk_state;
     Stub stubs[max_stubs];
     std::uint16_t leaves[max_stubs];
     Fixup fixups[max_fixups];

@@ -178,4 +178,41 @@ struct NotedAccess {
 };
 static_assert(load_windows == 1U << 8 && store_windows == 1U << 6);
 
+// The search for a page's Walk, which is the one that its page number leads to if its key says so: r5 is the key
+// wanted, r7 the Walk but for `low`.
+struct WalkSearch {
+    static constexpr unsigned length = 5, compare_length = 3, read_length = 5;
+    std::uint32_t before[length];
+    std::int32_t low;
+
+    constexpr explicit WalkSearch(const HandlerPlace& place)
+        : before{}, low(static_cast<std::int16_t>(place.walks & 0xFFFF)) {
+        const auto high =
+            static_cast<std::int32_t>((place.walks - static_cast<std::uint32_t>(std::int32_t{low})) >> 16);
+        before[0] = encode::lwz(5, record, place.page_missed);
+        before[1] = encode::lwz(3, record, place.page + static_cast<std::int32_t>(offsetof(isa::StatePage, esr)));
+        static_assert(isa::esr::st == isa::ppc_bit(8) && isa::esr::fp == isa::ppc_bit(7));
+        before[2] = encode::rlwimi(5, 3, 9, 30, 31);
+        before[3] = encode::rlwinm(7, 5, 32 - 12 + walk_shift, 32 - walk_shift - walk_bits, 31 - walk_shift);
+        before[4] = encode::addis(7, 7, high);
+    }
+    // A word of the Walk compared with a register, and a branch away with this displacement from the first word.
+    struct Compare {
+        std::uint32_t words[compare_length];
+    };
+    constexpr Compare compare(std::size_t at, unsigned gpr, unsigned field, std::uint32_t away) const {
+        return {{encode::lwz(6, 7, low + static_cast<std::int32_t>(at)), encode::cmplw(field, 6, gpr),
+                 encode::bc(encode::if_clear, field * 4 + encode::eq, away - 8)}};
+    }
+    // The same for a word of memory that it knows.
+    struct Read {
+        std::uint32_t words[read_length];
+    };
+    constexpr Read read(unsigned number, unsigned field, std::uint32_t away) const {
+        const std::int32_t at = low + static_cast<std::int32_t>(offsetof(Walk, loads) + number * sizeof(WalkRead));
+        return {{encode::lwz(6, 7, at), encode::lwz(3, 7, at + 4), encode::lwz(6, 6, 0), encode::cmplw(field, 6, 3),
+                 encode::bc(encode::if_clear, field * 4 + encode::eq, away - 16)}};
+    }
+};
+
 } // namespace untrap::ppc::handler_code

@@ -61,13 +61,16 @@ std::uint32_t written_gprs(Instruction insn, HandlerStep step) {
     }
 }
 
-bool HandlerFlow::survey() {
+bool HandlerFlow::survey(bool dirty_at_entry) {
+    guest_ = reach_ = 0;
+    other_context_ = false;
+    field_ = 8;
     std::uint8_t named = 0;
     bool returns = false;
     for (auto& points : work_.index)
         for (std::uint8_t& point : points) point = HandlerWork::unreached;
     work_.index[0][0] = HandlerWork::no_number;
-    work_.dirty[0][0] = false;
+    work_.dirty[0][0] = dirty_at_entry;
     for (unsigned mask = 0; mask < HandlerWork::mask_count; ++mask) {
         for (unsigned word = 0; word < count_; ++word) {
             if (!reached(mask, word)) continue;
@@ -198,6 +201,7 @@ std::uint32_t HandlerFlow::possible_after(unsigned gpr, unsigned word, unsigned 
     switch (insn.op) {
     case Op::mfspr: return insn.spr() == spr::mmucr ? isa::mmucr::writable : insn.spr() == spr::pid ? 0xFFU : ~0U;
     case Op::addi: return insn.ra() == 0 ? static_cast<std::uint32_t>(insn.si()) : ~0U;
+    case Op::addis: return insn.ra() == 0 ? static_cast<std::uint32_t>(insn.si()) << 16 : ~0U;
     case Op::andi_rc: return of(insn.rs()) & insn.ui();
     case Op::rlwinm: return rotated(of(insn.rs()), insn.sh()) & isa::rotate_mask(insn.mb(), insn.me());
     case Op::rlwimi: {

@@ -23,15 +23,31 @@ class Verifier {
     HandlerFlaw run() {
         if (length_ == 0 || length_ > handler_max_words) return HandlerFlaw::end;
         bool goes_on = true;
-        for (unsigned at = 0; at < length_;) {
+        unsigned at = 0;
+        if (compiled_.recall != 0) {
+            const unsigned searched = search();
+            if (searched == 0) return HandlerFlaw::storage;
+            mark(0);
+            for (at = searched; at < compiled_.recall;) {
+                const unsigned taken = writes_walk(at) ? none(HandlerFlaw::instruction) : unit(at, goes_on);
+                if (taken == 0) return flaw_;
+                if (recalls(at)) recalled_ = true;
+                mark(at);
+                at += taken;
+            }
+            // So r7 is nobody's any more.
+            if (at != compiled_.recall || goes_on) return HandlerFlaw::end;
+            recalled_ = true;
+        }
+        while (at < length_) {
             const unsigned taken = unit(at, goes_on);
             if (taken == 0) return flaw_;
             mark(at);
             at += taken;
         }
         if (goes_on) return HandlerFlaw::end;
-        for (unsigned at = 0; at < length_; ++at)
-            if (begins(at) && !branch_fits(at)) return HandlerFlaw::branch;
+        for (unsigned word = 0; word < length_; ++word)
+            if (begins(word) && !branch_fits(word)) return HandlerFlaw::branch;
         return HandlerFlaw::none;
     }
 
@@ -43,11 +59,126 @@ class Verifier {
         return 0;
     }
 
+    // -- walks ---------------------------------------------------------------------------------------------------
+
+    // The search for a Walk, and all that it is compared with, each time with a branch to where the search is over.
+    // After it r7 is the address of a Walk, and 0 is returned for anything else.
+    unsigned search() const {
+        if (place_.walks == 0 || compiled_.recall > length_ || compiled_.inputs > walk_inputs ||
+            compiled_.loads > walk_loads)
+            return 0;
+        const WalkSearch search(place_);
+        const unsigned length = WalkSearch::length + WalkSearch::compare_length * (1 + compiled_.inputs) +
+                                compiled_.inputs + WalkSearch::read_length * compiled_.loads +
+                                (search.low != 0 ? 1 : 0);
+        if (length >= compiled_.recall) return 0;
+        unsigned at = 0;
+        bool same = true;
+        const auto expect = [&](std::uint32_t word) { same = same && words_[at++] == word; };
+        for (const std::uint32_t word : search.before) expect(word);
+        const unsigned field = isa::decode(words_[at + 1]).bf();
+        const auto compare = [&](std::size_t where, unsigned gpr) {
+            const std::uint32_t away = 4 * (compiled_.recall - at);
+            for (const std::uint32_t word : search.compare(where, gpr, field, away).words) expect(word);
+        };
+        compare(offsetof(Walk, key), 5);
+        for (unsigned number = compiled_.loads; number-- != 0;) {
+            const std::uint32_t away = 4 * (compiled_.recall - at);
+            for (const std::uint32_t word : search.read(number, field, away).words) expect(word);
+        }
+        for (unsigned number = 0; number < compiled_.inputs; ++number) {
+            if (compiled_.input_fields[number] % 4 != 0 || compiled_.input_fields[number] >= sizeof(StatePage))
+                return 0;
+            expect(encode::lwz(3, record, place_.page + compiled_.input_fields[number]));
+            compare(offsetof(Walk, inputs) + 4 * number, 3);
+        }
+        if (search.low != 0) expect(encode::addi(7, 7, search.low));
+        return same ? length : 0;
+    }
+    // Whether the unit here may write r7, the exits aside.
+    bool writes_walk(unsigned at) const {
+        const Instruction insn = isa::decode(words_[at]);
+        if (checked_access(at) != 0) return true;
+        if (const unsigned taken = fixed_access(at); taken != 0) return taken > 2 || (words_[at + 1] >> 21 & 31) == 7;
+        switch (insn.op) {
+        case Op::lwz:
+        case Op::mfcr:
+        case Op::mfspr: return insn.rt() == 7;
+        default: return (operands(insn).writes.gpr >> 7 & 1) != 0;
+        }
+    }
+    bool recalls(unsigned at) const {
+        const Instruction insn = isa::decode(words_[at]);
+        if (insn.op == Op::b) return insn.lk() && target(at, insn) == place_.recall;
+        return exit_target(at) == place_.recall;
+    }
+
+    static constexpr unsigned not_noted = 0xFFFF;
+    // The record's place of a host address, of WalkReads.
+    bool is_read_address(std::int32_t at, unsigned& number) const {
+        const auto offset = static_cast<std::uint32_t>(at - place_.reads) - offsetof(WalkReads, loads);
+        number = static_cast<unsigned>(offset / sizeof(WalkRead));
+        return place_.walks != 0 && offset < sizeof(WalkReads::loads) && offset % sizeof(WalkRead) == 0;
+    }
+    std::uint32_t note_address(unsigned number, unsigned gpr = 3) const {
+        const std::size_t at = offsetof(WalkReads, loads) + number * sizeof(WalkRead);
+        return encode::stw(gpr, record, place_.reads + static_cast<std::int32_t>(at));
+    }
+    std::uint32_t note_value(unsigned number, unsigned gpr) const {
+        const std::size_t at = offsetof(WalkReads, loads) + number * sizeof(WalkRead) + offsetof(WalkRead, value);
+        return encode::stw(gpr, record, place_.reads + static_cast<std::int32_t>(at));
+    }
+    // Words behind a load of a word, or of two, that note where it was made and what was read.
+    unsigned noting(unsigned at, unsigned first, unsigned second) const {
+        unsigned number = 0;
+        const unsigned length = second != not_noted ? 6 : 3;
+        if (at + length > length_ || words_[at] != encode::add(3, 5, 6)) return 0;
+        if (!is_read_address(isa::decode(words_[at + 1]).si(), number)) return 0;
+        if (second == not_noted)
+            return words_[at + 1] == note_address(number) && words_[at + 2] == note_value(number, first) ? length : 0;
+        return number != 0 && words_[at + 1] == note_address(number) && words_[at + 2] == encode::addi(3, 3, -4) &&
+                       words_[at + 3] == note_address(number - 1) && words_[at + 4] == note_value(number - 1, first) &&
+                       words_[at + 5] == note_value(number, second)
+                   ? length
+                   : 0;
+    }
+    // Of an access that ends before this word.
+    unsigned noting_behind(unsigned at) const {
+        const auto load = [&](unsigned word, unsigned& gpr) {
+            gpr = words_[word] >> 21 & 31;
+            return (words_[word] & ~(31U << 21)) == (isa::match_of(Op::lwzx) | 5U << 16 | 6U << 11) && !in_record(gpr);
+        };
+        unsigned last = 0, first = 0;
+        if (!load(at - 1, last)) return 0;
+        if (words_[at - 2] == encode::addi(5, 5, 4)) return load(at - 3, first) ? noting(at, first, last) : 0;
+        return noting(at, last, not_noted);
+    }
+    unsigned fixed_noting(unsigned at) const {
+        const std::uint32_t last = words_[at - 1];
+        const unsigned gpr = last >> 21 & 31;
+        unsigned number = 0;
+        if (at + 2 > length_ || (last & ~(31U << 21)) != (isa::match_of(Op::lwzx) | 6U << 11) || in_record(gpr))
+            return 0;
+        if (!is_read_address(isa::decode(words_[at]).si(), number)) return 0;
+        return words_[at] == note_address(number, 6) && words_[at + 1] == note_value(number, gpr) ? 2 : 0;
+    }
+    // What has not been read.
+    unsigned clearing(unsigned at) const {
+        if (words_[at] != encode::addi(3, 0, 0)) return 0;
+        unsigned end = at + 1, number = 0;
+        while (end < length_ && is_read_address(isa::decode(words_[end]).si(), number) &&
+               words_[end] == note_address(number))
+            ++end;
+        return end == at + 1 ? 0 : end - at;
+    }
+
     // The words of the unit that begins here, 0 if it is none.
     unsigned unit(unsigned at, bool& goes_on) {
         goes_on = true;
-        if (const unsigned taken = checked_access(at)) return owns_window(at) ? taken : none(HandlerFlaw::storage);
-        if (const unsigned taken = fixed_access(at)) return taken;
+        if (const unsigned taken = checked_access(at))
+            return owns_window(at) ? taken + noting_behind(at + taken) : none(HandlerFlaw::storage);
+        if (const unsigned taken = fixed_access(at)) return taken + fixed_noting(at + taken);
+        if (const unsigned taken = clearing(at)) return taken;
         const Instruction insn = isa::decode(words_[at]);
         switch (insn.op) {
         case Op::b:
@@ -202,22 +333,32 @@ class Verifier {
     }
     bool calls(unsigned at, Instruction insn) const {
         const std::uint32_t exit = target(at, insn);
-        return exit == place_.finish || (place_.commit != 0 && exit == place_.commit);
+        return exit == place_.finish || is_early(exit);
+    }
+    // Exits that a handler may have besides.
+    bool is_early(std::uint32_t exit) const {
+        if (place_.commit == 0) return false;
+        if (place_.walks != 0 && (exit == place_.record || (exit == place_.recall && !recalled_))) return true;
+        return exit == place_.commit;
     }
     bool is_end(unsigned at, Instruction insn) const {
         return insn.op == Op::b && !insn.lk() && place_.commit != 0 && target(at, insn) == place_.end;
     }
 
     // lis r6; ori r6; mtlr r6; blr or blrl.
+    std::uint32_t exit_target(unsigned at) const {
+        const bool shaped = length_ - at >= 4 && (words_[at] & 0xFFFF0000) == encode::addis(6, 0, 0) &&
+                            (words_[at + 1] & 0xFFFF0000) == encode::ori(6, 6, 0) &&
+                            words_[at + 2] == encode::mtspr(spr::lr, 6);
+        return shaped ? words_[at] << 16 | (words_[at + 1] & 0xFFFF) : 0;
+    }
     unsigned exit(unsigned at, bool& goes_on) const {
-        if (length_ - at < 4 || (words_[at + 1] & 0xFFFF0000) != encode::ori(6, 6, 0) ||
-            words_[at + 2] != encode::mtspr(spr::lr, 6))
-            return 0;
-        const std::uint32_t target = words_[at] << 16 | (words_[at + 1] & 0xFFFF);
+        const std::uint32_t target = exit_target(at);
+        if (target == 0) return 0;
         const std::uint32_t how = words_[at + 3];
         goes_on = how == encode::blrl;
-        const bool early = place_.commit != 0 && ((target == place_.commit && how == encode::blrl) ||
-                                                  (target == place_.end && how == encode::blr));
+        const bool early = (is_early(target) && how == encode::blrl) ||
+                           (place_.commit != 0 && target == place_.end && how == encode::blr);
         return early || (target == place_.leave && how == encode::blr) ||
                        (target == place_.finish && how == encode::blrl)
                    ? 4
@@ -240,7 +381,7 @@ class Verifier {
         if (insn.ra() != record || insn.rs() == record) return false;
         const std::int32_t at = insn.si();
         if (at == place_.lr || at == place_.cr || at == place_.missed || is_gpr(at) ||
-            within(at, place_.tlb, sizeof(TlbWrites)))
+            (place_.walks != 0 && at == place_.reads) || within(at, place_.tlb, sizeof(TlbWrites)))
             return true;
         for (const unsigned number :
              {+spr::srr0, +spr::srr1, +spr::csrr0, +spr::csrr1, +spr::dear, +spr::esr, +spr::pid, +spr::mmucr})
@@ -261,6 +402,7 @@ class Verifier {
     // Of the units that begin here, branches lead to where units begin.
     bool branch_fits(unsigned at) const {
         Instruction insn = isa::decode(words_[at]);
+        if (at == 0 && compiled_.recall != 0) return begins(compiled_.recall);
         if (const unsigned taken = checked_access(at); taken != 0) {
             const bool noted = noted_access(at) != 0;
             insn = isa::decode(words_[at += CheckedAccess::length + (noted ? NotedAccess::length + 1 : 0)]);
@@ -279,6 +421,7 @@ class Verifier {
     std::uint32_t begins_[handler_max_words / 32]{};
     static_assert(handler_memos <= 32);
     std::uint32_t noted_[2] = {}; // the windows that loads have, and stores
+    bool recalled_ = false;       // r7 is no Walk any more
 };
 
 } // namespace
