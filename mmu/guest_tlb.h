@@ -96,8 +96,8 @@ class GuestTlb {
     // And what decides about a candidate: key and mask, at match_offset of 2^slot_shift bytes per entry.
     const void* slots() const { return slots_.data(); }
     static constexpr unsigned slot_shift = 5, match_offset = 16;
-    // In them, too: a byte log2 of the page's size, 0 if the entry is of no use, and one that is 1 for what is usual, a
-    // page of 4 KB of one process in address space 0; the entry's bit in its word of a set.
+    // In them, too: a byte log2 of the page's size, 0 if the entry is of no use, and one that is then 1 for what is
+    // usual, a page of 4 KB of one process in address space 0; the entry's bit in its word of a set.
     static constexpr unsigned shift_offset = 24, bit_offset = 28;
     // From candidate_sets(): the sets by 256 MB.
     static constexpr std::size_t segments_offset();
@@ -109,6 +109,17 @@ class GuestTlb {
     void reserve(std::uint32_t ea, bool on = true) {
         std::uint8_t& piece = large_[ea >> large_shift];
         piece = static_cast<std::uint8_t>(on ? piece | is_reserved : piece & ~is_reserved);
+    }
+    // Entries that the world switch has written as late: a usual entry in no set, and with no key. As a halfword from
+    // shift_offset on.
+    static constexpr unsigned late = 2;
+    // Those of `count` numbers that still are get what they lack. Nothing else may be called before.
+    void settle(const std::uint8_t* numbers, unsigned count) {
+        for (unsigned at = 0; at < count; ++at) {
+            const unsigned index = numbers[at] & (entry_count - 1);
+            Slot& slot = slots_[index];
+            if (slot.page_shift == 0 && slot.usual == late) put_in_small(index, slot);
+        }
     }
     // Changes that others have made, for version().
     void count_changes(std::uint32_t changes) { version_ += changes; }

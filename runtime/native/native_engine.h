@@ -51,6 +51,7 @@ class NativeEngine final : public Engine {
                 vcpu_.tlb.count_changes(commits - commits_seen_);
                 commits_seen_ = commits;
             }
+            if (world_.late_count != 0) settle();
             if (patched()) return patched_exit(vector);
         }
         if (vector == static_cast<unsigned>(isa::Interrupt::program) && world_.quick != 0) return program_interrupt();
@@ -113,6 +114,12 @@ class NativeEngine final : public Engine {
         if (!accept_state_page()) return false;
         if (vector == static_cast<unsigned>(isa::Interrupt::program) && world_.quick != 0) return program_interrupt();
         return other_exit(vector);
+    }
+    // Entries of the guest TLB that the world switch has left late (kmod/world_entry.inc).
+    void settle() {
+        vcpu_.tlb.settle(world_.late.data(), world_.late_count);
+        world_.late_count = 0;
+        world_.late_from = world_.recalls + LATE_AFTER;
     }
     bool other_exit(unsigned vector) { return observed_ ? observed_exit(vector) : quick_exit(vector); }
     // quick_exits.cpp

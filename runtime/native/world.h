@@ -84,7 +84,9 @@ struct World {
     ppc::WalkReads walk_reads;
     std::uint32_t handler_record = 0, handler_recall = 0; // more exits
     std::uint32_t recalls = 0, walk = 0;
-    std::uint32_t unused[331] = {};
+    std::uint32_t late_count = 0, late_from = LATE_AFTER;
+    std::array<std::uint8_t, LATE_LIMIT> late{};
+    std::uint32_t unused[313] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -153,6 +155,9 @@ UNTRAP_AT(walk_fields, WORLD_WALK_FIELD(0));
 UNTRAP_AT(walk_reads, WORLD_WALK_READS);
 UNTRAP_AT(recalls, WORLD_RECALLS);
 UNTRAP_AT(walk, WORLD_WALK);
+UNTRAP_AT(late_count, WORLD_LATE_COUNT);
+UNTRAP_AT(late_from, WORLD_LATE_FROM);
+UNTRAP_AT(late, WORLD_LATE);
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
 
@@ -209,6 +214,7 @@ static_assert(WALK_INPUT(0) == offsetof(ppc::Walk, inputs) && WALK_READ(0) == of
               WORLD_WALK_READ(0) == WORLD_WALK_READS + offsetof(ppc::WalkReads, loads));
 static_assert(ppc::walk_inputs == 3 && ppc::walk_loads == 4); // as many as the world switch has
 static_assert(TLB_WORD2 == mmu::TlbEntry::word2_mask);
+static_assert(TLB_KIND_LATE == mmu::GuestTlb::late);
 static_assert(TLB_SLOT_KIND == mmu::GuestTlb::shift_offset && TLB_SLOT_BIT == mmu::GuestTlb::bit_offset &&
               TLB_SEGMENTS == mmu::GuestTlb::segments_offset() && TLB_LARGE == mmu::GuestTlb::large_offset() &&
               TLB_LARGE_SHIFT == mmu::GuestTlb::large_shift);

@@ -95,6 +95,12 @@
 /* How often one was used; never set back. And the one that is being used. */
 #define WORLD_RECALLS 2764
 #define WORLD_WALK 2768
+/* Late entries (world_entry.inc): how many, since which number of recalls there may be any, and which. */
+#define WORLD_LATE_COUNT 2772
+#define WORLD_LATE_FROM 2776
+#define WORLD_LATE 2780
+#define LATE_LIMIT 64
+#define LATE_AFTER 16
 #define WALK_SHIFT 6
 #define WALK_BITS 9
 #define WALK_INPUT(n) (4 + 4 * (n))
@@ -177,6 +183,8 @@
 #define TLB_KIND_SMALL (12 << 8)
 #define TLB_KIND_USUAL (TLB_KIND_SMALL + 1)
 #define TLB_SLOT_BIT 28
+/* And in the world switch alone, of an entry that is in no set although it is usual: it counts as one of no use. */
+#define TLB_KIND_LATE 2
 /* From the sets: those by 256 MB that all entries are in, and a byte for each 16 MB. */
 #define TLB_SEGMENTS (8 * 144)
 #define TLB_LARGE (TLB_SEGMENTS + 8 * 16 + 4)
@@ -206,8 +214,8 @@
 /* In it: the shared code behind the vectors, and the address of the current struct World. */
 #define VECTORS_SHADOW_TLB 0x8000 /* class ShadowTlb, pinned with it */
 #define VECTORS_RETURN 0xA000     /* untrap_handler_return, and the end of the stack that it runs on */
-#define VECTORS_STACK 0xCFE0
-#define VECTORS_CODE 0xD000
+#define VECTORS_STACK 0xBFE0
+#define VECTORS_CODE 0xC000
 #define VECTORS_WORLD 0xFFF0
 /* One vector; the 440's smallest distance between two that Linux uses is 64 bytes. */
 #define VECTOR_BYTES 64
