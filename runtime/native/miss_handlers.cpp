@@ -191,7 +191,9 @@ void NativeEngine::start_walks(const ppc::CompiledHandler& compiled) {
 }
 
 void NativeEngine::drop_walks() {
-    for (ppc::Walk& walk : handlers_.walks) walk.key = 0;
+    if (world_.walks_kept == 0) return;
+    world_.walks_kept = 0;
+    for (ppc::Walk& walk : handlers_.walks) walk.key = ppc::Walk::no_key;
 }
 
 // The code runs from now on, if the host has its addresses.

@@ -86,7 +86,8 @@ struct World {
     std::uint32_t recalls = 0, walk = 0;
     std::uint32_t late_count = 0, late_from = LATE_AFTER;
     std::array<std::uint8_t, LATE_LIMIT> late{};
-    std::uint32_t unused[313] = {};
+    std::uint32_t walks_kept = 0;
+    std::uint32_t unused[312] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -158,6 +159,7 @@ UNTRAP_AT(walk, WORLD_WALK);
 UNTRAP_AT(late_count, WORLD_LATE_COUNT);
 UNTRAP_AT(late_from, WORLD_LATE_FROM);
 UNTRAP_AT(late, WORLD_LATE);
+UNTRAP_AT(walks_kept, WORLD_WALKS_KEPT);
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
 

@@ -99,6 +99,8 @@
 #define WORLD_LATE_COUNT 2772
 #define WORLD_LATE_FROM 2776
 #define WORLD_LATE 2780
+/* Not 0: some Walk may have been kept. */
+#define WORLD_WALKS_KEPT 2844
 #define LATE_LIMIT 64
 #define LATE_AFTER 16
 #define WALK_SHIFT 6

@@ -205,7 +205,7 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
             if (number >= ppc::walk_count || (cpu.gpr[7] - world.walks) % sizeof(ppc::Walk) != 0 || which != 0)
                 violation("there is no such walk");
             const ppc::Walk& walk = machine.native().handlers().walks[number];
-            world.handler_tlb = {cpu.gpr[3], {walk.key & ~3U, walk.words[0], walk.words[1]}};
+            world.handler_tlb = {cpu.gpr[3], {world.handler_missed, walk.words[0], walk.words[1]}};
             const auto write = [&](const runtime::native::ShadowTlb::Mapping& mapping, unsigned slot) {
                 if (mapping.word1 != walk.host[0] || mapping.word2 != walk.host[1])
                     violation("a walk maps something else");
@@ -278,13 +278,14 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
 }
 
 // untrap_world_data_record
-void ModelCpu::keep_walk(Machine& machine, const World& world) {
+void ModelCpu::keep_walk(Machine& machine, World& world) {
     const isa::StatePage& page = machine.state().page;
     for (const ppc::WalkRead& read : world.walk_reads.loads)
         if (read.address == 0) return;
     if (world.walk_reads.mmucr != page.mmucr) return;
     ppc::Walk walk;
-    walk.key = world.handler_missed | (page.esr & (isa::esr::st | isa::esr::fp)) >> 23;
+    walk.key =
+        (world.handler_missed & 0xFFFFF000) | (page.pid & 0xFF) << 2 | (page.esr & (isa::esr::st | isa::esr::fp)) >> 23;
     for (unsigned number = 0; number < ppc::walk_inputs; ++number) {
         walk.inputs[number] =
             *reinterpret_cast<const std::uint32_t*>(reinterpret_cast<const char*>(&world) + world.walk_fields[number]);
@@ -300,6 +301,7 @@ void ModelCpu::keep_walk(Machine& machine, const World& world) {
     walk.host[1] = (word2 & (0x38U | mmu::TlbEntry::attr_e | mmu::TlbEntry::attr_g)) | mmu::TlbEntry::sr;
     const auto at = static_cast<std::uint32_t>(world.walks + ppc::walk_number(walk.key) * sizeof walk);
     *const_cast<ppc::Walk*>(table_at<ppc::Walk>(at)) = walk;
+    world.walks_kept = 1;
 }
 
 bool ModelCpu::assembly_returns(Machine& machine, World& world) {

@@ -124,7 +124,7 @@ class ModelCpu {
                              const runtime::native::ShadowTlb::Mapping& mapping, unsigned slot);
     enum class Ran { no, finished, left };
     Ran assembly_handles(Machine& machine, runtime::native::World& world, const Left& left);
-    static void keep_walk(Machine& machine, const runtime::native::World& world);
+    static void keep_walk(Machine& machine, runtime::native::World& world);
     bool assembly_returns(Machine& machine, runtime::native::World& world);
     // The TLB entry for an address in address space 1, -1 if none; two are a machine check.
     int search(std::uint32_t ea, unsigned pid);

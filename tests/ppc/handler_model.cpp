@@ -145,7 +145,7 @@ HandlerModel::Result HandlerModel::run_once(Random& random, bool decline) {
             const std::uint32_t number = (cpu.gpr[7] - walks_ea) / sizeof(ppc::Walk);
             REQUIRE((number < walks.size() && (cpu.gpr[7] - walks_ea) % sizeof(ppc::Walk) == 0));
             const ppc::Walk& walk = walks[number];
-            record.tlb = {cpu.gpr[3], {walk.key & ~3U, walk.words[0], walk.words[1]}};
+            record.tlb = {cpu.gpr[3], {record.page_missed, walk.words[0], walk.words[1]}};
             for (const unsigned gpr : {3, 5, 6, 7}) cpu.gpr[gpr] = random.word();
             if (random.chance(80)) {
                 cpu.set_cr(record.cr);
@@ -208,7 +208,8 @@ HandlerModel::Result HandlerModel::run_once(Random& random, bool decline) {
 
 // As the host does: of what was read on all ways, by a handler that leaves MMUCR as it is.
 void HandlerModel::keep_walk() {
-    const std::uint32_t key = record.page_missed | (record.page.esr & (isa::esr::st | isa::esr::fp)) >> 23;
+    const std::uint32_t key = (record.page_missed & 0xFFFFF000) | (record.page.pid & 0xFF) << 2 |
+                              (record.page.esr & (isa::esr::st | isa::esr::fp)) >> 23;
     ppc::Walk walk;
     walk.key = key;
     for (unsigned number = 0; number < compiled.inputs; ++number)

@@ -63,7 +63,7 @@ struct HandlerPlace {
     std::int16_t gpr = 0, lr = 0, cr = 0, page = 0, tlb = 0, missed = 0;
     std::int16_t fixed = 0; // handler_fixed words: what the host has in place of FixedAddress
     std::int16_t memos = 0; // handler_memos windows, that the last accesses of the code were made by
-    // The first word of a Walk's key, of the page that missed now; and struct WalkReads.
+    // A word with the number of the page that missed; and struct WalkReads.
     std::int16_t page_missed = 0, reads = 0;
 };
 
@@ -86,8 +86,9 @@ struct WalkRead {
     std::uint32_t address = 0, value = 0; // the host's address
 };
 struct Walk {
-    // Word 0 of the page's entry, which is one of 4 KB, with ESR[FP,ST] as its two low bits.
-    std::uint32_t key = 0;
+    // The page's number, the guest's PID above ESR[FP,ST]: none of these bits.
+    static constexpr std::uint32_t no_key = 0x800;
+    std::uint32_t key = no_key;
     std::uint32_t inputs[walk_inputs] = {};
     WalkRead loads[walk_loads];
     std::uint32_t words[2] = {}; // words 1 and 2 of the guest's entry, as it can be read

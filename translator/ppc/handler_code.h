@@ -181,7 +181,7 @@ static_assert(load_windows == 1U << 8 && store_windows == 1U << 6);
 // The search for a page's Walk, which is the one that its page number leads to if its key says so: r5 is the key
 // wanted, r7 the Walk but for `low`.
 struct WalkSearch {
-    static constexpr unsigned length = 5, compare_length = 3, read_length = 5;
+    static constexpr unsigned length = 7, compare_length = 3, read_length = 5;
     std::uint32_t before[length];
     std::int32_t low;
 
@@ -192,9 +192,11 @@ struct WalkSearch {
         before[0] = encode::lwz(5, record, place.page_missed);
         before[1] = encode::lwz(3, record, place.page + static_cast<std::int32_t>(offsetof(isa::StatePage, esr)));
         static_assert(isa::esr::st == isa::ppc_bit(8) && isa::esr::fp == isa::ppc_bit(7));
-        before[2] = encode::rlwimi(5, 3, 9, 30, 31);
-        before[3] = encode::rlwinm(7, 5, 32 - 12 + walk_shift, 32 - walk_shift - walk_bits, 31 - walk_shift);
-        before[4] = encode::addis(7, 7, high);
+        before[2] = encode::lwz(6, record, place.page + static_cast<std::int32_t>(offsetof(isa::StatePage, pid)));
+        before[3] = encode::rlwimi(5, 3, 9, 22, 31);
+        before[4] = encode::rlwinm(7, 5, 32 - 12 + walk_shift, 32 - walk_shift - walk_bits, 31 - walk_shift);
+        before[5] = encode::rlwimi(5, 6, 2, 22, 29);
+        before[6] = encode::addis(7, 7, high);
     }
     // A word of the Walk compared with a register, and a branch away with this displacement from the first word.
     struct Compare {

@@ -45,8 +45,7 @@ bool HandlerWalk::survey() {
     for (unsigned gpr = 0; gpr < 32; ++gpr) first.gpr[gpr] = {Value::entry, static_cast<std::uint8_t>(gpr), 0};
     for (Value& field : first.cr) field = {Value::entry, whole_cr, 0};
     for (Value& sprg : first.sprg) sprg.kind = Value::unset;
-    if (!add_input(offsetof(StatePage, pid)) || !add_input(offsetof(StatePage, mmucr)) || !flow(first, 0, 0))
-        return false;
+    if (!add_input(offsetof(StatePage, mmucr)) || !flow(first, 0, 0)) return false;
     for (unsigned mask = 0; mask < HandlerWork::mask_count; ++mask) {
         for (unsigned word = 0; word < flow_.reach(); ++word) {
             State* const here = pending(mask, word);
@@ -285,8 +284,8 @@ bool HandlerWalk::take_spr(State& state, Instruction insn) {
     to = {};
     switch (number) {
     case spr::dear: to = {Value::found, 0, page_offset}; return true;
-    case spr::esr: to = {Value::found, 0, 0}; return true;
-    case spr::pid:
+    case spr::esr:
+    case spr::pid: to = {Value::found, 0, 0}; return true;
     case spr::mmucr:
     case spr::srr1: break;
     default:

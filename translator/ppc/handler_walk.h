@@ -20,7 +20,7 @@ class HandlerWalk {
 
     bool survey();
 
-    // Fields of the state page that it reads. PID and MMUCR are always among them.
+    // Fields of the state page that it reads, besides PID. MMUCR is always among them.
     unsigned inputs() const { return input_count_; }
     unsigned input(unsigned number) const { return inputs_[number]; }
     // Words that it reads to find the page.
