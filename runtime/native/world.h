@@ -210,6 +210,7 @@ static_assert(TLB_SETS_PAGES == mmu::GuestTlb::page_sets && TLB_SET_BYTES == siz
 static_assert(HANDLER_FETCH == ppc::handler_exit::fetch && HANDLER_WORDS == ppc::handler_exit::words &&
               SHADOW_SLOTS == ShadowTlb::slot_count && NO_LINK == ShadowContexts::no_link &&
               OTHER_LINK == ShadowContexts::other_link);
+static_assert(MISSED_IN_KERNEL == 0x800 && ppc::Walk::no_key == 0xC00);
 static_assert(WALK_SHIFT == ppc::walk_shift && WALK_BITS == ppc::walk_bits);
 static_assert(WALK_INPUT(0) == offsetof(ppc::Walk, inputs) && WALK_READ(0) == offsetof(ppc::Walk, loads) &&
               WALK_WORD(0) == offsetof(ppc::Walk, words) && WALK_HOST(0) == offsetof(ppc::Walk, host) &&

@@ -32,7 +32,9 @@
 #define WORLD_EXITS 128
 /* Compiled TLB-miss handlers, those for data and for instructions. */
 #define WORLD_HANDLER_CODE(n) (264 + 4 * (n))
-/* The page that missed; with the lower bits of word 0 of a 4 KB page's entry if it was a process that missed. */
+/* The page that missed; with the lower bits of word 0 of a 4 KB page's entry if it was a process that missed. For data,
+ * if it was not, with a bit that no Walk has in its key. */
+#define MISSED_IN_KERNEL 0x800
 #define WORLD_HANDLER_MISSED 272
 #define WORLD_HANDLER_FLAGS 276
 #define WORLD_HANDLER_RETURN 280

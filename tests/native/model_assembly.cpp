@@ -55,7 +55,7 @@ class HandlerStorage final : public interp::Storage {
         const isa::CpuState& state = machine_.state();
         const World& world = machine_.world();
         const bool there = within(&world.cr, 4) || within(&world.handler_tlb, sizeof world.handler_tlb) ||
-                           within(&world.handler_window, 4) ||
+                           within(&world.handler_window, 4) || (!is_store && within(&world.handler_missed, 4)) ||
                            within(world.handler_memos, sizeof world.handler_memos) ||
                            within(&world.walk_reads, sizeof world.walk_reads) ||
                            (!is_store && within(machine_.native().handlers().walks.data(),
@@ -162,7 +162,9 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
         page.dear = left.dear;
         page.esr = left.esr & runtime::native::word_of(ESR_DATA_HIGH, 0);
     }
-    world.handler_missed = (missed & 0xFFFFF000) | ((page.msr & msr::pr) != 0 ? 0x210 : 0);
+    world.handler_missed = (missed & 0xFFFFF000) | ((page.msr & msr::pr) != 0 ? 0x210
+                                                    : which == 0              ? MISSED_IN_KERNEL
+                                                                              : 0);
     page.srr0 = state.pc;
     page.srr1 = page.msr;
     state.reserve_valid = 0;

@@ -63,7 +63,7 @@ struct HandlerPlace {
     std::int16_t gpr = 0, lr = 0, cr = 0, page = 0, tlb = 0, missed = 0;
     std::int16_t fixed = 0; // handler_fixed words: what the host has in place of FixedAddress
     std::int16_t memos = 0; // handler_memos windows, that the last accesses of the code were made by
-    // A word with the number of the page that missed; and struct WalkReads.
+    // A word with the number of the page that missed, and 0x800 or not, but not 0x400; and struct WalkReads.
     std::int16_t page_missed = 0, reads = 0;
 };
 
@@ -86,8 +86,8 @@ struct WalkRead {
     std::uint32_t address = 0, value = 0; // the host's address
 };
 struct Walk {
-    // The page's number, the guest's PID above ESR[FP,ST]: none of these bits.
-    static constexpr std::uint32_t no_key = 0x800;
+    // The page's number, the guest's PID above ESR[FP,ST]. no_key: one that is never looked for.
+    static constexpr std::uint32_t no_key = 0xC00;
     std::uint32_t key = no_key;
     std::uint32_t inputs[walk_inputs] = {};
     WalkRead loads[walk_loads];

@@ -28,16 +28,16 @@ class Verifier {
             const unsigned searched = search();
             if (searched == 0) return HandlerFlaw::storage;
             mark(0);
+            has_walk_ = true;
             for (at = searched; at < compiled_.recall;) {
                 const unsigned taken = writes_walk(at) ? none(HandlerFlaw::instruction) : unit(at, goes_on);
                 if (taken == 0) return flaw_;
-                if (recalls(at)) recalled_ = true;
+                if (calls_out(at)) has_walk_ = false; // r7 is anything after that
                 mark(at);
                 at += taken;
             }
-            // So r7 is nobody's any more.
             if (at != compiled_.recall || goes_on) return HandlerFlaw::end;
-            recalled_ = true;
+            has_walk_ = false;
         }
         while (at < length_) {
             const unsigned taken = unit(at, goes_on);
@@ -107,10 +107,9 @@ class Verifier {
         default: return (operands(insn).writes.gpr >> 7 & 1) != 0;
         }
     }
-    bool recalls(unsigned at) const {
+    bool calls_out(unsigned at) const {
         const Instruction insn = isa::decode(words_[at]);
-        if (insn.op == Op::b) return insn.lk() && target(at, insn) == place_.recall;
-        return exit_target(at) == place_.recall;
+        return (insn.op == Op::b && insn.lk()) || exit_target(at) != 0;
     }
 
     static constexpr unsigned not_noted = 0xFFFF;
@@ -338,7 +337,7 @@ class Verifier {
     // Exits that a handler may have besides.
     bool is_early(std::uint32_t exit) const {
         if (place_.commit == 0) return false;
-        if (place_.walks != 0 && (exit == place_.record || (exit == place_.recall && !recalled_))) return true;
+        if (place_.walks != 0 && (exit == place_.record || (exit == place_.recall && has_walk_))) return true;
         return exit == place_.commit;
     }
     bool is_end(unsigned at, Instruction insn) const {
@@ -421,7 +420,7 @@ class Verifier {
     std::uint32_t begins_[handler_max_words / 32]{};
     static_assert(handler_memos <= 32);
     std::uint32_t noted_[2] = {}; // the windows that loads have, and stores
-    bool recalled_ = false;       // r7 is no Walk any more
+    bool has_walk_ = false;       // r7 is the address of one
 };
 
 } // namespace

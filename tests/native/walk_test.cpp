@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What compiled handlers have found for the pages of a process, used again: for that process alone, not for the kernel,
+// and not where the guest's tables say something else by now.
+#include "misses.h"
+
+namespace {
+
+using namespace untrap;
+using namespace untrap::tests;
+using namespace code;
+using native::Comparison;
+using native::Misses;
+using runtime::ExitReason;
+namespace msr = isa::msr;
+
+constexpr std::uint32_t counter = 0x300F00;
+constexpr unsigned privileged = Comparison::dcr_handler + static_cast<unsigned>(isa::Interrupt::program);
+
+// The table first, then the next entry; it belongs to the process that has missed.
+std::vector<Misses::Word> walking_refill() {
+    constexpr Misses::Word high = counter >> 16, low = counter & 0xFFFF;
+    return {
+        mtspr(272, 10),
+        mtspr(276, 11),
+        mtspr(277, 12),
+        Misses::mfcr(11),
+        mtspr(279, 11),
+        mfspr(10, 61),
+        mfspr(12, 48),
+        mtspr(946, 12),
+        Misses::rlwinm(11, 10, 22, 22, 29),
+        lwz(11, 11, Misses::table),
+        Misses::cmpwi(11, 0),
+        beq(4 * 22), // no such page
+        lis(12, high),
+        lwz(12, 12, low),
+        addi(12, 12, 1),
+        Misses::rlwinm(12, 12, 0, 28, 31),
+        lis(10, high),
+        stw(12, 10, low),
+        mfspr(10, 61),
+        tlbwe(11, 12, 1),
+        Misses::rlwinm(10, 10, 0, 0, 19),
+        ori(10, 10, 0x210),
+        tlbwe(10, 12, 0),
+        li(11, 0x3F),
+        tlbwe(11, 12, 2),
+        mfspr(11, 263),
+        Misses::mtcr(11),
+        mfspr(12, 261),
+        mfspr(11, 260),
+        mfspr(10, 272),
+        rfi,
+        nop,
+        nop,
+        mtdcr(Comparison::dcr_handler + Misses::data_miss, 0),
+    };
+}
+
+class Walks : public Misses {
+  public:
+    Walks() : Misses(walking_refill()) { Misses::warm_up(); }
+    native::ModelCpu& cpu() { return guest().cpu; }
+    // All pages, once each.
+    void round(std::uint32_t mode, unsigned pid) {
+        run(origin, pages, mode == 0 ? unsigned{Comparison::dcr_done} : privileged, {.pid = pid, .msr = msr::me | mode});
+    }
+    void learn(unsigned pid) {
+        for (unsigned again = 0; again < 20; ++again) round(msr::pr, pid);
+    }
+};
+
+} // namespace
+
+TEST_CASE("a page that a process has missed before is found without its handler", "[handler]") {
+    Walks guest;
+    guest.learn(5);
+    for (unsigned again = 0; again < 3; ++again) {
+        const std::uint64_t recalls = guest.cpu().recalls, misses = guest.native().exits(ExitReason::dtlb_real);
+        const std::uint64_t total = guest.native().exits();
+        guest.round(msr::pr, 5);
+        CHECK(guest.cpu().recalls == recalls + Misses::pages);
+        CHECK(guest.native().exits(ExitReason::dtlb_real) == misses + Misses::pages);
+        CHECK(guest.native().exits() == total + Misses::pages + 2); // the end is a program interrupt and a DCR
+    }
+    // Nobody else's: neither that of another process nor of the kernel.
+    const std::uint64_t recalls = guest.cpu().recalls;
+    guest.round(msr::pr, 6);
+    CHECK(guest.cpu().recalls == recalls);
+    guest.round(0, 5);
+    CHECK(guest.cpu().recalls == recalls);
+    guest.round(msr::pr, 5);
+    CHECK(guest.cpu().recalls > recalls);
+}
+
+TEST_CASE("a page is found anew where the guest's table has changed", "[handler]") {
+    Walks guest;
+    guest.learn(5);
+    const std::uint64_t recalls = guest.cpu().recalls;
+    guest.guest().both([](native::Machine& machine) {
+        for (unsigned page = 0; page < Misses::pages; page += 4)
+            machine.put(Misses::table + 4 * page, Misses::data_real + 0x100000 + 0x1000 * page);
+    });
+    guest.round(msr::pr, 5);
+    CHECK(guest.cpu().recalls == recalls + Misses::pages * 3 / 4);
+    guest.guest().both([](native::Machine& machine) { machine.put(Misses::table, 0); });
+    guest.run(Misses::origin, 1, Comparison::dcr_handler + Misses::data_miss, {.pid = 5, .msr = msr::me | msr::pr});
+}
+
+TEST_CASE("what was found for pages goes with what it rests on", "[handler]") {
+    Walks guest;
+    guest.learn(5);
+    // Memory elsewhere: slots change under the guest.
+    guest.guest().both([](native::Machine& machine) {
+        const std::vector<std::uint8_t> bytes = machine.contents(Comparison::slot);
+        machine.remove_slot(Comparison::slot);
+        machine.set_slot(Comparison::slot, 0, Misses::memory_bytes, {.largest_block = 20, .bank = 0});
+        machine.fill(Comparison::slot, bytes);
+    });
+    std::uint64_t recalls = guest.cpu().recalls;
+    guest.round(msr::pr, 5);
+    CHECK(guest.cpu().recalls == recalls);
+    guest.learn(5);
+    CHECK(guest.cpu().recalls > recalls);
+    // The entry that the table is found by: its words are another table's.
+    recalls = guest.cpu().recalls;
+    guest.put(Misses::program, {{li(7, Comparison::boot_entry), li(6, 0x3F), tlbwe(6, 7, 2), Misses::done}});
+    guest.run(Misses::program);
+    guest.round(msr::pr, 5);
+    CHECK(guest.cpu().recalls == recalls);
+}
+
+TEST_CASE("processes, the kernel and changes of the table in any order", "[handler]") {
+    Random random = seeded_random(0x3A1C5);
+    INFO("seed " << test_seed());
+    Walks guest;
+    guest.cpu().decline_percent = 5;
+    for (unsigned step = 0; step < 400; ++step) {
+        if (random.chance(30)) {
+            const std::uint32_t at = Misses::table + 4 * random.below(Misses::pages);
+            const std::uint32_t real = Misses::data_real + 0x1000 * random.below(2 * Misses::pages);
+            guest.guest().both([&](native::Machine& machine) { machine.put(at, real); });
+        }
+        if (random.chance(3)) guest.push_out(Misses::touched + 0x1000 * random.below(Misses::pages));
+        guest.round(random.chance(80) ? msr::pr : 0, random.chance(70) ? 5 : random.below(4));
+    }
+    CHECK(guest.cpu().recalls > 400);
+    CHECK(guest.cpu().recalls_declined > 20);
+}
