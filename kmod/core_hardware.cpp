@@ -22,6 +22,9 @@ std::uint32_t read_msr() {
 }
 void write_msr(std::uint32_t value) { asm volatile("mtmsr %0; isync" : : "r"(value) : "memory"); }
 
+// What is at VECTORS_HANDLER for the vector to go to; nullptr: nothing, and the vector goes elsewhere.
+const std::uint32_t* data_handler;
+
 } // namespace
 
 void write_tlb(unsigned index, std::uint32_t word0, std::uint32_t word1, std::uint32_t word2, unsigned pid) {
@@ -61,6 +64,20 @@ void publish_code(const void* first, std::uint32_t bytes) {
     const auto end = reinterpret_cast<std::uintptr_t>(first) + bytes;
     for (std::uintptr_t at = begin; at < end; at += line) asm volatile("dcbst 0,%0" : : "r"(at) : "memory");
     invalidate_instruction_cache();
+}
+
+std::uint32_t data_handler_place(const std::uint32_t*) { return loaded_world().guest_ivpr + VECTORS_HANDLER; }
+
+void use_data_handler(const std::uint32_t* words, unsigned length) {
+    if (words == data_handler) return;
+    data_handler = words;
+    const LoadedWorld& world = loaded_world();
+    auto* const place = reinterpret_cast<std::uint32_t*>(std::uintptr_t{world.guest_ivpr} + VECTORS_HANDLER);
+    static_assert(VECTORS_HANDLER + 4 * ppc::handler_max_words <= VECTORS_RETURN);
+    for (unsigned word = 0; words != nullptr && word < length; ++word) place[word] = words[word];
+    *world.data_vector = words != nullptr ? world.data_branch : world.data_branch_without;
+    publish_code(world.data_vector, 4);
+    if (words != nullptr) publish_code(place, 4 * length);
 }
 
 std::uint64_t timebase() {
@@ -128,6 +145,10 @@ void enter_guest(void* world) {
     std::uint32_t control;
     asm volatile("mfspr %0,308" : "=r"(control));
     if (control != 0) asm volatile("mtspr 308,%0; isync" : : "r"(0));
+    // The last guest may have been another one.
+    const World& entered = *static_cast<const World*>(world);
+    use_data_handler(reinterpret_cast<const std::uint32_t*>(std::uintptr_t{entered.data_handler}),
+                     entered.data_handler_length);
     world_entry()(static_cast<World*>(world));
     if (control != 0) asm volatile("mtspr 308,%0; isync" : : "r"(control));
 }

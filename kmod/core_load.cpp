@@ -14,7 +14,7 @@ extern const std::uint32_t untrap_world_vector[], untrap_world_vector_end[];
 extern const std::uint32_t untrap_world_code[], untrap_world_code_end[];
 extern const std::uint32_t untrap_world_left[], untrap_world_program[], untrap_world_system_call[];
 extern const std::uint32_t untrap_world_data_storage[], untrap_world_data_tlb_error[],
-    untrap_world_instruction_tlb_error[];
+    untrap_world_data_tlb_error_handled[], untrap_world_instruction_tlb_error[];
 extern const std::uint32_t untrap_world_handler_leave[], untrap_world_handler_finish[];
 extern const std::uint32_t untrap_world_data_commit[], untrap_world_instruction_commit[], untrap_world_handler_end[];
 extern const std::uint32_t untrap_world_data_record[], untrap_world_recall[];
@@ -181,6 +181,11 @@ int untrap_core_load(void* vectors, const untrap_core_text* text) {
         const bool known = path != code + (untrap_world_left - untrap_world_code);
         at[4] = known ? branch(&at[4], path) : at[4] | which;
         if (!known) at[5] = branch(&at[5], path);
+        if (static_cast<untrap::isa::Interrupt>(which) == untrap::isa::Interrupt::data_tlb_error) {
+            world_facts.data_vector = &at[4];
+            world_facts.data_branch_without = at[4];
+            world_facts.data_branch = branch(&at[4], code + (untrap_world_data_tlb_error_handled - untrap_world_code));
+        }
     }
     publish_code(bytes, VECTORS_BYTES);
     if (text->copy != nullptr) {
@@ -205,7 +210,7 @@ int untrap_core_load(void* vectors, const untrap_core_text* text) {
     world_facts.handler_recall = address(untrap_world_recall);
     world_facts.handler_return = static_cast<std::uint32_t>(base + VECTORS_RETURN);
     note_linear_mapping(world_facts);
-    static_assert(VECTORS_SHADOW_TLB + sizeof(ShadowTlb) <= VECTORS_RETURN);
+    static_assert(VECTORS_SHADOW_TLB + sizeof(ShadowTlb) <= VECTORS_HANDLER);
     the_shadow_tlb = new (bytes + VECTORS_SHADOW_TLB) ShadowTlb;
     shadow_tlb().start(pinned);
     return 0;

@@ -23,6 +23,11 @@ void invalidate_instruction_cache();
 // Written by the host, to be fetched by a guest: first + bytes lie in the kernel's linear mapping.
 void publish_code(const void* first, std::uint32_t bytes);
 
+// Where the code of a guest's handler for data TLB misses is run, given where it is kept: there is one such place.
+std::uint32_t data_handler_place(const std::uint32_t* words);
+// From now on it is run for misses; nullptr: none is. What was kept at the same address before is taken to be the same.
+void use_data_handler(const std::uint32_t* words, unsigned length);
+
 // Timebase of the host, 64 bits.
 std::uint64_t timebase();
 // Low word alone.

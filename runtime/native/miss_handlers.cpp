@@ -148,7 +148,7 @@ bool NativeEngine::compile_handler(unsigned which, std::uint32_t entry) {
     unsigned index = 0;
     const unsigned count = read_handler(entry, index, program.real);
     ppc::HandlerPlace place = handler_place(which);
-    place.code = address_of(program.words.data());
+    place.code = which == 0 ? hardware::data_handler_place(program.words.data()) : address_of(program.words.data());
     ppc::CompiledHandler result;
     bool good = count != 0 && ppc::compile_handler(handlers_.guest_code.data(), count, entry, place, handlers_.work,
                                                    program.words.data(), result);
@@ -162,6 +162,8 @@ bool NativeEngine::compile_handler(unsigned which, std::uint32_t entry) {
         program.bytes = 4 * result.reach;
         program.entry = entry;
         note_special();
+        program.length = result.length;
+        program.declined = result.declined;
         program.fixed = result.fixed;
         for (unsigned number = 0; number < result.fixed; ++number) program.addresses[number] = result.addresses[number];
         contexts_.watch(index);
@@ -208,8 +210,23 @@ void NativeEngine::start_handler(unsigned which) {
             window_entry(address.ea, ppc::store_shift, address.store ? Access::store : Access::load, host) != nullptr;
         world_.handler_fixed[which][number] = host | (address.ea & ((1U << ppc::store_shift) - 1));
     }
-    if (complete) world_.handler_code[which] = address_of(program.words.data());
+    set_handler_code(which, complete);
     hardware::irq_restore(saved);
+}
+
+void NativeEngine::set_handler_code(unsigned which, bool runs) {
+    const MissHandlers::Program& program = handlers_.programs[which];
+    const std::uint32_t* const words = runs ? program.words.data() : nullptr;
+    if (which != 0) {
+        world_.handler_code[which] = address_of(words);
+        return;
+    }
+    const std::uint32_t place = runs ? hardware::data_handler_place(words) : 0;
+    world_.handler_code[0] = place;
+    world_.declined = place + 4 * program.declined;
+    world_.data_handler = address_of(words);
+    world_.data_handler_length = program.length;
+    hardware::use_data_handler(words, program.length);
 }
 
 void NativeEngine::drop_handler(unsigned which) {
@@ -217,7 +234,7 @@ void NativeEngine::drop_handler(unsigned which) {
     if (program.entry == none) return;
     program.entry = none;
     note_special();
-    world_.handler_code[which] = 0;
+    set_handler_code(which, false);
     ++handlers_.dropped;
 }
 
@@ -240,9 +257,7 @@ void NativeEngine::drop_windows() {
     // What runs now is in no handler: their addresses are looked up anew at once. Where one is not to be had, the code
     // waits for consider_handlers().
     for (unsigned which = 0; which < MissHandlers::count; ++which) {
-        if (handlers_.programs[which].fixed == 0 || world_.handler_code[which] == 0) continue;
-        world_.handler_code[which] = 0;
-        start_handler(which);
+        if (handlers_.programs[which].fixed != 0 && world_.handler_code[which] != 0) start_handler(which);
     }
 }
 

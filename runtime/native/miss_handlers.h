@@ -35,7 +35,8 @@ struct MissHandlers {
         std::uint32_t bytes = 0;
         std::uint64_t not_before = 0; // misses, before it is tried again
         std::uint32_t tries = 0;
-        unsigned fixed = 0; // addresses that it has to have, all of them, before it runs
+        unsigned length = 0, declined = 0; // words of the code, and after which recalls go on that were declined
+        unsigned fixed = 0;                // addresses that it has to have, all of them, before it runs
         std::array<ppc::FixedAddress, ppc::handler_fixed> addresses{};
         std::array<std::uint32_t, ppc::handler_max_words> words{};
     };

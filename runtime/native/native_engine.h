@@ -259,6 +259,7 @@ class NativeEngine final : public Engine {
     // miss_handlers.cpp
     ppc::HandlerPlace handler_place(unsigned which) const;
     void start_handler(unsigned which);
+    void set_handler_code(unsigned which, bool runs);
     void start_walks(const ppc::CompiledHandler& compiled);
     void drop_walks();
     bool handlers_in_use() const {

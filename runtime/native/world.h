@@ -86,8 +86,9 @@ struct World {
     std::uint32_t recalls = 0, walk = 0;
     std::uint32_t late_count = 0, late_from = LATE_AFTER;
     std::array<std::uint8_t, LATE_LIMIT> late{};
-    std::uint32_t walks_kept = 0;
-    std::uint32_t unused[312] = {};
+    std::uint32_t walks_kept = 0, declined = 0;
+    std::uint32_t data_handler = 0, data_handler_length = 0; // address and number of its words; 0: there is none
+    std::uint32_t unused[309] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -160,6 +161,7 @@ UNTRAP_AT(late_count, WORLD_LATE_COUNT);
 UNTRAP_AT(late_from, WORLD_LATE_FROM);
 UNTRAP_AT(late, WORLD_LATE);
 UNTRAP_AT(walks_kept, WORLD_WALKS_KEPT);
+UNTRAP_AT(declined, WORLD_DECLINED);
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
 

@@ -30,7 +30,7 @@
 #define WORLD_PROCESS_PID 96
 #define WORLD_TLB_SLOTS 100
 #define WORLD_EXITS 128
-/* Compiled TLB-miss handlers, those for data and for instructions. */
+/* Compiled TLB-miss handlers, those for data and for instructions; the former is run from VECTORS_HANDLER. */
 #define WORLD_HANDLER_CODE(n) (264 + 4 * (n))
 /* The page that missed; with the lower bits of word 0 of a 4 KB page's entry if it was a process that missed. For data,
  * if it was not, with a bit that no Walk has in its key. */
@@ -103,6 +103,8 @@
 #define WORLD_LATE 2780
 /* Not 0: some Walk may have been kept. */
 #define WORLD_WALKS_KEPT 2844
+/* Where a handler goes on whose recall was declined. */
+#define WORLD_DECLINED 2848
 #define LATE_LIMIT 64
 #define LATE_AFTER 16
 #define WALK_SHIFT 6
@@ -217,6 +219,7 @@
 #define VECTORS_BYTES 0x10000
 /* In it: the shared code behind the vectors, and the address of the current struct World. */
 #define VECTORS_SHADOW_TLB 0x8000 /* class ShadowTlb, pinned with it */
+#define VECTORS_HANDLER 0x9000    /* the code of a handler for misses of data, while there is one */
 #define VECTORS_RETURN 0xA000     /* untrap_handler_return, and the end of the stack that it runs on */
 #define VECTORS_STACK 0xBFE0
 #define VECTORS_CODE 0xC000

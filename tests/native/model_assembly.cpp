@@ -40,7 +40,7 @@ class HandlerStorage final : public interp::Storage {
     }
     bool fetch(std::uint32_t pc, std::uint32_t& word, isa::Trap&) override {
         if (pc % 4 != 0 || pc - code_ >= 4 * ppc::handler_max_words) cpu_.violation("a compiled handler runs away");
-        word = *table_at<std::uint32_t>(pc);
+        word = code_ == ModelCpu::handler_place_ea ? cpu_.data_handler[(pc - code_) / 4] : *table_at<std::uint32_t>(pc);
         return true;
     }
     bool check(std::uint32_t, bool, isa::Trap&) override { cpu_.violation("a compiled handler touches caches"); }
@@ -175,7 +175,14 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
     cpu.page = {};
     std::uint32_t sprg0 = state.gpr[4];
     cpu.gpr[4] = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&world));
-    cpu.lr = random.word();
+    if (which == 0) {
+        cpu.set_cr(random.word());
+        cpu.lr = state.lr;
+        state.lr = random.word();
+        if (reinterpret_cast<std::uintptr_t>(data_handler) != world.data_handler) violation("another guest's handler");
+    } else {
+        cpu.lr = random.word();
+    }
     cpu.page.msr = msr::me;
     cpu.pc = world.handler_code[which];
     const auto take_registers = [&] {
@@ -217,6 +224,7 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
             const bool done = (decline_percent == 0 || !random.chance(decline_percent)) &&
                               machine.native().return_from_handler(ppc::handler_exit::words, write);
             ++(done ? recalls : recalls_declined);
+            state.lr = cpu.lr;
             if (done) {
                 cpu.set_cr(world.cr);
                 take_registers();
@@ -225,7 +233,8 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
             }
             for (const unsigned gpr : {3, 5, 6, 7}) cpu.gpr[gpr] = random.word();
             cpu.set_cr(random.word());
-            cpu.pc = cpu.lr;
+            cpu.lr = random.word();
+            cpu.pc = world.declined;
         }
         if (cpu.pc == handler_commit_ea || cpu.pc == handler_record_ea) {
             const auto write = [&](const runtime::native::ShadowTlb::Mapping& mapping, unsigned slot) {

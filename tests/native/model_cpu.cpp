@@ -256,6 +256,7 @@ void ModelCpu::enter_guest(World& world) {
     Machine& machine = **found;
     if (running_ != nullptr) violation("a guest is entered inside another one");
     running_ = &machine;
+    data_handler = reinterpret_cast<const std::uint32_t*>(std::uintptr_t{world.data_handler});
     Left left{};
     do {
         for (;;) {

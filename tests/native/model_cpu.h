@@ -89,11 +89,13 @@ class ModelCpu {
     // Where compiled handlers leave to.
     static constexpr std::uint32_t handler_leave_ea = 0x7FFF0000, handler_finish_ea = 0x7FFF0100,
                                    handler_commit_ea = 0x7FFF0200, handler_end_ea = 0x7FFF0300,
-                                   handler_record_ea = 0x7FFF0400, handler_recall_ea = 0x7FFF0500;
+                                   handler_record_ea = 0x7FFF0400, handler_recall_ea = 0x7FFF0500,
+                                   handler_place_ea = 0x7FFE0000;
     // Exits of them: those that came to their rfi, those that did not.
     std::uint64_t handlers_finished = 0, handlers_left = 0;
     // Entries that they wrote before their last instructions, and those that were refused then: besides the kernel's,
     // so many percent.
+    const std::uint32_t* data_handler = nullptr; // what the vector of data TLB errors leads to
     std::uint64_t commits = 0, commits_declined = 0, recalls = 0, recalls_declined = 0;
     unsigned decline_percent = 0;
 

@@ -23,6 +23,8 @@ bool invalidate_guest_tlb(unsigned index) {
     return true;
 }
 void publish_code(const void*, std::uint32_t) { cpu().invalidate_instruction_cache(); }
+std::uint32_t data_handler_place(const std::uint32_t*) { return tests::native::ModelCpu::handler_place_ea; }
+void use_data_handler(const std::uint32_t* words, unsigned) { cpu().data_handler = words; }
 void invalidate_instruction_cache() { cpu().invalidate_instruction_cache(); }
 std::uint64_t timebase() { return cpu().timebase(); }
 std::uint32_t ticks() { return static_cast<std::uint32_t>(cpu().timebase()); }

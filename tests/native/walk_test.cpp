@@ -63,7 +63,8 @@ class Walks : public Misses {
     native::ModelCpu& cpu() { return guest().cpu; }
     // All pages, once each.
     void round(std::uint32_t mode, unsigned pid) {
-        run(origin, pages, mode == 0 ? unsigned{Comparison::dcr_done} : privileged, {.pid = pid, .msr = msr::me | mode});
+        run(origin, pages, mode == 0 ? unsigned{Comparison::dcr_done} : privileged,
+            {.pid = pid, .msr = msr::me | mode});
     }
     void learn(unsigned pid) {
         for (unsigned again = 0; again < 20; ++again) round(msr::pr, pid);

@@ -52,7 +52,7 @@ void HandlerModel::start(Random& random, const std::vector<std::uint32_t>& handl
     handler_ = handler;
     near_exit = random.chance(50);
     early = random.chance(70);
-    walking = random.chance(80);
+    walking = random.chance(80); // of those where a branch gets there
     walks.assign(ppc::walk_count, {});
     for (std::uint32_t offset = 0; offset < data_bytes; ++offset)
         reference.ram[data_real + offset] = static_cast<std::uint8_t>(random.word());
@@ -116,7 +116,7 @@ HandlerModel::Result HandlerModel::run_once(Random& random, bool decline) {
     for (unsigned number = 0; number < compiled.fixed; ++number)
         record.fixed[number] = compiled.addresses[number].ea - guest_ea + memory_ea;
     record.cr = guest.cr();
-    record.lr = guest.lr;
+    record.lr = random.word();
     record.page_missed = (guest.page.dear & 0xFFFFF000) | 0x210;
     for (ppc::WalkRead& read : record.reads.loads)
         read.address = random.chance(50) ? memory_ea + data_real : 0; // of before
@@ -124,9 +124,9 @@ HandlerModel::Result HandlerModel::run_once(Random& random, bool decline) {
         record.gpr[number] = guest.gpr[number];
         cpu.gpr[number] = random.word();
     }
+    cpu.set_cr(random.word());
     cpu.gpr[4] = record_ea;
     record.gpr[4] = random.word(); // it is in SPRG0
-    cpu.lr = random.word();
     cpu.page = {};
     cpu.page.msr = isa::msr::me;
     for (unsigned number = 4; number < 8; ++number) cpu.page.sprg[number] = guest.page.sprg[number];
@@ -147,6 +147,7 @@ HandlerModel::Result HandlerModel::run_once(Random& random, bool decline) {
             const ppc::Walk& walk = walks[number];
             record.tlb = {cpu.gpr[3], {record.page_missed, walk.words[0], walk.words[1]}};
             for (const unsigned gpr : {3, 5, 6, 7}) cpu.gpr[gpr] = random.word();
+            record.lr = cpu.lr;
             if (random.chance(80)) {
                 cpu.set_cr(record.cr);
                 result.finished = true;
@@ -154,7 +155,8 @@ HandlerModel::Result HandlerModel::run_once(Random& random, bool decline) {
                 return result;
             }
             cpu.set_cr(random.word());
-            cpu.pc = cpu.lr;
+            cpu.lr = random.word();
+            cpu.pc = code_ea + 4 * compiled.declined;
         }
         if (cpu.pc == commit_ea || cpu.pc == record_exit_ea) {
             const bool done = random.chance(70);

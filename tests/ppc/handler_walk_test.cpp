@@ -224,7 +224,7 @@ TEST_CASE("what was found for a page is used while it is right") {
         const bool damage = random.chance(50);
         const std::vector<std::uint32_t> handler = walking_handler(random, damage);
         model.start(random, handler);
-        model.early = model.walking = true;
+        model.early = model.walking = model.near_exit = true;
         if (!model.compile(static_cast<unsigned>(handler.size()))) continue;
         ++counts.handlers;
         counts.walking += model.compiled.recall != 0;

@@ -31,14 +31,18 @@ class Compiler {
     // In the order that the guest's code goes forward in (HandlerFlow), so does this one.
     bool run(CompiledHandler& result) {
         if (!flow_.survey()) return false;
-        has_walk_ = place_.walks != 0 && place_.flags == 0 && place_.commit != 0 && walk_.survey() && turns_fit();
+        const bool of_data = (place_.flags & handler_exit::fetch) == 0;
         field_ = flow_.free_field();
-        if (has_walk_) {
-            if (!flow_.survey(true)) return false;
-            recall();
-        }
+        has_walk_ = of_data && may_recall() && walk_.survey() && turns_fit();
+        if (has_walk_) recall();
         const unsigned recall_length = length_;
-        if (has_walk_) begin_reads();
+        if (of_data) {
+            put(encode::mfspr(scratch_a, spr::lr));
+            store_record(scratch_a, place_.lr);
+            if (has_walk_) begin_reads();
+            load_record(scratch_a, place_.cr);
+            put(encode::mtcrf(0xFF, scratch_a));
+        }
         for (mask_ = 0; mask_ < HandlerWork::mask_count; ++mask_) {
             for (at_ = 0; at_ < flow_.reach(); ++at_) {
                 if (!flow_.reached(mask_, at_)) continue;
@@ -56,6 +60,7 @@ class Compiler {
         result.fixed = fixed_count_;
         if (has_walk_) {
             result.recall = recall_length;
+            result.declined = declined_;
             result.loads = walk_.loads();
             result.inputs = walk_.inputs();
             for (unsigned number = 0; number < result.inputs; ++number)
@@ -200,6 +205,11 @@ class Compiler {
         return reads_at(offsetof(WalkReads, loads) + number * sizeof(WalkRead) + field);
     }
 
+    bool may_recall() const {
+        return place_.walks != 0 && place_.commit != 0 && place_.code != 0 &&
+               encode::within_reach(place_.recall - place_.code) &&
+               encode::within_reach(place_.recall - (place_.code + 4 * handler_max_words));
+    }
     // Whether the turn's registers and addresses are few enough.
     bool turns_fit() {
         for (unsigned number = 0; number < walk_.turns(); ++number) {
@@ -262,7 +272,8 @@ class Compiler {
         }
         turn();
         if (renamed(walk_.index_register()) != scratch_a) put(encode::ori(scratch_a, address, 0));
-        call(place_.recall);
+        put(encode::b(place_.recall - (place_.code + 4 * length_)));
+        declined_ = length_;
         load_record(scratch_b, place_.cr);
         put(encode::mtcrf(0xFF, scratch_b));
         put(encode::addi(5, 0, handler_exit::words));
@@ -611,7 +622,7 @@ class Compiler {
     bool failed_ = false, has_walk_ = false;
     unsigned renamed_[2] = {}, renamed_count_ = 0;
     unsigned stub_count_ = 0, leave_count_ = 0, fixup_count_ = 0;
-    unsigned memos_ = 0, fixed_count_ = 0;
+    unsigned memos_ = 0, fixed_count_ = 0, declined_ = 0;
     FixedAddress fixed_[handler_fixed] = {};
 };
 

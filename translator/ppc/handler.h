@@ -13,7 +13,8 @@ namespace untrap::ppc {
 //
 // While it runs: r4 is the base of the host's record of the guest; the guest's r4 is in the host's SPRG0, its r3, r5-r7
 // and LR are in the record, its other registers and CR in place, but for one CR field that no instruction of the
-// handler names: the record has a copy of CR in which that one is right. Privileged registers are in the record's state
+// handler names: the record has a copy of CR in which that one is right. A handler of data is entered with LR in place,
+// and CR in the record alone. Privileged registers are in the record's state
 // page, but for MSR, which there still is what the interrupt found: whoever leaves clears what an interrupt clears.
 //
 // tlbwe is noted, not done: of one entry, each word at most. The exits do it, since nobody can look meanwhile.
@@ -51,9 +52,10 @@ struct HandlerPlace {
     // rfi after that. 0: there are no such exits.
     std::uint32_t commit = 0, end = 0;
     // For a handler of data, with commit. record: as commit, and what was read is kept as the page's struct Walk.
-    // recall: a Walk is still right. r7: its address; r3: the number of the entry, whose upper bits are anything.
-    // Returns to LR only to decline it, with TlbWrites as the handler would leave them, and r3, r5-r7 and CR anything;
-    // otherwise the guest goes on. walks: walk_count of them, at a multiple of their size. 0: there are none.
+    // recall: a Walk is still right. r7: its address; r3: the number of the entry, whose upper bits are anything; CR is
+    // anything. Declines it by going on at CompiledHandler::declined, with LR in the record, TlbWrites as the handler
+    // would leave them, and r3, r5-r7 and CR anything; otherwise the guest goes on. Within reach of a branch. walks:
+    // walk_count of them, at a multiple of their size. 0: there are none.
     std::uint32_t record = 0, recall = 0, walks = 0;
     std::uint32_t windows = 0; // struct Windows
     std::uint32_t code = 0;    // the code itself
@@ -124,6 +126,7 @@ struct CompiledHandler {
     // Words at the beginning that look for a Walk; 0: it has none. Of that: what is read, as WalkReads has it, and
     // which fields of the state page.
     unsigned recall = 0, loads = 0, inputs = 0;
+    unsigned declined = 0; // the word that a recall goes on at if it was declined
     std::uint16_t input_fields[walk_inputs] = {};
     unsigned fixed = 0;
     FixedAddress addresses[handler_fixed] = {};

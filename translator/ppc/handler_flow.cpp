@@ -61,16 +61,13 @@ std::uint32_t written_gprs(Instruction insn, HandlerStep step) {
     }
 }
 
-bool HandlerFlow::survey(bool dirty_at_entry) {
-    guest_ = reach_ = 0;
-    other_context_ = false;
-    field_ = 8;
+bool HandlerFlow::survey() {
     std::uint8_t named = 0;
     bool returns = false;
     for (auto& points : work_.index)
         for (std::uint8_t& point : points) point = HandlerWork::unreached;
     work_.index[0][0] = HandlerWork::no_number;
-    work_.dirty[0][0] = dirty_at_entry;
+    work_.dirty[0][0] = false;
     for (unsigned mask = 0; mask < HandlerWork::mask_count; ++mask) {
         for (unsigned word = 0; word < count_; ++word) {
             if (!reached(mask, word)) continue;

@@ -39,9 +39,8 @@ class HandlerFlow {
     HandlerFlow(const std::uint32_t* window, unsigned count, HandlerWork& work)
         : window_(window), count_(count < handler_window ? count : handler_window), work_(work) {}
 
-    // False: it is no handler up to an rfi, or there is too much of it. dirty_at_entry: the free CR field is used
-    // before.
-    bool survey(bool dirty_at_entry = false);
+    // False: it is no handler up to an rfi, or there is too much of it.
+    bool survey();
     unsigned guest() const { return guest_; }             // instructions
     unsigned reach() const { return reach_; }             // words from the entry on
     bool other_context() const { return other_context_; } // PID or SRR1 is written

@@ -32,11 +32,12 @@ class Verifier {
             for (at = searched; at < compiled_.recall;) {
                 const unsigned taken = writes_walk(at) ? none(HandlerFlaw::instruction) : unit(at, goes_on);
                 if (taken == 0) return flaw_;
-                if (calls_out(at)) has_walk_ = false; // r7 is anything after that
+                if (calls_out(at) || recall_ == at) has_walk_ = false; // r7 is anything after that
                 mark(at);
                 at += taken;
             }
-            if (at != compiled_.recall || goes_on) return HandlerFlaw::end;
+            if (at != compiled_.recall || goes_on || recall_ == 0 || compiled_.declined != recall_ + 1)
+                return HandlerFlaw::end;
             has_walk_ = false;
         }
         while (at < length_) {
@@ -182,6 +183,7 @@ class Verifier {
         switch (insn.op) {
         case Op::b:
             goes_on = insn.lk();
+            if (has_walk_ && is_recall(at, insn)) recall_ = at;
             if (insn.aa() || (insn.lk() && !calls(at, insn))) return none(HandlerFlaw::branch);
             return 1;
         case Op::bc: return insn.aa() || insn.lk() || (insn.bo() & 0x14) != 4 ? none(HandlerFlaw::branch) : 1;
@@ -190,7 +192,7 @@ class Verifier {
         case Op::mfcr: return insn.rt() != record ? 1 : none(HandlerFlaw::instruction);
         case Op::mtcrf: return 1;
         case Op::mfspr:
-            return (in_place(insn.spr()) || insn.spr() == spr::sprg0) && insn.rt() != record
+            return (in_place(insn.spr()) || insn.spr() == spr::sprg0 || insn.spr() == spr::lr) && insn.rt() != record
                        ? 1
                        : none(HandlerFlaw::instruction);
         case Op::mtspr: return may_set(insn) ? 1 : none(HandlerFlaw::instruction);
@@ -337,8 +339,11 @@ class Verifier {
     // Exits that a handler may have besides.
     bool is_early(std::uint32_t exit) const {
         if (place_.commit == 0) return false;
-        if (place_.walks != 0 && (exit == place_.record || (exit == place_.recall && has_walk_))) return true;
-        return exit == place_.commit;
+        return exit == place_.commit || (place_.walks != 0 && exit == place_.record);
+    }
+    // The one branch there that has a Walk.
+    bool is_recall(unsigned at, Instruction insn) const {
+        return insn.op == Op::b && !insn.lk() && !insn.aa() && target(at, insn) == place_.recall;
     }
     bool is_end(unsigned at, Instruction insn) const {
         return insn.op == Op::b && !insn.lk() && place_.commit != 0 && target(at, insn) == place_.end;
@@ -407,7 +412,7 @@ class Verifier {
             insn = isa::decode(words_[at += CheckedAccess::length + (noted ? NotedAccess::length + 1 : 0)]);
         }
         if ((insn.op != Op::b && insn.op != Op::bc) || insn.lk()) return true; // bl: it is an exit
-        if (is_end(at, insn)) return true;
+        if (is_end(at, insn) || (recall_ != 0 && at == recall_)) return true;
         if (!leads_forward(at, insn)) return false;
         return begins(at + static_cast<unsigned>((insn.op == Op::b ? insn.li() : insn.bd()) / 4));
     }
@@ -421,6 +426,7 @@ class Verifier {
     static_assert(handler_memos <= 32);
     std::uint32_t noted_[2] = {}; // the windows that loads have, and stores
     bool has_walk_ = false;       // r7 is the address of one
+    unsigned recall_ = 0;         // where that is used
 };
 
 } // namespace
