@@ -48,7 +48,6 @@ ppc::HandlerPlace NativeEngine::handler_place(unsigned which) const {
     place.missed = at(&world_.handler_window);
     place.fixed = at(world_.handler_fixed[which]);
     place.memos = at(world_.handler_memos[which]);
-    place.page_missed = at(&world_.handler_missed);
     place.reads = at(&world_.walk_reads);
     if (which == 0) {
         place.record = world_.handler_record;

@@ -113,7 +113,7 @@
 #define WALK_READ(n) (16 + 8 * (n))
 #define WALK_WORD(n) (48 + 4 * (n))
 #define WALK_HOST(n) (56 + 4 * (n))
-#define WALK_SAMPLE 3
+#define WALK_SAMPLE 1
 #define REPEATS_FIELD 0xF00
 #define REPEATS_ONE 0x100
 /* log2 of the bytes around WORLD_ARENA that are stubs and windows. */

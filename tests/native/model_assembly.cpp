@@ -55,7 +55,7 @@ class HandlerStorage final : public interp::Storage {
         const isa::CpuState& state = machine_.state();
         const World& world = machine_.world();
         const bool there = within(&world.cr, 4) || within(&world.handler_tlb, sizeof world.handler_tlb) ||
-                           within(&world.handler_window, 4) || (!is_store && within(&world.handler_missed, 4)) ||
+                           within(&world.handler_window, 4) ||
                            within(world.handler_memos, sizeof world.handler_memos) ||
                            within(&world.walk_reads, sizeof world.walk_reads) ||
                            (!is_store && within(machine_.native().handlers().walks.data(),
@@ -177,6 +177,8 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
     cpu.gpr[4] = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(&world));
     if (which == 0) {
         cpu.set_cr(random.word());
+        cpu.gpr[3] = page.esr;
+        cpu.gpr[7] = world.handler_missed;
         cpu.lr = state.lr;
         state.lr = random.word();
         if (reinterpret_cast<std::uintptr_t>(data_handler) != world.data_handler) violation("another guest's handler");
@@ -210,8 +212,8 @@ ModelCpu::Ran ModelCpu::assembly_handles(Machine& machine, World& world, const L
             cpu.pc = cpu.lr;
         }
         if (cpu.pc == handler_recall_ea) {
-            const auto number = (cpu.gpr[7] - world.walks) / sizeof(ppc::Walk);
-            if (number >= ppc::walk_count || (cpu.gpr[7] - world.walks) % sizeof(ppc::Walk) != 0 || which != 0)
+            const auto number = (cpu.gpr[5] - world.walks) / sizeof(ppc::Walk);
+            if (number >= ppc::walk_count || (cpu.gpr[5] - world.walks) % sizeof(ppc::Walk) != 0 || which != 0)
                 violation("there is no such walk");
             const ppc::Walk& walk = machine.native().handlers().walks[number];
             world.handler_tlb = {cpu.gpr[3], {world.handler_missed, walk.words[0], walk.words[1]}};

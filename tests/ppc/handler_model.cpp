@@ -39,7 +39,6 @@ ppc::HandlerPlace HandlerModel::place() const {
     place.missed = offsetof(Record, missed);
     place.fixed = offsetof(Record, fixed);
     place.memos = offsetof(Record, memos);
-    place.page_missed = offsetof(Record, page_missed);
     place.reads = offsetof(Record, reads);
     return place;
 }
@@ -125,6 +124,8 @@ HandlerModel::Result HandlerModel::run_once(Random& random, bool decline) {
         cpu.gpr[number] = random.word();
     }
     cpu.set_cr(random.word());
+    cpu.gpr[3] = record.page.esr;
+    cpu.gpr[7] = record.page_missed;
     cpu.gpr[4] = record_ea;
     record.gpr[4] = random.word(); // it is in SPRG0
     cpu.page = {};
@@ -142,8 +143,8 @@ HandlerModel::Result HandlerModel::run_once(Random& random, bool decline) {
         }
         if (cpu.pc == recall_exit_ea) {
             ++result.recalled;
-            const std::uint32_t number = (cpu.gpr[7] - walks_ea) / sizeof(ppc::Walk);
-            REQUIRE((number < walks.size() && (cpu.gpr[7] - walks_ea) % sizeof(ppc::Walk) == 0));
+            const std::uint32_t number = (cpu.gpr[5] - walks_ea) / sizeof(ppc::Walk);
+            REQUIRE((number < walks.size() && (cpu.gpr[5] - walks_ea) % sizeof(ppc::Walk) == 0));
             const ppc::Walk& walk = walks[number];
             record.tlb = {cpu.gpr[3], {record.page_missed, walk.words[0], walk.words[1]}};
             for (const unsigned gpr : {3, 5, 6, 7}) cpu.gpr[gpr] = random.word();

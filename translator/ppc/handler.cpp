@@ -63,6 +63,8 @@ class Compiler {
             result.declined = declined_;
             result.loads = walk_.loads();
             result.inputs = walk_.inputs();
+            for (unsigned number = 0; number < result.loads; ++number)
+                if (walk_.is_pair(number)) result.pairs |= 1U << number;
             for (unsigned number = 0; number < result.inputs; ++number)
                 result.input_fields[number] = static_cast<std::uint16_t>(walk_.input(number));
         }
@@ -233,9 +235,9 @@ class Compiler {
     // The scratch register that a GPR of the guest's is in a turn.
     unsigned renamed(unsigned gpr) {
         for (unsigned number = 0; number < renamed_count_ && number < 2; ++number)
-            if (renamed_[number] == gpr) return number == 0 ? scratch_a : address;
+            if (renamed_[number] == gpr) return number == 0 ? scratch_a : scratch_c;
         if (renamed_count_ < 2) renamed_[renamed_count_] = gpr;
-        return renamed_count_++ == 0 ? scratch_a : address;
+        return renamed_count_++ == 0 ? scratch_a : scratch_c;
     }
 
     // The page's Walk, if it is still right, with a turn, instead of all that follows.
@@ -247,17 +249,25 @@ class Compiler {
             for (const std::uint32_t word : search.compare(at, gpr, field_, 8).words) put(word);
             away[ways++] = length_ - 1;
         };
-        compare(offsetof(Walk, key), address);
+        compare(offsetof(Walk, key), scratch_c);
+        const auto guard = [&](const auto& words) {
+            for (const std::uint32_t word : words) put(word);
+            away[ways++] = length_ - 1;
+        };
         // The entry of the page itself is what changes most.
         for (unsigned number = walk_.loads(); number-- != 0;) {
-            for (const std::uint32_t word : search.read(number, field_, 16).words) put(word);
-            away[ways++] = length_ - 1;
+            if (number != 0 && walk_.is_pair(number - 1)) {
+                guard(search.second(--number, field_, 16).words);
+                guard(search.first(number, field_, 12).words);
+            } else {
+                guard(search.read(number, field_, 16).words);
+            }
         }
         for (unsigned number = 0; number < walk_.inputs(); ++number) {
             load_record(scratch_a, page_at(walk_.input(number)));
             compare(offsetof(Walk, inputs) + 4 * number, scratch_a);
         }
-        if (search.low != 0) put(encode::addi(scratch_c, scratch_c, search.low));
+        if (search.low != 0) put(encode::addi(address, address, search.low));
 
         for (unsigned number = 0; number < walk_.saves(); ++number) {
             const HandlerWalk::Save save = walk_.save(number);
@@ -271,7 +281,7 @@ class Compiler {
             if (to >= spr::sprg4) put(encode::mtspr(to, from));
         }
         turn();
-        if (renamed(walk_.index_register()) != scratch_a) put(encode::ori(scratch_a, address, 0));
+        if (renamed(walk_.index_register()) != scratch_a) put(encode::ori(scratch_a, scratch_c, 0));
         put(encode::b(place_.recall - (place_.code + 4 * length_)));
         declined_ = length_;
         load_record(scratch_b, place_.cr);

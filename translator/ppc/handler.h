@@ -14,8 +14,9 @@ namespace untrap::ppc {
 // While it runs: r4 is the base of the host's record of the guest; the guest's r4 is in the host's SPRG0, its r3, r5-r7
 // and LR are in the record, its other registers and CR in place, but for one CR field that no instruction of the
 // handler names: the record has a copy of CR in which that one is right. A handler of data is entered with LR in place,
-// and CR in the record alone. Privileged registers are in the record's state
-// page, but for MSR, which there still is what the interrupt found: whoever leaves clears what an interrupt clears.
+// and CR in the record alone; r3 is ESR, r7 the number of the page that missed, and 0x800 or not, but not 0x400.
+// Privileged registers are in the record's state page, but for MSR, which there still is what the interrupt found:
+// whoever leaves clears what an interrupt clears.
 //
 // tlbwe is noted, not done: of one entry, each word at most. The exits do it, since nobody can look meanwhile.
 
@@ -52,7 +53,7 @@ struct HandlerPlace {
     // rfi after that. 0: there are no such exits.
     std::uint32_t commit = 0, end = 0;
     // For a handler of data, with commit. record: as commit, and what was read is kept as the page's struct Walk.
-    // recall: a Walk is still right. r7: its address; r3: the number of the entry, whose upper bits are anything; CR is
+    // recall: a Walk is still right. r5: its address; r3: the number of the entry, whose upper bits are anything; CR is
     // anything. Declines it by going on at CompiledHandler::declined, with LR in the record, TlbWrites as the handler
     // would leave them, and r3, r5-r7 and CR anything; otherwise the guest goes on. Within reach of a branch. walks:
     // walk_count of them, at a multiple of their size. 0: there are none.
@@ -65,8 +66,7 @@ struct HandlerPlace {
     std::int16_t gpr = 0, lr = 0, cr = 0, page = 0, tlb = 0, missed = 0;
     std::int16_t fixed = 0; // handler_fixed words: what the host has in place of FixedAddress
     std::int16_t memos = 0; // handler_memos windows, that the last accesses of the code were made by
-    // A word with the number of the page that missed, and 0x800 or not, but not 0x400; and struct WalkReads.
-    std::int16_t page_missed = 0, reads = 0;
+    std::int16_t reads = 0; // struct WalkReads
 };
 
 // An access looks at a window of its own first, and notes there what it has found in the table. Whoever empties the
@@ -126,6 +126,7 @@ struct CompiledHandler {
     // Words at the beginning that look for a Walk; 0: it has none. Of that: what is read, as WalkReads has it, and
     // which fields of the state page.
     unsigned recall = 0, loads = 0, inputs = 0;
+    unsigned pairs = 0;    // bit n: what is read first and second as n and n + 1 are words in a row
     unsigned declined = 0; // the word that a recall goes on at if it was declined
     std::uint16_t input_fields[walk_inputs] = {};
     unsigned fixed = 0;

@@ -178,10 +178,10 @@ struct NotedAccess {
 };
 static_assert(load_windows == 1U << 8 && store_windows == 1U << 6);
 
-// The search for a page's Walk, which is the one that its page number leads to if its key says so: r5 is the key
-// wanted, r7 the Walk but for `low`.
+// The search for a page's Walk, which is the one that its page number leads to if its key says so: r7 is the key
+// wanted, r5 the Walk but for `low`. r3 and r7 are as a handler of data is entered with.
 struct WalkSearch {
-    static constexpr unsigned length = 7, compare_length = 3, read_length = 5;
+    static constexpr unsigned length = 5, compare_length = 3, read_length = 5, second_length = 4;
     std::uint32_t before[length];
     std::int32_t low;
 
@@ -189,21 +189,19 @@ struct WalkSearch {
         : before{}, low(static_cast<std::int16_t>(place.walks & 0xFFFF)) {
         const auto high =
             static_cast<std::int32_t>((place.walks - static_cast<std::uint32_t>(std::int32_t{low})) >> 16);
-        before[0] = encode::lwz(5, record, place.page_missed);
-        before[1] = encode::lwz(3, record, place.page + static_cast<std::int32_t>(offsetof(isa::StatePage, esr)));
         static_assert(isa::esr::st == isa::ppc_bit(8) && isa::esr::fp == isa::ppc_bit(7));
-        before[2] = encode::lwz(6, record, place.page + static_cast<std::int32_t>(offsetof(isa::StatePage, pid)));
-        before[3] = encode::rlwimi(5, 3, 9, 22, 31);
-        before[4] = encode::rlwinm(7, 5, 32 - 12 + walk_shift, 32 - walk_shift - walk_bits, 31 - walk_shift);
-        before[5] = encode::rlwimi(5, 6, 2, 22, 29);
-        before[6] = encode::addis(7, 7, high);
+        before[0] = encode::rlwimi(7, 3, 9, 22, 31);
+        before[1] = encode::lwz(6, record, place.page + static_cast<std::int32_t>(offsetof(isa::StatePage, pid)));
+        before[2] = encode::rlwinm(5, 7, 32 - 12 + walk_shift, 32 - walk_shift - walk_bits, 31 - walk_shift);
+        before[3] = encode::rlwimi(7, 6, 2, 22, 29);
+        before[4] = encode::addis(5, 5, high);
     }
     // A word of the Walk compared with a register, and a branch away with this displacement from the first word.
     struct Compare {
         std::uint32_t words[compare_length];
     };
     constexpr Compare compare(std::size_t at, unsigned gpr, unsigned field, std::uint32_t away) const {
-        return {{encode::lwz(6, 7, low + static_cast<std::int32_t>(at)), encode::cmplw(field, 6, gpr),
+        return {{encode::lwz(6, 5, low + static_cast<std::int32_t>(at)), encode::cmplw(field, 6, gpr),
                  encode::bc(encode::if_clear, field * 4 + encode::eq, away - 8)}};
     }
     // The same for a word of memory that it knows.
@@ -212,8 +210,22 @@ struct WalkSearch {
     };
     constexpr Read read(unsigned number, unsigned field, std::uint32_t away) const {
         const std::int32_t at = low + static_cast<std::int32_t>(offsetof(Walk, loads) + number * sizeof(WalkRead));
-        return {{encode::lwz(6, 7, at), encode::lwz(3, 7, at + 4), encode::lwz(6, 6, 0), encode::cmplw(field, 6, 3),
+        return {{encode::lwz(6, 5, at), encode::lwz(3, 5, at + 4), encode::lwz(6, 6, 0), encode::cmplw(field, 6, 3),
                  encode::bc(encode::if_clear, field * 4 + encode::eq, away - 16)}};
+    }
+    // Of two words in a row the second, number + 1, with r6 as the first is read by; then the first.
+    constexpr Read second(unsigned number, unsigned field, std::uint32_t away) const {
+        const std::int32_t at = low + static_cast<std::int32_t>(offsetof(Walk, loads) + number * sizeof(WalkRead));
+        return {{encode::lwz(6, 5, at), encode::lwz(3, 5, at + 12), encode::lwz(7, 6, 4), encode::cmplw(field, 7, 3),
+                 encode::bc(encode::if_clear, field * 4 + encode::eq, away - 16)}};
+    }
+    struct First {
+        std::uint32_t words[second_length];
+    };
+    constexpr First first(unsigned number, unsigned field, std::uint32_t away) const {
+        const std::int32_t at = low + static_cast<std::int32_t>(offsetof(Walk, loads) + number * sizeof(WalkRead));
+        return {{encode::lwz(3, 5, at + 4), encode::lwz(6, 6, 0), encode::cmplw(field, 6, 3),
+                 encode::bc(encode::if_clear, field * 4 + encode::eq, away - 12)}};
     }
 };
 

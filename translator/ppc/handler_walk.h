@@ -28,6 +28,11 @@ class HandlerWalk {
     // Which of them the load at this place of the guest's code is, no_load if none. The second of a pair is the next.
     static constexpr unsigned no_load = 0xFF;
     unsigned load_at(unsigned word) const;
+    // Whether the load is of two words, the second of which is the next.
+    bool is_pair(unsigned number) const {
+        return number + 1 < load_count_ && loads_[number + 1].word == loads_[number].word + 1 &&
+               flow_.is_pair(loads_[number].word);
+    }
     // Whether each way to the entry's last word has that load.
     bool always_loads(unsigned number) const { return (always_ >> loads_[number].site & 1) != 0; }
     // The registers that are saved: in which SPRG the guest has which GPR, or its CR.

@@ -30,9 +30,10 @@ class Verifier {
             mark(0);
             has_walk_ = true;
             for (at = searched; at < compiled_.recall;) {
-                const unsigned taken = writes_walk(at) ? none(HandlerFlaw::instruction) : unit(at, goes_on);
+                const unsigned taken =
+                    has_walk_ && writes_walk(at) ? none(HandlerFlaw::instruction) : unit(at, goes_on);
                 if (taken == 0) return flaw_;
-                if (calls_out(at) || recall_ == at) has_walk_ = false; // r7 is anything after that
+                if (calls_out(at) || recall_ == at) has_walk_ = false; // r5 is anything after that
                 mark(at);
                 at += taken;
             }
@@ -63,14 +64,16 @@ class Verifier {
     // -- walks ---------------------------------------------------------------------------------------------------
 
     // The search for a Walk, and all that it is compared with, each time with a branch to where the search is over.
-    // After it r7 is the address of a Walk, and 0 is returned for anything else.
+    // After it r5 is the address of a Walk, and 0 is returned for anything else.
     unsigned search() const {
         if (place_.walks == 0 || compiled_.recall > length_ || compiled_.inputs > walk_inputs ||
             compiled_.loads > walk_loads)
             return 0;
         const WalkSearch search(place_);
+        unsigned pairs = 0;
+        for (unsigned number = 0; number < walk_loads; ++number) pairs += compiled_.pairs >> number & 1;
         const unsigned length = WalkSearch::length + WalkSearch::compare_length * (1 + compiled_.inputs) +
-                                compiled_.inputs + WalkSearch::read_length * compiled_.loads +
+                                compiled_.inputs + WalkSearch::read_length * compiled_.loads - pairs +
                                 (search.low != 0 ? 1 : 0);
         if (length >= compiled_.recall) return 0;
         unsigned at = 0;
@@ -82,10 +85,17 @@ class Verifier {
             const std::uint32_t away = 4 * (compiled_.recall - at);
             for (const std::uint32_t word : search.compare(where, gpr, field, away).words) expect(word);
         };
-        compare(offsetof(Walk, key), 5);
+        compare(offsetof(Walk, key), 7);
+        const auto guard = [&](const auto& words) {
+            for (const std::uint32_t word : words) expect(word);
+        };
         for (unsigned number = compiled_.loads; number-- != 0;) {
-            const std::uint32_t away = 4 * (compiled_.recall - at);
-            for (const std::uint32_t word : search.read(number, field, away).words) expect(word);
+            if (number != 0 && (compiled_.pairs >> (number - 1) & 1) != 0) {
+                guard(search.second(--number, field, 4 * (compiled_.recall - at)).words);
+                guard(search.first(number, field, 4 * (compiled_.recall - at)).words);
+            } else {
+                guard(search.read(number, field, 4 * (compiled_.recall - at)).words);
+            }
         }
         for (unsigned number = 0; number < compiled_.inputs; ++number) {
             if (compiled_.input_fields[number] % 4 != 0 || compiled_.input_fields[number] >= sizeof(StatePage))
@@ -93,19 +103,19 @@ class Verifier {
             expect(encode::lwz(3, record, place_.page + compiled_.input_fields[number]));
             compare(offsetof(Walk, inputs) + 4 * number, 3);
         }
-        if (search.low != 0) expect(encode::addi(7, 7, search.low));
+        if (search.low != 0) expect(encode::addi(5, 5, search.low));
         return same ? length : 0;
     }
-    // Whether the unit here may write r7, the exits aside.
+    // Whether the unit here may write r5, the exits aside.
     bool writes_walk(unsigned at) const {
         const Instruction insn = isa::decode(words_[at]);
         if (checked_access(at) != 0) return true;
-        if (const unsigned taken = fixed_access(at); taken != 0) return taken > 2 || (words_[at + 1] >> 21 & 31) == 7;
+        if (const unsigned taken = fixed_access(at); taken != 0) return taken > 2 || (words_[at + 1] >> 21 & 31) == 5;
         switch (insn.op) {
         case Op::lwz:
         case Op::mfcr:
-        case Op::mfspr: return insn.rt() == 7;
-        default: return (operands(insn).writes.gpr >> 7 & 1) != 0;
+        case Op::mfspr: return insn.rt() == 5;
+        default: return (operands(insn).writes.gpr >> 5 & 1) != 0;
         }
     }
     bool calls_out(unsigned at) const {
@@ -425,7 +435,7 @@ class Verifier {
     std::uint32_t begins_[handler_max_words / 32]{};
     static_assert(handler_memos <= 32);
     std::uint32_t noted_[2] = {}; // the windows that loads have, and stores
-    bool has_walk_ = false;       // r7 is the address of one
+    bool has_walk_ = false;       // r5 is the address of one
     unsigned recall_ = 0;         // where that is used
 };
 
