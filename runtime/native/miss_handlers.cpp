@@ -63,6 +63,7 @@ void NativeEngine::consider_handlers() {
         if (handlers_in_use()) drop_handlers();
         return;
     }
+    judge_walks();
     for (unsigned which = 0; which < MissHandlers::count; ++which) {
         MissHandlers::Program& program = handlers_.programs[which];
         const std::uint32_t entry =
@@ -152,8 +153,15 @@ bool NativeEngine::compile_handler(unsigned which, std::uint32_t entry) {
     bool good = count != 0 && ppc::compile_handler(handlers_.guest_code.data(), count, entry, place, handlers_.work,
                                                    program.words.data(), result);
     good = good && !result.other_context;
-    const ppc::HandlerFlaw flaw =
-        good ? ppc::verify_handler(program.words.data(), result, place) : ppc::HandlerFlaw::none;
+    ppc::HandlerFlaw flaw = good ? ppc::verify_handler(program.words.data(), result, place) : ppc::HandlerFlaw::none;
+    if (good && flaw == ppc::HandlerFlaw::none && which == 0) {
+        ppc::CompiledHandler plain;
+        place.walks_used = false;
+        good = ppc::compile_handler(handlers_.guest_code.data(), count, entry, place, handlers_.work,
+                                    handlers_.plain_words.data(), plain);
+        if (good) flaw = ppc::verify_handler(handlers_.plain_words.data(), plain, place);
+        handlers_.plain_length = plain.length;
+    }
     if (good && flaw == ppc::HandlerFlaw::none) {
         for (ppc::Window& window : world_.handler_memos[which]) window = {}; // the other code's
         if (which == 0) start_walks(result);
@@ -215,17 +223,42 @@ void NativeEngine::start_handler(unsigned which) {
 
 void NativeEngine::set_handler_code(unsigned which, bool runs) {
     const MissHandlers::Program& program = handlers_.programs[which];
-    const std::uint32_t* const words = runs ? program.words.data() : nullptr;
     if (which != 0) {
-        world_.handler_code[which] = address_of(words);
+        world_.handler_code[which] = runs ? address_of(program.words.data()) : 0;
         return;
     }
+    const bool walking = handlers_.judgement.walking;
+    const std::uint32_t* const words = !runs ? nullptr : walking ? program.words.data() : handlers_.plain_words.data();
     const std::uint32_t place = runs ? hardware::data_handler_place(words) : 0;
     world_.handler_code[0] = place;
     world_.declined = place + 4 * program.declined;
     world_.data_handler = address_of(words);
-    world_.data_handler_length = program.length;
-    hardware::use_data_handler(words, program.length);
+    world_.data_handler_length = walking ? program.length : handlers_.plain_length;
+    hardware::use_data_handler(words, world_.data_handler_length);
+}
+
+void NativeEngine::judge_walks() {
+    using Judgement = MissHandlers::Judgement;
+    Judgement& judgement = handlers_.judgement;
+    const std::uint32_t seen = world_.commits[0] + world_.recalls, misses = seen - judgement.seen;
+    if (misses < Judgement::misses) return;
+    const std::uint32_t recalls = world_.recalls - judgement.recalls;
+    judgement.seen = seen;
+    judgement.recalls = world_.recalls;
+    const bool before = judgement.walking;
+    if (!before) {
+        judgement.walking = --judgement.rest == 0;
+    } else if (recalls >= misses / 3) {
+        judgement.next_rest = Judgement::least_rest;
+    } else {
+        judgement.walking = false;
+        judgement.rest = judgement.next_rest;
+        if (judgement.next_rest < Judgement::most_rest) judgement.next_rest *= 2;
+    }
+    if (judgement.walking == before || world_.handler_code[0] == 0) return;
+    const std::uint32_t saved = hardware::irq_save();
+    set_handler_code(0, true);
+    hardware::irq_restore(saved);
 }
 
 void NativeEngine::drop_handler(unsigned which) {

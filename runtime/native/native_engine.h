@@ -260,6 +260,7 @@ class NativeEngine final : public Engine {
     ppc::HandlerPlace handler_place(unsigned which) const;
     void start_handler(unsigned which);
     void set_handler_code(unsigned which, bool runs);
+    void judge_walks();
     void start_walks(const ppc::CompiledHandler& compiled);
     void drop_walks();
     bool handlers_in_use() const {

@@ -33,7 +33,7 @@ class Compiler {
         if (!flow_.survey()) return false;
         const bool of_data = (place_.flags & handler_exit::fetch) == 0;
         field_ = flow_.free_field();
-        has_walk_ = of_data && may_recall() && walk_.survey() && turns_fit();
+        has_walk_ = of_data && may_recall() && walk_.survey() && turns_fit() && place_.walks_used;
         if (has_walk_) recall();
         const unsigned recall_length = length_;
         if (of_data) {
