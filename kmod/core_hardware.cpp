@@ -22,7 +22,7 @@ std::uint32_t read_msr() {
 }
 void write_msr(std::uint32_t value) { asm volatile("mtmsr %0; isync" : : "r"(value) : "memory"); }
 
-// What is at VECTORS_HANDLER for the vector to go to; nullptr: nothing, and the vector goes elsewhere.
+// What is at VECTORS_HANDLER for the vector to go to; nullptr: nothing, and the vectors go elsewhere.
 const std::uint32_t* data_handler;
 
 } // namespace
@@ -76,7 +76,9 @@ void use_data_handler(const std::uint32_t* words, unsigned length) {
     static_assert(VECTORS_HANDLER + 4 * ppc::handler_max_words <= VECTORS_RETURN);
     for (unsigned word = 0; words != nullptr && word < length; ++word) place[word] = words[word];
     *world.data_vector = words != nullptr ? world.data_branch : world.data_branch_without;
+    *world.program_vector = words != nullptr ? world.program_branch : world.program_branch_without;
     publish_code(world.data_vector, 4);
+    publish_code(world.program_vector, 4);
     if (words != nullptr) publish_code(place, 4 * length);
 }
 

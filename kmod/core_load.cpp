@@ -12,7 +12,8 @@
 extern "C" {
 extern const std::uint32_t untrap_world_vector[], untrap_world_vector_end[];
 extern const std::uint32_t untrap_world_code[], untrap_world_code_end[];
-extern const std::uint32_t untrap_world_left[], untrap_world_program[], untrap_world_system_call[];
+extern const std::uint32_t untrap_world_left[], untrap_world_program[], untrap_world_program_known[];
+extern const std::uint32_t untrap_world_system_call[];
 extern const std::uint32_t untrap_world_data_storage[], untrap_world_data_tlb_error[],
     untrap_world_data_tlb_error_handled[], untrap_world_instruction_tlb_error[];
 extern const std::uint32_t untrap_world_handler_leave[], untrap_world_handler_finish[];
@@ -181,6 +182,11 @@ int untrap_core_load(void* vectors, const untrap_core_text* text) {
         const bool known = path != code + (untrap_world_left - untrap_world_code);
         at[4] = known ? branch(&at[4], path) : at[4] | which;
         if (!known) at[5] = branch(&at[5], path);
+        if (static_cast<untrap::isa::Interrupt>(which) == untrap::isa::Interrupt::program) {
+            world_facts.program_vector = &at[4];
+            world_facts.program_branch_without = at[4];
+            world_facts.program_branch = branch(&at[4], code + (untrap_world_program_known - untrap_world_code));
+        }
         if (static_cast<untrap::isa::Interrupt>(which) == untrap::isa::Interrupt::data_tlb_error) {
             world_facts.data_vector = &at[4];
             world_facts.data_branch_without = at[4];

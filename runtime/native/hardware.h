@@ -25,7 +25,8 @@ void publish_code(const void* first, std::uint32_t bytes);
 
 // Where the code of a guest's handler for data TLB misses is run, given where it is kept: there is one such place.
 std::uint32_t data_handler_place(const std::uint32_t* words);
-// From now on it is run for misses; nullptr: none is. What was kept at the same address before is taken to be the same.
+// From now on it is run for misses, and World::rfi_sites are looked at; nullptr: neither. What was kept at the same
+// address before is taken to be the same.
 void use_data_handler(const std::uint32_t* words, unsigned length);
 
 // Timebase of the host, 64 bits.

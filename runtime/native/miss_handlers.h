@@ -59,6 +59,7 @@ struct MissHandlers {
     } judgement;
     ppc::HandlerWork work;
     std::array<std::uint32_t, ppc::handler_window> guest_code{};
+    std::array<std::uint64_t, 8> rfi_real{}; // of World::rfi_sites
     std::uint32_t compiled = 0, dropped = 0; // statistics
 };
 

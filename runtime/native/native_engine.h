@@ -261,6 +261,8 @@ class NativeEngine final : public Engine {
     void start_handler(unsigned which);
     void set_handler_code(unsigned which, bool runs);
     void judge_walks();
+    void consider_rfi();
+    void drop_rfi_sites();
     void start_walks(const ppc::CompiledHandler& compiled);
     void drop_walks();
     bool handlers_in_use() const {

@@ -88,7 +88,10 @@ struct World {
     std::array<std::uint8_t, LATE_LIMIT> late{};
     std::uint32_t walks_kept = 0, declined = 0;
     std::uint32_t data_handler = 0, data_handler_length = 0; // address and number of its words; 0: there is none
-    std::uint32_t unused[309] = {};
+    static constexpr std::uint32_t no_site = 1;
+    std::uint32_t rfi_sites[8] = {no_site, no_site, no_site, no_site, no_site, no_site, no_site, no_site};
+    std::uint32_t rfi_seen = no_site;
+    std::uint32_t unused[300] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -162,6 +165,8 @@ UNTRAP_AT(late_from, WORLD_LATE_FROM);
 UNTRAP_AT(late, WORLD_LATE);
 UNTRAP_AT(walks_kept, WORLD_WALKS_KEPT);
 UNTRAP_AT(declined, WORLD_DECLINED);
+UNTRAP_AT(rfi_sites, WORLD_RFI(0));
+UNTRAP_AT(rfi_seen, WORLD_RFI_SEEN);
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
 

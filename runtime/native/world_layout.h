@@ -103,6 +103,10 @@
 #define WORLD_LATE 2780
 /* Not 0: some Walk may have been kept. */
 #define WORLD_WALKS_KEPT 2844
+/* By three bits of their address, rfi instructions of the guest's kernel that nothing can change unseen; and one that
+ * was not among them. */
+#define WORLD_RFI(n) (2860 + 4 * (n))
+#define WORLD_RFI_SEEN 2892
 /* Where a handler goes on whose recall was declined. */
 #define WORLD_DECLINED 2848
 #define LATE_LIMIT 64

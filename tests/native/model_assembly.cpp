@@ -103,7 +103,7 @@ bool ModelCpu::assembly_path(Machine& machine, World& world, const Left& left) {
             return false;
         if (const Ran ran = assembly_handles(machine, world, left); ran != Ran::no) return ran == Ran::finished;
         return assembly_delivers(machine, world, left.vector, EXIT_ITLB_REAL);
-    case Interrupt::program: return left.word == 0x4C000064 && assembly_returns(machine, world);
+    case Interrupt::program: return assembly_program(machine, world, left);
     default: return false;
     }
 }
@@ -315,6 +315,21 @@ void ModelCpu::keep_walk(Machine& machine, World& world) {
     const auto at = static_cast<std::uint32_t>(world.walks + ppc::walk_number(walk.key) * sizeof walk);
     *const_cast<ppc::Walk*>(table_at<ppc::Walk>(at)) = walk;
     world.walks_kept = 1;
+}
+
+// With a handler for misses of data, an rfi that is known is not fetched.
+bool ModelCpu::assembly_program(Machine& machine, World& world, const Left& left) {
+    constexpr std::uint32_t rfi = 0x4C000064;
+    const isa::CpuState& state = machine.state();
+    if (data_handler != nullptr && world.rfi_sites[state.pc >> 2 & 7] == state.pc &&
+        (state.page.msr & (msr::pr | msr::is | msr::ds)) == 0) {
+        if (left.word != rfi) violation("an rfi that is known is none");
+        ++rfis_known;
+        return assembly_returns(machine, world);
+    }
+    if (left.word != rfi) return false;
+    if (data_handler != nullptr) world.rfi_seen = state.pc;
+    return assembly_returns(machine, world);
 }
 
 bool ModelCpu::assembly_returns(Machine& machine, World& world) {

@@ -131,6 +131,30 @@ TEST_CASE("what was found for pages goes with what it rests on", "[handler]") {
     CHECK(guest.cpu().recalls == recalls);
 }
 
+// The kernel's own rfi, which the guest makes something else of.
+TEST_CASE("an rfi is known while it is one", "[handler]") {
+    constexpr std::uint32_t returns = Misses::program, stores = Misses::program + 0x2000,
+                            back = Misses::program + 0x100;
+    Walks guest;
+    const std::vector<Word> words = {mtspr(26, 4), mtspr(27, 0), rfi, nop, Misses::done};
+    guest.put(returns, words);
+    guest.put(back, {{addi(5, 5, 1), Misses::done}});
+    // rfi to nop and back, in place.
+    guest.put(stores, {{lis(6, (returns + 8) >> 16), ori(6, 6, (returns + 8) & 0xFFFF), stw(4, 6, 0),
+                        Misses::rlwinm(7, 6, 0, 0, 31), x_form(0, 0, 6, 982), 0x4C00012C, Misses::done}});
+    const auto go = [&] { guest.run(returns, 1, Comparison::dcr_done, {.operand = back}); };
+    for (unsigned again = 0; again < 3; ++again) {
+        for (unsigned round = 0; round < 40; ++round) go();
+        const std::uint64_t known = guest.cpu().rfis_known;
+        go();
+        CHECK(guest.cpu().rfis_known == known + 1);
+        guest.run(stores, 1, Comparison::dcr_done, {.operand = nop});
+        for (unsigned round = 0; round < 3; ++round) go();
+        CHECK(guest.cpu().rfis_known == known + 1);
+        guest.run(stores, 1, Comparison::dcr_done, {.operand = rfi});
+    }
+}
+
 TEST_CASE("processes, the kernel and changes of the table in any order", "[handler]") {
     Random random = seeded_random(0x3A1C5);
     INFO("seed " << test_seed());
