@@ -81,7 +81,9 @@ std::uint8_t* ModelCpu::access(std::uint32_t ea, Access access, TrapKind& kind, 
         little_endian = true;
         // The guest's own idea, and the one address at which a guest can tell.
         const std::uint32_t opcode = word_ >> 26;
-        if (!fetch && ((opcode != 32 && opcode != 36) || (word_ >> 16 & 31) != 0)) running_->used_state_page = true;
+        const bool by_patch = (opcode == 32 || opcode == 36) && (word_ >> 16 & 31) == 0 &&
+                              (ea & (isa::CpuState::page_bytes - 1)) < sizeof(ppc::GuestPage);
+        if (!fetch && !by_patch) running_->used_state_page = true;
     }
     std::uint8_t* const host = memory.at(entry.words.translate(ea));
     const HostMemory::Block* block = memory.find(entry.words.rpn());
