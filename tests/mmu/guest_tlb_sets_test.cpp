@@ -5,6 +5,7 @@
 #include <cstring>
 #include <random>
 #include <set>
+#include <vector>
 
 #include "mmu/guest_tlb.h"
 
@@ -125,4 +126,43 @@ TEST_CASE("who else is in a page is what looking at every entry finds") {
     }
     CHECK(alone > 1000);
     CHECK(found > 1000);
+}
+
+// As the assembly leaves them (kmod/world_walk.inc): the words are there, the rest is not.
+TEST_CASE("late entries are usual again once they are settled") {
+    for (unsigned round = 0; round < 200; ++round) {
+        GuestTlb tlb, expected;
+        std::vector<std::uint8_t> late;
+        for (unsigned count = 0; count < 40; ++count) {
+            const unsigned index = below(64);
+            const std::uint32_t words[] = {(address() & 0xFFFFF000) | 0x210, 0x1000 * below(64), 0x3F};
+            const auto tid = static_cast<std::uint8_t>(1 + below(2));
+            auto* const slot =
+                static_cast<std::uint8_t*>(const_cast<void*>(tlb.slots())) + (index << GuestTlb::slot_shift);
+            const bool usual = slot[GuestTlb::shift_offset] == 12 && slot[GuestTlb::shift_offset + 1] == 1;
+            const bool is_late =
+                slot[GuestTlb::shift_offset] == 0 && slot[GuestTlb::shift_offset + 1] == GuestTlb::late;
+            if (!usual && !is_late) {
+                for (GuestTlb* to : {&tlb, &expected}) to->replace_small(index, words, tid);
+                continue;
+            }
+            if (usual) { // out of its sets
+                tlb.invalidate(index, 0, tid);
+                slot[GuestTlb::shift_offset] = 0;
+                slot[GuestTlb::shift_offset + 1] = GuestTlb::late;
+                late.push_back(static_cast<std::uint8_t>(index));
+            }
+            std::memcpy(slot, words, sizeof words);
+            slot[sizeof words] = tid;
+            expected.replace_small(index, words, tid);
+            // Written once more by somebody else, it is late no longer.
+            if (below(4) == 0)
+                for (GuestTlb* to : {&tlb, &expected}) to->replace_small(index, words, tid);
+        }
+        tlb.settle(late.data(), static_cast<unsigned>(late.size()));
+        CHECK(std::memcmp(tlb.slots(), expected.slots(), std::size_t{64} << GuestTlb::slot_shift) == 0);
+        CHECK(std::memcmp(tlb.candidate_sets(), expected.candidate_sets(),
+                          GuestTlb::segments_offset() + 16 * sizeof(GuestTlb::EntrySet)) == 0);
+        for (unsigned index = 0; index < 64; ++index) CHECK(tlb.entry(index) == expected.entry(index));
+    }
 }

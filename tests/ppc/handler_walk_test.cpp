@@ -238,5 +238,74 @@ TEST_CASE("what was found for a page is used while it is right") {
     CHECK(counts.declined > counts.runs / 200);
 }
 
+// One thing after the other that a handler with walks must not do. The place of each is found by what stands there.
+TEST_CASE("a handler that is not told apart has no walk") {
+    using namespace code;
+    constexpr std::uint32_t high = data >> 16;
+    const std::vector<std::uint32_t> good = {
+        mtspr(spr::sprg0, 10),
+        mtspr(spr::sprg0 + 1, 11),
+        mtspr(spr::sprg4, 12),
+        match(Op::mfcr) | field_rt(11),
+        mtspr(spr::sprg7, 11),
+        mfspr(10, spr::dear),
+        mfspr(11, spr::sprg0 + 3),
+        rotate_and_mask(12, 10, 19, 27, 29),
+        match(Op::lwzx) | field_rt(11) | field_ra(12) | field_rb(11), // 8
+        lis(12, high),
+        lwz(12, 12, counter), // 10
+        addi(12, 12, 1),
+        rotate_and_mask(12, 12, 0, 27, 31), // 12
+        lis(10, high),
+        stw(12, 10, counter), // 14
+        mfspr(10, spr::dear),
+        rotate_and_mask(10, 10, 0, 0, 19), // 16
+        match(Op::ori) | field_rt(10) | field_ra(10) | 0x210,
+        tlbwe(10, 12, 0), // 18
+        tlbwe(11, 12, 1),
+        addi(11, 0, 0x3F), // 20
+        tlbwe(11, 12, 2),
+        mfspr(11, spr::sprg7), // 22
+        match(Op::mtcrf) | field_rt(11) | 0xFF << 12,
+        mfspr(12, spr::sprg4), // 24
+        mfspr(11, spr::sprg0 + 1),
+        mfspr(10, spr::sprg0),
+        rfi,
+        nop,
+    };
+    HandlerModel model;
+    Random random = seeded_random(0x4A4D31);
+    const auto walks_with = [&](unsigned at, std::uint32_t word) {
+        std::vector<std::uint32_t> words = good;
+        REQUIRE(words[at] != word);
+        words[at] = word;
+        model.start(random, words);
+        model.early = model.walking = model.near_exit = true;
+        return model.compile(static_cast<unsigned>(words.size())) && model.compiled.recall != 0;
+    };
+    CHECK(walks_with(28, rfi)); // behind its end
+    CHECK(walks_with(20, addi(11, 0, 0x1B)));
+    CHECK(!walks_with(7, rotate_and_mask(12, 10, 2, 26, 29))); // the place in the page leads to the table
+    CHECK(!walks_with(16, rotate_and_mask(10, 10, 0, 0, 20))); // or is part of an entry
+    CHECK(!walks_with(6, mfspr(11, spr::srr0)));               // the table depends on where the access is
+    CHECK(!walks_with(6, mfspr(11, spr::ctr)));                // or on what the process has
+    CHECK(!walks_with(6, nop));                                // likewise: its r11
+    CHECK(!walks_with(5, mfspr(10, spr::sprg0)));              // likewise: its r10
+    CHECK(!walks_with(8, match(Op::lhzx) | field_rt(11) | field_ra(12) | field_rb(11)));
+    CHECK(!walks_with(14, stw(11, 10, counter))); // stores what was found
+    CHECK(!walks_with(14, nop));                  // the entry is one that was read
+    CHECK(!walks_with(11, match(Op::add) | field_rt(12) | field_ra(12) | field_rb(11)));
+    CHECK(!walks_with(11, match(Op::addic) | field_rt(12) | field_ra(12) | 1)); // XER[CA] is changed
+    CHECK(!walks_with(19, tlbwe(12, 12, 1)));                                   // word 1 is another one each time
+    CHECK(!walks_with(19, tlbwe(11, 11, 1)));                                   // the number of the entry is not
+    CHECK(!walks_with(15, mtspr(spr::srr0, 12)));
+    CHECK(!walks_with(15, mtspr(spr::mmucr, 12)));     // not what it was
+    CHECK(!walks_with(17, mtspr(spr::sprg0 + 5, 11))); // what was found is left in a register
+    CHECK(!walks_with(17, mtspr(spr::sprg0 + 3, 12))); // what was read is changed
+    CHECK(!walks_with(24, nop));                       // r12 is not put back
+    CHECK(!walks_with(24, mfspr(13, spr::sprg4)));
+    CHECK(walks_with(23, nop)); // CR is right all the same
+}
+
 } // namespace
 } // namespace untrap::tests::ppc440
