@@ -228,6 +228,7 @@ void NativeEngine::set_handler_code(unsigned which, bool runs) {
         world_.handler_code[which] = runs ? address_of(program.words.data()) : 0;
         return;
     }
+    const std::uint32_t saved = hardware::irq_save();
     const bool walking = handlers_.judgement.walking;
     const std::uint32_t* const words = !runs ? nullptr : walking ? program.words.data() : handlers_.plain_words.data();
     const std::uint32_t place = runs ? hardware::data_handler_place(words) : 0;
@@ -236,6 +237,7 @@ void NativeEngine::set_handler_code(unsigned which, bool runs) {
     world_.data_handler = address_of(words);
     world_.data_handler_length = walking ? program.length : handlers_.plain_length;
     hardware::use_data_handler(words, world_.data_handler_length);
+    hardware::irq_restore(saved);
 }
 
 void NativeEngine::judge_walks() {
@@ -256,10 +258,7 @@ void NativeEngine::judge_walks() {
         judgement.rest = judgement.next_rest;
         if (judgement.next_rest < Judgement::most_rest) judgement.next_rest *= 2;
     }
-    if (judgement.walking == before || world_.handler_code[0] == 0) return;
-    const std::uint32_t saved = hardware::irq_save();
-    set_handler_code(0, true);
-    hardware::irq_restore(saved);
+    if (judgement.walking != before && world_.handler_code[0] != 0) set_handler_code(0, true);
 }
 
 void NativeEngine::drop_handler(unsigned which) {
