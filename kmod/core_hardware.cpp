@@ -77,7 +77,9 @@ void use_data_handler(const std::uint32_t* words, unsigned length) {
     for (unsigned word = 0; words != nullptr && word < length; ++word) place[word] = words[word];
     *world.data_vector = words != nullptr ? world.data_branch : world.data_branch_without;
     *world.program_vector = words != nullptr ? world.program_branch : world.program_branch_without;
+    *world.instruction_vector = words != nullptr ? world.instruction_branch : world.instruction_branch_without;
     publish_code(world.data_vector, 4);
+    publish_code(world.instruction_vector, 4);
     publish_code(world.program_vector, 4);
     if (words != nullptr) publish_code(place, 4 * length);
 }

@@ -15,7 +15,8 @@ extern const std::uint32_t untrap_world_code[], untrap_world_code_end[];
 extern const std::uint32_t untrap_world_left[], untrap_world_program[], untrap_world_program_known[];
 extern const std::uint32_t untrap_world_system_call[];
 extern const std::uint32_t untrap_world_data_storage[], untrap_world_data_tlb_error[],
-    untrap_world_data_tlb_error_handled[], untrap_world_instruction_tlb_error[];
+    untrap_world_data_tlb_error_handled[], untrap_world_instruction_tlb_error[],
+    untrap_world_instruction_tlb_error_handled[];
 extern const std::uint32_t untrap_world_handler_leave[], untrap_world_handler_finish[];
 extern const std::uint32_t untrap_world_data_commit[], untrap_world_instruction_commit[], untrap_world_handler_end[];
 extern const std::uint32_t untrap_world_data_record[], untrap_world_recall[];
@@ -182,15 +183,26 @@ int untrap_core_load(void* vectors, const untrap_core_text* text) {
         const bool known = path != code + (untrap_world_left - untrap_world_code);
         at[4] = known ? branch(&at[4], path) : at[4] | which;
         if (!known) at[5] = branch(&at[5], path);
-        if (static_cast<untrap::isa::Interrupt>(which) == untrap::isa::Interrupt::program) {
-            world_facts.program_vector = &at[4];
-            world_facts.program_branch_without = at[4];
-            world_facts.program_branch = branch(&at[4], code + (untrap_world_program_known - untrap_world_code));
-        }
-        if (static_cast<untrap::isa::Interrupt>(which) == untrap::isa::Interrupt::data_tlb_error) {
-            world_facts.data_vector = &at[4];
-            world_facts.data_branch_without = at[4];
-            world_facts.data_branch = branch(&at[4], code + (untrap_world_data_tlb_error_handled - untrap_world_code));
+        const auto other_path = [&](std::uint32_t*& vector, std::uint32_t& with, std::uint32_t& without,
+                                    const std::uint32_t* linked) {
+            vector = &at[4];
+            without = at[4];
+            with = branch(&at[4], code + (linked - untrap_world_code));
+        };
+        switch (static_cast<untrap::isa::Interrupt>(which)) {
+        case untrap::isa::Interrupt::data_tlb_error:
+            other_path(world_facts.data_vector, world_facts.data_branch, world_facts.data_branch_without,
+                       untrap_world_data_tlb_error_handled);
+            break;
+        case untrap::isa::Interrupt::instruction_tlb_error:
+            other_path(world_facts.instruction_vector, world_facts.instruction_branch,
+                       world_facts.instruction_branch_without, untrap_world_instruction_tlb_error_handled);
+            break;
+        case untrap::isa::Interrupt::program:
+            other_path(world_facts.program_vector, world_facts.program_branch, world_facts.program_branch_without,
+                       untrap_world_program_known);
+            break;
+        default: break;
         }
     }
     publish_code(bytes, VECTORS_BYTES);

@@ -19,8 +19,9 @@ struct LoadedWorld {
     std::uint32_t linear = 0, linear_bytes = 0;
     // The branch in the vector of data TLB errors: where it is, to the path with a compiled handler and to the other.
     std::uint32_t *data_vector = nullptr, data_branch = 0, data_branch_without = 0;
-    // Likewise in the vector of program interrupts.
+    // Likewise in the vectors of program interrupts and of instruction TLB errors.
     std::uint32_t *program_vector = nullptr, program_branch = 0, program_branch_without = 0;
+    std::uint32_t *instruction_vector = nullptr, instruction_branch = 0, instruction_branch_without = 0;
     // From the module's text to the copy of it that runs.
     std::uint32_t to_copy = 0;
 };

@@ -63,7 +63,6 @@ void NativeEngine::consider_handlers() {
         if (handlers_in_use()) drop_handlers();
         return;
     }
-    judge_walks();
     if (world_.rfi_seen != World::no_site && world_.handler_code[0] != 0) consider_rfi();
     for (unsigned which = 0; which < MissHandlers::count; ++which) {
         MissHandlers::Program& program = handlers_.programs[which];
@@ -113,9 +112,9 @@ void NativeEngine::guard_code(std::uint32_t ea) {
     }
 }
 
-// The words of the guest's handler that nothing can change unseen: in pages that are executed from a copy. 0 if it has
-// none, or if the entry that maps it may come and go.
-unsigned NativeEngine::read_handler(std::uint32_t entry, unsigned& index, std::uint64_t& real) {
+// Words of the guest's handler, at most as many, that nothing can change unseen: in pages that are executed from a
+// copy. 0 if it has none, or if the entry that maps it may come and go.
+unsigned NativeEngine::read_handler(std::uint32_t entry, unsigned most, unsigned& index, std::uint64_t& real) {
     const int found = vcpu_.tlb.search(entry, 0, vcpu_.state.page.pid & 0xFF);
     if (found < 0) return 0;
     index = static_cast<unsigned>(found);
@@ -126,13 +125,13 @@ unsigned NativeEngine::read_handler(std::uint32_t entry, unsigned& index, std::u
     real = mapping.translate(entry);
     constexpr std::uint32_t page_bytes = 1U << CodeCopies::page_shift;
     unsigned count = 0;
-    for (std::uint64_t at = real; count < ppc::handler_window;) {
+    for (std::uint64_t at = real; count < most;) {
         const auto offset = static_cast<std::uint32_t>(at) & (page_bytes - 1);
         CodeCopies::Block* const block = patching_.copies.find(at);
         if (block == nullptr || block->use[block->page_of(at)] == Use::own) break;
         const std::uint8_t* const page = vcpu_.memory.find(at - offset, page_bytes, false);
         if (page == nullptr) break;
-        for (std::uint32_t byte = offset; byte < page_bytes && count < ppc::handler_window; byte += 4)
+        for (std::uint32_t byte = offset; byte < page_bytes && count < most; byte += 4)
             handlers_.guest_code[count++] = static_cast<std::uint32_t>(load_big_endian(page + byte, 4));
         at += page_bytes - offset;
         if ((static_cast<std::uint32_t>(at) & ~mapping.page_mask()) == 0) break; // the end of what the entry maps
@@ -147,7 +146,7 @@ bool NativeEngine::compile_handler(unsigned which, std::uint32_t entry) {
         guard_code(last);
     const std::uint32_t saved = hardware::irq_save();
     unsigned index = 0;
-    const unsigned count = read_handler(entry, index, program.real);
+    const unsigned count = read_handler(entry, ppc::handler_window, index, program.real);
     ppc::HandlerPlace place = handler_place(which);
     place.code = which == 0 ? hardware::data_handler_place(program.words.data()) : address_of(program.words.data());
     ppc::CompiledHandler result;
@@ -155,14 +154,6 @@ bool NativeEngine::compile_handler(unsigned which, std::uint32_t entry) {
                                                    program.words.data(), result);
     good = good && !result.other_context;
     ppc::HandlerFlaw flaw = good ? ppc::verify_handler(program.words.data(), result, place) : ppc::HandlerFlaw::none;
-    if (good && flaw == ppc::HandlerFlaw::none && which == 0) {
-        ppc::CompiledHandler plain;
-        place.walks_used = false;
-        good = ppc::compile_handler(handlers_.guest_code.data(), count, entry, place, handlers_.work,
-                                    handlers_.plain_words.data(), plain);
-        if (good) flaw = ppc::verify_handler(handlers_.plain_words.data(), plain, place);
-        handlers_.plain_length = plain.length;
-    }
     if (good && flaw == ppc::HandlerFlaw::none) {
         for (ppc::Window& window : world_.handler_memos[which]) window = {}; // the other code's
         if (which == 0) start_walks(result);
@@ -229,36 +220,14 @@ void NativeEngine::set_handler_code(unsigned which, bool runs) {
         return;
     }
     const std::uint32_t saved = hardware::irq_save();
-    const bool walking = handlers_.judgement.walking;
-    const std::uint32_t* const words = !runs ? nullptr : walking ? program.words.data() : handlers_.plain_words.data();
+    const std::uint32_t* const words = runs ? program.words.data() : nullptr;
     const std::uint32_t place = runs ? hardware::data_handler_place(words) : 0;
     world_.handler_code[0] = place;
     world_.declined = place + 4 * program.declined;
     world_.data_handler = address_of(words);
-    world_.data_handler_length = walking ? program.length : handlers_.plain_length;
+    world_.data_handler_length = program.length;
     hardware::use_data_handler(words, world_.data_handler_length);
     hardware::irq_restore(saved);
-}
-
-void NativeEngine::judge_walks() {
-    using Judgement = MissHandlers::Judgement;
-    Judgement& judgement = handlers_.judgement;
-    const std::uint32_t seen = world_.commits[0] + world_.recalls, misses = seen - judgement.seen;
-    if (misses < Judgement::misses) return;
-    const std::uint32_t recalls = world_.recalls - judgement.recalls;
-    judgement.seen = seen;
-    judgement.recalls = world_.recalls;
-    const bool before = judgement.walking;
-    if (!before) {
-        judgement.walking = --judgement.rest == 0;
-    } else if (recalls >= misses / 3) {
-        judgement.next_rest = Judgement::least_rest;
-    } else {
-        judgement.walking = false;
-        judgement.rest = judgement.next_rest;
-        if (judgement.next_rest < Judgement::most_rest) judgement.next_rest *= 2;
-    }
-    if (judgement.walking != before && world_.handler_code[0] != 0) set_handler_code(0, true);
 }
 
 void NativeEngine::drop_handler(unsigned which) {
@@ -278,7 +247,7 @@ void NativeEngine::consider_rfi() {
     const std::uint32_t saved = hardware::irq_save();
     unsigned index = 0;
     std::uint64_t real = 0;
-    if (read_handler(site, index, real) != 0 && handlers_.guest_code[0] == isa::match_of(isa::Op::rfi)) {
+    if (read_handler(site, 1, index, real) != 0 && handlers_.guest_code[0] == isa::match_of(isa::Op::rfi)) {
         const unsigned number = site >> 2 & 7;
         contexts_.watch(index);
         handlers_.rfi_real[number] = real;

@@ -42,21 +42,10 @@ struct MissHandlers {
     };
 
     ppc::Windows windows;
-    alignas(sizeof(ppc::Walk)) std::array<ppc::Walk, ppc::walk_count> walks{};
+    // Aligned so that code needs no more than the upper half of an address for it.
+    alignas(0x10000) std::array<ppc::Walk, ppc::walk_count> walks{};
     std::array<Block, block_count> blocks{};
     std::array<Program, count> programs{};
-    // The first of them again, without walks.
-    std::array<std::uint32_t, ppc::handler_max_words> plain_words{};
-    unsigned plain_length = 0;
-    // Walks cost those misses a little that they do not help. So they are used while they help a third of all, and
-    // tried again after some time: misses are judged by the thousand.
-    struct Judgement {
-        static constexpr std::uint32_t misses = 1024;
-        static constexpr unsigned least_rest = 4, most_rest = 64;
-        bool walking = true;
-        unsigned rest = 0, next_rest = least_rest; // thousands without
-        std::uint32_t seen = 0, recalls = 0;       // of World::commits and recalls, at the last judgement
-    } judgement;
     ppc::HandlerWork work;
     std::array<std::uint32_t, ppc::handler_window> guest_code{};
     std::array<std::uint64_t, 8> rfi_real{}; // of World::rfi_sites

@@ -260,7 +260,6 @@ class NativeEngine final : public Engine {
     ppc::HandlerPlace handler_place(unsigned which) const;
     void start_handler(unsigned which);
     void set_handler_code(unsigned which, bool runs);
-    void judge_walks();
     void consider_rfi();
     void drop_rfi_sites();
     void start_walks(const ppc::CompiledHandler& compiled);
@@ -270,7 +269,7 @@ class NativeEngine final : public Engine {
     }
     void consider_handlers();
     void guard_code(std::uint32_t ea);
-    unsigned read_handler(std::uint32_t entry, unsigned& index, std::uint64_t& real);
+    unsigned read_handler(std::uint32_t entry, unsigned most, unsigned& index, std::uint64_t& real);
     bool compile_handler(unsigned which, std::uint32_t entry);
     void drop_handler(unsigned which);
     void drop_handlers();

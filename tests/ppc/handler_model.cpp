@@ -143,7 +143,7 @@ HandlerModel::Result HandlerModel::run_once(Random& random, bool decline) {
         }
         if (cpu.pc == recall_exit_ea) {
             ++result.recalled;
-            const std::uint32_t number = (cpu.gpr[5] - walks_ea) / sizeof(ppc::Walk);
+            const std::size_t number = (cpu.gpr[5] - walks_ea) / sizeof(ppc::Walk);
             REQUIRE((number < walks.size() && (cpu.gpr[5] - walks_ea) % sizeof(ppc::Walk) == 0));
             const ppc::Walk& walk = walks[number];
             record.tlb = {cpu.gpr[3], {record.page_missed, walk.words[0], walk.words[1]}};

@@ -15,7 +15,7 @@ bool Compiler::run(CompiledHandler& result) {
     if (!flow_.survey()) return false;
     const bool of_data = (place_.flags & handler_exit::fetch) == 0;
     field_ = flow_.free_field();
-    has_walk_ = of_data && may_recall() && walk_.survey() && turns_fit() && place_.walks_used;
+    has_walk_ = of_data && may_recall() && walk_.survey() && turns_fit();
     if (has_walk_) recall();
     const unsigned recall_length = length_;
     if (of_data) {

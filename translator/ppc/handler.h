@@ -58,7 +58,6 @@ struct HandlerPlace {
     // would leave them, and r3, r5-r7 and CR anything; otherwise the guest goes on. Within reach of a branch. walks:
     // walk_count of them, at a multiple of their size. 0: there are none.
     std::uint32_t record = 0, recall = 0, walks = 0;
-    bool walks_used = true;    // false: they are not, in code that has the same addresses and windows as with them
     std::uint32_t windows = 0; // struct Windows
     std::uint32_t code = 0;    // the code itself
     std::uint32_t flags = 0;   // what every HandlerExit has besides: handler_exit::fetch, or nothing

@@ -270,7 +270,7 @@ class Verifier {
 
     // noting: words between the branch away and the access, which somebody else looks at.
     unsigned access_by_table(unsigned at, unsigned noting) const {
-        if (length_ - at < CheckedAccess::length + noting + 2) return 0;
+        if (length_ - at < CheckedAccess::length + noting + 2 || isa::decode(words_[at]).op != Op::rlwinm) return 0;
         const Instruction compare = isa::decode(words_[at + 4]);
         for (const Op op : {Op::lbzx, Op::lhzx, Op::lhax, Op::lwzx, Op::stbx, Op::sthx, Op::stwx}) {
             const Access access = access_of(op);
