@@ -42,8 +42,7 @@ struct MissHandlers {
     };
 
     ppc::Windows windows;
-    // Aligned so that code needs no more than the upper half of an address for it.
-    alignas(0x10000) std::array<ppc::Walk, ppc::walk_count> walks{};
+    alignas(sizeof(ppc::Walk)) std::array<ppc::Walk, ppc::walk_count> walks{};
     std::array<Block, block_count> blocks{};
     std::array<Program, count> programs{};
     ppc::HandlerWork work;
