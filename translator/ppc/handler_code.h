@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <array>
+#include <bit>
 #include <cstdint>
 
 #include "translator/isa/spr.h"
@@ -121,6 +123,9 @@ constexpr Access access_of(isa::Op op) {
     }
 }
 
+// What rlwinm and rlwimi do before their mask.
+constexpr std::uint32_t rotated(std::uint32_t bits, unsigned by) { return std::rotl(bits, static_cast<int>(by)); }
+
 // Registers of the guest that the exit before the last instructions may change.
 inline constexpr std::uint32_t free_at_commit = 7U << 10;
 
@@ -181,8 +186,7 @@ static_assert(load_windows == 1U << 8 && store_windows == 1U << 6);
 // The search for a page's Walk, which is the one that its page number leads to if its key says so: r7 is the key
 // wanted, r5 the Walk but for `low`. r3 and r7 are as a handler of data is entered with.
 struct WalkSearch {
-    static constexpr unsigned length = 5, compare_length = 3, read_length = 5, second_length = 4;
-    std::uint32_t before[length];
+    std::uint32_t before[5];
     std::int32_t low;
 
     constexpr explicit WalkSearch(const HandlerPlace& place)
@@ -197,35 +201,27 @@ struct WalkSearch {
         before[4] = encode::addis(5, 5, high);
     }
     // A word of the Walk compared with a register, and a branch away with this displacement from the first word.
-    struct Compare {
-        std::uint32_t words[compare_length];
-    };
-    constexpr Compare compare(std::size_t at, unsigned gpr, unsigned field, std::uint32_t away) const {
-        return {{encode::lwz(6, 5, low + static_cast<std::int32_t>(at)), encode::cmplw(field, 6, gpr),
-                 encode::bc(encode::if_clear, field * 4 + encode::eq, away - 8)}};
+    constexpr std::array<std::uint32_t, 3> compare(std::size_t at, unsigned gpr, unsigned field,
+                                                   std::uint32_t away) const {
+        return {encode::lwz(6, 5, low + static_cast<std::int32_t>(at)), encode::cmplw(field, 6, gpr),
+                encode::bc(encode::if_clear, field * 4 + encode::eq, away - 8)};
     }
     // The same for a word of memory that it knows.
-    struct Read {
-        std::uint32_t words[read_length];
-    };
-    constexpr Read read(unsigned number, unsigned field, std::uint32_t away) const {
+    constexpr std::array<std::uint32_t, 5> read(unsigned number, unsigned field, std::uint32_t away) const {
         const std::int32_t at = low + static_cast<std::int32_t>(offsetof(Walk, loads) + number * sizeof(WalkRead));
-        return {{encode::lwz(6, 5, at), encode::lwz(3, 5, at + 4), encode::lwz(6, 6, 0), encode::cmplw(field, 6, 3),
-                 encode::bc(encode::if_clear, field * 4 + encode::eq, away - 16)}};
+        return {encode::lwz(6, 5, at), encode::lwz(3, 5, at + 4), encode::lwz(6, 6, 0), encode::cmplw(field, 6, 3),
+                encode::bc(encode::if_clear, field * 4 + encode::eq, away - 16)};
     }
     // Of two words in a row the second, number + 1, with r6 as the first is read by; then the first.
-    constexpr Read second(unsigned number, unsigned field, std::uint32_t away) const {
+    constexpr std::array<std::uint32_t, 5> second(unsigned number, unsigned field, std::uint32_t away) const {
         const std::int32_t at = low + static_cast<std::int32_t>(offsetof(Walk, loads) + number * sizeof(WalkRead));
-        return {{encode::lwz(6, 5, at), encode::lwz(3, 5, at + 12), encode::lwz(7, 6, 4), encode::cmplw(field, 7, 3),
-                 encode::bc(encode::if_clear, field * 4 + encode::eq, away - 16)}};
+        return {encode::lwz(6, 5, at), encode::lwz(3, 5, at + 12), encode::lwz(7, 6, 4), encode::cmplw(field, 7, 3),
+                encode::bc(encode::if_clear, field * 4 + encode::eq, away - 16)};
     }
-    struct First {
-        std::uint32_t words[second_length];
-    };
-    constexpr First first(unsigned number, unsigned field, std::uint32_t away) const {
+    constexpr std::array<std::uint32_t, 4> first(unsigned number, unsigned field, std::uint32_t away) const {
         const std::int32_t at = low + static_cast<std::int32_t>(offsetof(Walk, loads) + number * sizeof(WalkRead));
-        return {{encode::lwz(3, 5, at + 4), encode::lwz(6, 6, 0), encode::cmplw(field, 6, 3),
-                 encode::bc(encode::if_clear, field * 4 + encode::eq, away - 12)}};
+        return {encode::lwz(3, 5, at + 4), encode::lwz(6, 6, 0), encode::cmplw(field, 6, 3),
+                encode::bc(encode::if_clear, field * 4 + encode::eq, away - 12)};
     }
 };
 

@@ -192,9 +192,6 @@ std::uint32_t HandlerFlow::possible_after(unsigned gpr, unsigned word, unsigned 
     if ((gprs_written_at(word) >> gpr & 1) == 0) return possible(gpr, word, depth, questions);
     const Instruction insn = at(word);
     const auto of = [&](unsigned number) { return possible(number, word, depth, questions); };
-    const auto rotated = [](std::uint32_t bits, unsigned by) {
-        return by == 0 ? bits : bits << by | bits >> (32 - by);
-    };
     switch (insn.op) {
     case Op::mfspr: return insn.spr() == spr::mmucr ? isa::mmucr::writable : insn.spr() == spr::pid ? 0xFFU : ~0U;
     case Op::addi: return insn.ra() == 0 ? static_cast<std::uint32_t>(insn.si()) : ~0U;

@@ -52,27 +52,23 @@ void Compiler::recall() {
     const WalkSearch search(place_);
     unsigned away[1 + walk_inputs + walk_loads], ways = 0;
     for (const std::uint32_t word : search.before) put(word);
-    const auto compare = [&](std::size_t at, unsigned gpr) {
-        for (const std::uint32_t word : search.compare(at, gpr, field_, 8).words) put(word);
-        away[ways++] = length_ - 1;
-    };
-    compare(offsetof(Walk, key), scratch_c);
     const auto guard = [&](const auto& words) {
         for (const std::uint32_t word : words) put(word);
         away[ways++] = length_ - 1;
     };
+    guard(search.compare(offsetof(Walk, key), scratch_c, field_, 8));
     // The entry of the page itself is what changes most.
     for (unsigned number = walk_.loads(); number-- != 0;) {
         if (number != 0 && walk_.is_pair(number - 1)) {
-            guard(search.second(--number, field_, 16).words);
-            guard(search.first(number, field_, 12).words);
+            guard(search.second(--number, field_, 16));
+            guard(search.first(number, field_, 12));
         } else {
-            guard(search.read(number, field_, 16).words);
+            guard(search.read(number, field_, 16));
         }
     }
     for (unsigned number = 0; number < walk_.inputs(); ++number) {
         load_record(scratch_a, page_at(walk_.input(number)));
-        compare(offsetof(Walk, inputs) + 4 * number, scratch_a);
+        guard(search.compare(offsetof(Walk, inputs) + 4 * number, scratch_a, field_, 8));
     }
     if (search.low != 0) put(encode::addi(address, address, search.low));
 

@@ -32,10 +32,6 @@ unsigned sprg_of(unsigned number) {
     return 8;
 }
 
-constexpr std::uint32_t rotated(std::uint32_t bits, unsigned by) {
-    return by == 0 ? bits : bits << by | bits >> (32 - by);
-}
-
 } // namespace
 
 bool HandlerWalk::survey() {

@@ -70,41 +70,36 @@ class Verifier {
             compiled_.loads > walk_loads)
             return 0;
         const WalkSearch search(place_);
-        unsigned pairs = 0;
-        for (unsigned number = 0; number < walk_loads; ++number) pairs += compiled_.pairs >> number & 1;
-        const unsigned length = WalkSearch::length + WalkSearch::compare_length * (1 + compiled_.inputs) +
-                                compiled_.inputs + WalkSearch::read_length * compiled_.loads - pairs +
-                                (search.low != 0 ? 1 : 0);
-        if (length >= compiled_.recall) return 0;
+        if (compiled_.recall <= sizeof search.before / 4 + 1) return 0;
         unsigned at = 0;
         bool same = true;
-        const auto expect = [&](std::uint32_t word) { same = same && words_[at++] == word; };
-        for (const std::uint32_t word : search.before) expect(word);
-        const unsigned field = isa::decode(words_[at + 1]).bf();
-        const auto compare = [&](std::size_t where, unsigned gpr) {
-            const std::uint32_t away = 4 * (compiled_.recall - at);
-            for (const std::uint32_t word : search.compare(where, gpr, field, away).words) expect(word);
+        const auto expect = [&](std::uint32_t word) {
+            same = same && at < compiled_.recall && words_[at] == word;
+            ++at;
         };
-        compare(offsetof(Walk, key), 7);
         const auto guard = [&](const auto& words) {
             for (const std::uint32_t word : words) expect(word);
         };
+        const auto away = [&] { return 4 * (compiled_.recall - at); };
+        guard(search.before);
+        const unsigned field = isa::decode(words_[at + 1]).bf();
+        guard(search.compare(offsetof(Walk, key), 7, field, away()));
         for (unsigned number = compiled_.loads; number-- != 0;) {
             if (number != 0 && (compiled_.pairs >> (number - 1) & 1) != 0) {
-                guard(search.second(--number, field, 4 * (compiled_.recall - at)).words);
-                guard(search.first(number, field, 4 * (compiled_.recall - at)).words);
+                guard(search.second(--number, field, away()));
+                guard(search.first(number, field, away()));
             } else {
-                guard(search.read(number, field, 4 * (compiled_.recall - at)).words);
+                guard(search.read(number, field, away()));
             }
         }
         for (unsigned number = 0; number < compiled_.inputs; ++number) {
             if (compiled_.input_fields[number] % 4 != 0 || compiled_.input_fields[number] >= sizeof(StatePage))
                 return 0;
             expect(encode::lwz(3, record, place_.page + compiled_.input_fields[number]));
-            compare(offsetof(Walk, inputs) + 4 * number, 3);
+            guard(search.compare(offsetof(Walk, inputs) + 4 * number, 3, field, away()));
         }
         if (search.low != 0) expect(encode::addi(5, 5, search.low));
-        return same ? length : 0;
+        return same && at < compiled_.recall ? at : 0;
     }
     // Whether the unit here may write r5, the exits aside.
     bool writes_walk(unsigned at) const {
