@@ -63,6 +63,12 @@ class HandlerModel final : public interp::Storage {
     // The reference, from the entry on to this place or over the first rfi. False if the guest trapped before.
     bool refer(const Result& result, unsigned most);
 
+    // The guest TLB as the exits leave it.
+    void commit(mmu::GuestTlb& tlb, const Result& result) const;
+    // The code and the reference from here on; they must agree. False if there is nothing to compare.
+    bool run_both(Random& random, bool decline, Result& result);
+    std::string listing() const;
+
     bool load(std::uint32_t ea, unsigned size, std::uint64_t& value, isa::Trap& trap) override;
     bool store(std::uint32_t ea, unsigned size, std::uint64_t value, isa::Trap& trap) override;
     bool fetch(std::uint32_t pc, std::uint32_t& word, isa::Trap& trap) override;

@@ -131,50 +131,13 @@ std::vector<std::uint32_t> random_handler(Random& random) {
     return words;
 }
 
-std::string listing(const HandlerModel& model) {
-    std::string text;
-    char line[32];
-    for (unsigned index = 0; index < model.compiled.length; ++index) {
-        std::snprintf(line, sizeof line, "%08x\n", model.code[index]);
-        text += line;
-    }
-    return text;
-}
-
-// The guest TLB as the exits leave it.
-void commit(HandlerModel& model, mmu::GuestTlb& tlb, const HandlerModel::Result& result) {
-    for (unsigned word = 0; word < 3; ++word)
-        if ((result.flags >> word & 1) != 0)
-            tlb.write_word(model.record.tlb.index, word, model.record.tlb.words[word], model.record.page.mmucr);
-}
-
 struct Counts {
     unsigned compiled = 0, finished = 0, left = 0, missed = 0, compared = 0, early = 0, declined = 0;
 };
 
 void compare(HandlerModel& model, Random& random, Counts& counts) {
-    const bool decline = random.chance(20);
-    const mmu::GuestTlb before = model.reference.vcpu.tlb;
-    const HandlerModel::Result result = model.run(random, decline);
-    if ((result.flags & ppc::handler_exit::words) != 0) {
-        model.record.tlb.index &= 63; // as the exits do
-        // An entry that the handler itself needs: when that shows is not said before the next synchronisation.
-        if (model.record.tlb.index >= 62) return;
-    }
-    mmu::GuestTlb tlb = before;
-    commit(model, tlb, result);
-    CpuState state = model.leave(result);
-    if (!model.refer(result, model.compiled.guest + 1)) {
-        // Reached only if what was written translates addresses that are translated already.
-        REQUIRE((result.flags & ppc::handler_exit::words) != 0);
-        return;
-    }
-    const CpuState& expected = model.reference.vcpu.state;
-    if (result.finished) state.pc = expected.pc;
-    INFO(listing(model));
-    REQUIRE(difference(state, expected) == "");
-    REQUIRE(model.memory == model.reference.ram);
-    for (unsigned index = 0; index < 64; ++index) REQUIRE(tlb.entry(index) == model.reference.vcpu.tlb.entry(index));
+    HandlerModel::Result result;
+    if (!model.run_both(random, random.chance(20), result)) return;
     ++counts.compared;
     counts.finished += result.finished;
     counts.left += !result.finished;
@@ -240,7 +203,7 @@ TEST_CASE("code that is verified stays within bounds") {
             if (ppc::verify_handler(model.code.data(), model.compiled, model.place()) != ppc::HandlerFlaw::none)
                 continue;
             ++accepted;
-            INFO(listing(model));
+            INFO(model.listing());
             model.run(random, random.chance(50));
         }
     }
@@ -318,7 +281,7 @@ TEST_CASE("a page-table walk is compiled to its rfi") {
         state.pc = model.reference.vcpu.state.pc;
         CHECK(difference(state, model.reference.vcpu.state) == "");
         mmu::GuestTlb tlb = before;
-        commit(model, tlb, result);
+        model.commit(tlb, result);
         for (unsigned index = 0; index < 64; ++index) CHECK(tlb.entry(index) == model.reference.vcpu.tlb.entry(index));
     }
 }
