@@ -75,12 +75,10 @@ void use_data_handler(const std::uint32_t* words, unsigned length) {
     auto* const place = reinterpret_cast<std::uint32_t*>(std::uintptr_t{world.guest_ivpr} + VECTORS_HANDLER);
     static_assert(VECTORS_HANDLER + 4 * ppc::handler_max_words <= VECTORS_RETURN);
     for (unsigned word = 0; words != nullptr && word < length; ++word) place[word] = words[word];
-    *world.data_vector = words != nullptr ? world.data_branch : world.data_branch_without;
-    *world.program_vector = words != nullptr ? world.program_branch : world.program_branch_without;
-    *world.instruction_vector = words != nullptr ? world.instruction_branch : world.instruction_branch_without;
-    publish_code(world.data_vector, 4);
-    publish_code(world.instruction_vector, 4);
-    publish_code(world.program_vector, 4);
+    for (const LoadedWorld::Vector& vector : world.handler_vectors) {
+        *vector.branch = words != nullptr ? vector.with : vector.without;
+        publish_code(vector.branch, 4);
+    }
     if (words != nullptr) publish_code(place, 4 * length);
 }
 

@@ -183,24 +183,18 @@ int untrap_core_load(void* vectors, const untrap_core_text* text) {
         const bool known = path != code + (untrap_world_left - untrap_world_code);
         at[4] = known ? branch(&at[4], path) : at[4] | which;
         if (!known) at[5] = branch(&at[5], path);
-        const auto other_path = [&](std::uint32_t*& vector, std::uint32_t& with, std::uint32_t& without,
-                                    const std::uint32_t* linked) {
-            vector = &at[4];
-            without = at[4];
-            with = branch(&at[4], code + (linked - untrap_world_code));
+        const auto other_path = [&](LoadedWorld::Vector& vector, const std::uint32_t* linked) {
+            vector = {&at[4], branch(&at[4], code + (linked - untrap_world_code)), at[4]};
         };
         switch (static_cast<untrap::isa::Interrupt>(which)) {
         case untrap::isa::Interrupt::data_tlb_error:
-            other_path(world_facts.data_vector, world_facts.data_branch, world_facts.data_branch_without,
-                       untrap_world_data_tlb_error_handled);
+            other_path(world_facts.handler_vectors[0], untrap_world_data_tlb_error_handled);
             break;
         case untrap::isa::Interrupt::instruction_tlb_error:
-            other_path(world_facts.instruction_vector, world_facts.instruction_branch,
-                       world_facts.instruction_branch_without, untrap_world_instruction_tlb_error_handled);
+            other_path(world_facts.handler_vectors[1], untrap_world_instruction_tlb_error_handled);
             break;
         case untrap::isa::Interrupt::program:
-            other_path(world_facts.program_vector, world_facts.program_branch, world_facts.program_branch_without,
-                       untrap_world_program_known);
+            other_path(world_facts.handler_vectors[2], untrap_world_program_known);
             break;
         default: break;
         }

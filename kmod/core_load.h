@@ -17,11 +17,12 @@ struct LoadedWorld {
     std::uint32_t handler_leave = 0, handler_finish = 0, handler_return = 0, handler_end = 0;
     std::uint32_t handler_commit[2] = {}, handler_record = 0, handler_recall = 0;
     std::uint32_t linear = 0, linear_bytes = 0;
-    // The branch in the vector of data TLB errors: where it is, to the path with a compiled handler and to the other.
-    std::uint32_t *data_vector = nullptr, data_branch = 0, data_branch_without = 0;
-    // Likewise in the vectors of program interrupts and of instruction TLB errors.
-    std::uint32_t *program_vector = nullptr, program_branch = 0, program_branch_without = 0;
-    std::uint32_t *instruction_vector = nullptr, instruction_branch = 0, instruction_branch_without = 0;
+    // The vectors that lead elsewhere while there is a compiled handler for data: of data and of instruction TLB
+    // errors, and of program interrupts. Where the branch is, and what it is with such a handler and without.
+    struct Vector {
+        std::uint32_t *branch = nullptr, with = 0, without = 0;
+    };
+    Vector handler_vectors[3];
     // From the module's text to the copy of it that runs.
     std::uint32_t to_copy = 0;
 };
