@@ -26,6 +26,7 @@
 #define RFI_HIGH 0x4C00
 #define RFI_LOW 0x0064
 #define MSR_CE_BIT 14
+#define MMUCR_STS_HIGH 0x0001
 #define TLB_VALID_4K 0x210
 #define TLB_VALID 0x200
 #define TLB_TS 0x100
@@ -244,6 +245,7 @@ untrap_world_system_call:
 #include "kmod/world_walk.inc"
 #include "kmod/world_access.inc"
 #include "kmod/world_tlb.inc"
+#include "kmod/world_search.inc"
 #include "kmod/world_program.inc"
 
 /* The guest was left. r3: the interrupt, r4: struct World; guest r3 is saved, guest r4 in SPRG0. */

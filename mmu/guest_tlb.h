@@ -105,6 +105,8 @@ class GuestTlb {
     // that was reserved.
     static constexpr std::size_t large_offset();
     static constexpr unsigned large_shift = 24;
+    // And of what version() gives.
+    static constexpr std::size_t version_offset();
     // Has the 16 MB of ea count as if a large entry were there, until told otherwise.
     void reserve(std::uint32_t ea, bool on = true) {
         std::uint8_t& piece = large_[ea >> large_shift];
@@ -275,6 +277,7 @@ class GuestTlb {
 constexpr std::size_t GuestTlb::segments_offset() {
     return offsetof(GuestTlb, in_segment_) - offsetof(GuestTlb, sets_);
 }
+constexpr std::size_t GuestTlb::version_offset() { return offsetof(GuestTlb, version_) - offsetof(GuestTlb, sets_); }
 constexpr std::size_t GuestTlb::large_offset() { return offsetof(GuestTlb, large_) - offsetof(GuestTlb, sets_); }
 
 } // namespace untrap::mmu

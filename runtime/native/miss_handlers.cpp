@@ -63,7 +63,7 @@ void NativeEngine::consider_handlers() {
         if (handlers_in_use()) drop_handlers();
         return;
     }
-    if (world_.rfi_seen != World::no_site && world_.handler_code[0] != 0) consider_rfi();
+    if (world_.handler_code[0] != 0) consider_sites();
     for (unsigned which = 0; which < MissHandlers::count; ++which) {
         MissHandlers::Program& program = handlers_.programs[which];
         const std::uint32_t entry =
@@ -239,30 +239,9 @@ void NativeEngine::drop_handler(unsigned which) {
     ++handlers_.dropped;
 }
 
-// An rfi that the world switch has seen: known from now on, if nothing can change it unseen. Interrupts on.
-void NativeEngine::consider_rfi() {
-    const std::uint32_t site = world_.rfi_seen;
-    world_.rfi_seen = World::no_site;
-    guard_code(site);
-    const std::uint32_t saved = hardware::irq_save();
-    unsigned index = 0;
-    std::uint64_t real = 0;
-    if (read_handler(site, 1, index, real) != 0 && handlers_.guest_code[0] == isa::match_of(isa::Op::rfi)) {
-        const unsigned number = site >> 2 & 7;
-        contexts_.watch(index);
-        handlers_.rfi_real[number] = real;
-        world_.rfi_sites[number] = site;
-    }
-    hardware::irq_restore(saved);
-}
-
-void NativeEngine::drop_rfi_sites() {
-    for (std::uint32_t& site : world_.rfi_sites) site = World::no_site;
-}
-
 void NativeEngine::drop_handlers() {
     code_changed();
-    drop_rfi_sites();
+    drop_sites();
     for (unsigned which = 0; which < MissHandlers::count; ++which) drop_handler(which);
     drop_windows();
     retained_.clear();
@@ -292,9 +271,7 @@ void NativeEngine::drop_handlers_of(std::uint64_t real, std::uint64_t bytes) {
         if (program.entry != none && program.real < real + bytes && real < program.real + program.bytes)
             drop_handler(which);
     }
-    for (unsigned number = 0; number < handlers_.rfi_real.size(); ++number)
-        if (handlers_.rfi_real[number] >= real && handlers_.rfi_real[number] < real + bytes)
-            world_.rfi_sites[number] = World::no_site;
+    drop_sites_of(real, bytes);
 }
 
 // A page of guest memory is used in another way from now on.

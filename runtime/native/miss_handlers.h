@@ -48,6 +48,7 @@ struct MissHandlers {
     ppc::HandlerWork work;
     std::array<std::uint32_t, ppc::handler_window> guest_code{};
     std::array<std::uint64_t, 8> rfi_real{}; // of World::rfi_sites
+    std::uint64_t search_real = 0;           // of World::search
     std::uint32_t compiled = 0, dropped = 0; // statistics
 };
 

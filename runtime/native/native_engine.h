@@ -256,12 +256,17 @@ class NativeEngine final : public Engine {
     unsigned sweep(const Sequence& sequence, unsigned& rounds);
     void trust_sequence(Sequence& sequence);
 
+    // known_sites.cpp
+    void consider_sites();
+    void consider_rfi(std::uint32_t site);
+    void consider_search(std::uint32_t site);
+    void drop_sites();
+    void drop_sites_of(std::uint64_t real, std::uint64_t bytes);
+
     // miss_handlers.cpp
     ppc::HandlerPlace handler_place(unsigned which) const;
     void start_handler(unsigned which);
     void set_handler_code(unsigned which, bool runs);
-    void consider_rfi();
-    void drop_rfi_sites();
     void start_walks(const ppc::CompiledHandler& compiled);
     void drop_walks();
     bool handlers_in_use() const {

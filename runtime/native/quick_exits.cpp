@@ -159,6 +159,7 @@ bool NativeEngine::return_from_interrupt() {
         break;
     case extended(isa::Op::tlbsx): // Rc is no part of this number
         search_tlb(insn);
+        world_.search_seen = state.pc;
         count(ExitReason::emul_tlbsx);
         break;
     default: return false;

@@ -14,6 +14,14 @@ namespace untrap::runtime::native {
 
 constexpr std::uint32_t word_of(std::uint32_t high, std::uint32_t low) { return high << 16 | low; }
 
+// A tlbsx. of the guest's kernel that nothing can change unseen, with what follows it up to a tlbwe of word 0 that
+// makes void the entry that was found, since it writes its number. rt, ra and rb: where its registers are, in bytes
+// from World on. missed, found: where the guest goes on, after the tlbwe if there was one.
+struct KnownSearch {
+    static constexpr std::uint32_t none = 1; // no address of an instruction
+    std::uint32_t site = none, rt = 0, ra = 0, rb = 0, missed = 0, found = 0;
+};
+
 // What the world switch (kmod/world_switch.S) reads and writes, directly before the vCPU's CpuState. The guest's
 // registers go straight into CpuState but for CR and XER, which keep the CPU's format here until the core needs them.
 // Lies in memory that the host's pinned TLB entries cover: guest vectors run without any other mapping.
@@ -91,7 +99,9 @@ struct World {
     static constexpr std::uint32_t no_site = 1;
     std::uint32_t rfi_sites[8] = {no_site, no_site, no_site, no_site, no_site, no_site, no_site, no_site};
     std::uint32_t rfi_seen = no_site;
-    std::uint32_t unused[300] = {};
+    KnownSearch search;
+    std::uint32_t search_seen = no_site; // that of an exit to C++
+    std::uint32_t unused[293] = {};
 };
 
 #define UNTRAP_AT(member, offset) static_assert(offsetof(World, member) == (offset))
@@ -167,6 +177,12 @@ UNTRAP_AT(walks_kept, WORLD_WALKS_KEPT);
 UNTRAP_AT(declined, WORLD_DECLINED);
 UNTRAP_AT(rfi_sites, WORLD_RFI(0));
 UNTRAP_AT(rfi_seen, WORLD_RFI_SEEN);
+UNTRAP_AT(search, WORLD_SEARCH);
+UNTRAP_AT(search.rt, WORLD_SEARCH_RT);
+UNTRAP_AT(search.ra, WORLD_SEARCH_RA);
+UNTRAP_AT(search.rb, WORLD_SEARCH_RB);
+UNTRAP_AT(search.missed, WORLD_SEARCH_MISSED);
+UNTRAP_AT(search.found, WORLD_SEARCH_FOUND);
 #undef UNTRAP_AT
 static_assert(sizeof(World) == WORLD_BYTES);
 
@@ -227,9 +243,10 @@ static_assert(TLB_WORD2 == mmu::TlbEntry::word2_mask);
 static_assert(TLB_KIND_LATE == mmu::GuestTlb::late);
 static_assert(TLB_SLOT_KIND == mmu::GuestTlb::shift_offset && TLB_SLOT_BIT == mmu::GuestTlb::bit_offset &&
               TLB_SEGMENTS == mmu::GuestTlb::segments_offset() && TLB_LARGE == mmu::GuestTlb::large_offset() &&
-              TLB_LARGE_SHIFT == mmu::GuestTlb::large_shift);
+              TLB_VERSION == mmu::GuestTlb::version_offset() && TLB_LARGE_SHIFT == mmu::GuestTlb::large_shift);
 static_assert(TLB_SLOT_SHIFT == mmu::GuestTlb::slot_shift && TLB_SLOT_MATCH == mmu::GuestTlb::match_offset);
 static_assert(EXIT_SYSCALL == static_cast<unsigned>(ExitReason::syscall));
+static_assert(EXIT_EMUL_TLBSX == static_cast<unsigned>(ExitReason::emul_tlbsx));
 static_assert(EXIT_EMUL_RFI == static_cast<unsigned>(ExitReason::emul_rfi));
 static_assert(exit_reason_count <= 32);
 

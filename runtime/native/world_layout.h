@@ -107,6 +107,13 @@
  * was not among them. */
 #define WORLD_RFI(n) (2860 + 4 * (n))
 #define WORLD_RFI_SEEN 2892
+/* KnownSearch; and a tlbsx that was emulated. */
+#define WORLD_SEARCH 2896
+#define WORLD_SEARCH_RT 2900
+#define WORLD_SEARCH_RA 2904
+#define WORLD_SEARCH_RB 2908
+#define WORLD_SEARCH_MISSED 2912
+#define WORLD_SEARCH_FOUND 2916
 /* Where a handler goes on whose recall was declined. */
 #define WORLD_DECLINED 2848
 #define LATE_LIMIT 64
@@ -169,6 +176,7 @@
 #define EXIT_DTLB_REAL 5
 #define EXIT_SYSCALL 7
 #define EXIT_DSI 9
+#define EXIT_EMUL_TLBSX 17
 #define EXIT_EMUL_RFI 18
 
 /*
@@ -195,9 +203,10 @@
 #define TLB_SLOT_BIT 28
 /* And in the world switch alone, of an entry that is in no set although it is usual: it counts as one of no use. */
 #define TLB_KIND_LATE 2
-/* From the sets: those by 256 MB that all entries are in, and a byte for each 16 MB. */
+/* From the sets: those by 256 MB that all entries are in, the count of changes, and a byte for each 16 MB. */
 #define TLB_SEGMENTS (8 * 144)
-#define TLB_LARGE (TLB_SEGMENTS + 8 * 16 + 4)
+#define TLB_VERSION (TLB_SEGMENTS + 8 * 16)
+#define TLB_LARGE (TLB_VERSION + 4)
 #define TLB_LARGE_SHIFT 24
 /* ShadowTlb::Entry: log2 of the bytes, and where behind its owner the number of the guest's entry is. */
 #define SHADOW_SLOTS 64

@@ -327,9 +327,46 @@ bool ModelCpu::assembly_program(Machine& machine, World& world, const Left& left
         ++rfis_known;
         return assembly_returns(machine, world);
     }
+    if (data_handler != nullptr && world.search.site == state.pc &&
+        (state.page.msr & (msr::pr | msr::is | msr::ds)) == 0)
+        return assembly_search(machine, world, left);
     if (left.word != rfi) return false;
     if (data_handler != nullptr) world.rfi_seen = state.pc;
     return assembly_returns(machine, world);
+}
+
+// One that is known, with the tlbwe behind it.
+bool ModelCpu::assembly_search(Machine& machine, World& world, const Left& left) {
+    using mmu::GuestTlb;
+    isa::CpuState& state = machine.state();
+    GuestTlb& tlb = machine.vcpu().tlb;
+    const isa::Instruction insn = isa::decode(left.word);
+    if (insn.op != isa::Op::tlbsx || !insn.rc()) violation("a tlbsx that is known is none");
+    const auto at = [&](std::uint32_t offset) -> std::uint32_t& {
+        return *reinterpret_cast<std::uint32_t*>(reinterpret_cast<char*>(&world) + offset);
+    };
+    const std::uint32_t control = state.page.mmucr, pid = control & isa::mmucr::stid;
+    if ((control & isa::mmucr::sts) != 0) return false;
+    const std::uint32_t ea = at(world.search.ra) + at(world.search.rb);
+    const int found = tlb.search(ea, 0, pid);
+    std::uint32_t result = world.xer >> 31;
+    if (found >= 0) {
+        const auto index = static_cast<unsigned>(found);
+        unsigned matches = 0;
+        for (unsigned number = 0; number < GuestTlb::entry_count; ++number)
+            matches += tlb.entry(number).matches(ea, 0, pid) ? 1 : 0;
+        if (matches > 1 || tlb.entry(index).page_shift() != 12 || world.links[index] > NO_LINK) return false;
+        const mmu::TlbEntry before = tlb.entry(index);
+        tlb.invalidate(index, index, pid);
+        if (world.links[index] < NO_LINK) machine.native().tlb_entry_changed(index, before);
+        at(world.search.rt) = index;
+        result |= 2;
+    }
+    world.cr = (world.cr & 0x0FFFFFFF) | result << 28;
+    state.pc = found >= 0 ? world.search.found : world.search.missed;
+    ++world.exits[EXIT_EMUL_TLBSX];
+    ++searches_known;
+    return true;
 }
 
 bool ModelCpu::assembly_returns(Machine& machine, World& world) {

@@ -96,7 +96,8 @@ class ModelCpu {
     // Entries that they wrote before their last instructions, and those that were refused then: besides the kernel's,
     // so many percent.
     const std::uint32_t* data_handler = nullptr; // what the vector of data TLB errors leads to
-    std::uint64_t commits = 0, commits_declined = 0, recalls = 0, recalls_declined = 0, rfis_known = 0;
+    std::uint64_t commits = 0, commits_declined = 0, recalls = 0, recalls_declined = 0, rfis_known = 0,
+                  searches_known = 0;
     unsigned decline_percent = 0;
 
     // Statistics of all machines.
@@ -128,6 +129,7 @@ class ModelCpu {
     Ran assembly_handles(Machine& machine, runtime::native::World& world, const Left& left);
     bool assembly_program(Machine& machine, runtime::native::World& world, const Left& left);
     static void keep_walk(Machine& machine, runtime::native::World& world);
+    bool assembly_search(Machine& machine, runtime::native::World& world, const Left& left);
     bool assembly_returns(Machine& machine, runtime::native::World& world);
     // The TLB entry for an address in address space 1, -1 if none; two are a machine check.
     int search(std::uint32_t ea, unsigned pid);
