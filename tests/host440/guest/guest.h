@@ -124,6 +124,7 @@ static inline uint32_t time_low(void) {
 #define TLB_TS 0x100u
 #define TLB_SIZE(code) ((uint32_t)(code) << 4) // 4^code KB
 #define TLB_4K TLB_SIZE(1)
+#define TLB_64K TLB_SIZE(3)
 #define TLB_16M TLB_SIZE(7)
 #define TLB_256M TLB_SIZE(9)
 #define TLB_USER 0x38u
