@@ -155,6 +155,48 @@ TEST_CASE("an rfi is known while it is one", "[handler]") {
     }
 }
 
+// How a kernel takes a page out of its TLB: the search, and the entry made void by its number.
+TEST_CASE("a tlbsx and the tlbwe behind it are known while they are there", "[handler]") {
+    constexpr std::uint32_t searches = Misses::program, stores = Misses::program + 0x2000;
+    constexpr Word bne = 0x40820010, msync = 0x7C0004AC, isync = 0x4C00012C, other = tlbwe(10, 10, 2);
+    Walks guest;
+    guest.guest().native->set_levels(1U << 3 | 1U << 4, 1);
+    guest.warm_up();
+    const std::vector<Word> words = {tlbsx_rc(10, 0, 4), bne, msync, tlbwe(10, 10, 0), isync, Misses::done};
+    guest.put(searches, words);
+    guest.put(stores, {{lis(6, (searches + 12) >> 16), ori(6, 6, (searches + 12) & 0xFFFF), stw(4, 6, 0),
+                        Misses::rlwinm(7, 6, 0, 0, 31), x_form(0, 0, 6, 982), isync, Misses::done}});
+    // The pages of a process are entries 0 to 15 by now: each is found once, and then no more.
+    unsigned known_finds = 0;
+    const auto go = [&](unsigned page) {
+        guest.guest().both([](native::Machine& machine) { machine.state().page.mmucr = 5; });
+        guest.run(searches, 1, Comparison::dcr_done, {.operand = Misses::touched + 0x1000 * page + 8, .pid = 5});
+        for (unsigned number = 0; number < mmu::GuestTlb::entry_count; ++number)
+            if (guest.native().vcpu().tlb.entry(number).matches(Misses::touched + 0x1000 * page, 0, 5)) ++known_finds;
+    };
+    for (unsigned again = 0; again < 3; ++again) {
+        for (unsigned round = 0; round < 4; ++round) {
+            guest.round(msr::pr, 5);
+            for (unsigned page = 0; page < Misses::pages; page += 3) go(page);
+        }
+        const std::uint64_t known = guest.cpu().searches_known;
+        guest.round(msr::pr, 5);
+        const std::uint64_t searched_from = guest.native().exits();
+        for (unsigned page = Misses::pages - 16; page < Misses::pages; ++page) go(page);
+        CHECK(guest.cpu().searches_known == known + 16);
+        CHECK(guest.native().exits() == searched_from + 2 * 16); // each with its DCR
+        CHECK(known_finds == 0);
+        // Another word in place of the tlbwe's: nothing of it is known.
+        guest.run(stores, 1, Comparison::dcr_done, {.operand = other});
+        for (unsigned page = 0; page < 4; ++page) {
+            guest.guest().both([](native::Machine& machine) { machine.state().page.mmucr = 5; });
+            guest.run(searches, 1, Comparison::dcr_done, {.operand = Misses::touched + 0x1000 * page, .pid = 5});
+        }
+        CHECK(guest.cpu().searches_known == known + 16);
+        guest.run(stores, 1, Comparison::dcr_done, {.operand = tlbwe(10, 10, 0)});
+    }
+}
+
 TEST_CASE("processes, the kernel and changes of the table in any order", "[handler]") {
     Random random = seeded_random(0x3A1C5);
     INFO("seed " << test_seed());
