@@ -159,7 +159,6 @@ bool NativeEngine::return_from_interrupt() {
         break;
     case extended(isa::Op::tlbsx): // Rc is no part of this number
         search_tlb(insn);
-        world_.search_seen = state.pc;
         count(ExitReason::emul_tlbsx);
         break;
     default: return false;
@@ -178,6 +177,7 @@ bool NativeEngine::return_from_interrupt() {
 void NativeEngine::search_tlb(isa::Instruction insn) {
     isa::CpuState& state = vcpu_.state;
     const std::uint32_t base = insn.ra() != 0 ? state.gpr[insn.ra()] : 0, control = state.page.mmucr;
+    world_.search_seen = state.pc;
     const int index = vcpu_.tlb.search(base + state.gpr[insn.rb()], (control & isa::mmucr::sts) != 0 ? 1 : 0,
                                        control & isa::mmucr::stid);
     if (index >= 0) state.gpr[insn.rt()] = static_cast<std::uint32_t>(index);
